@@ -1,0 +1,153 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Leg is one network: an IRC connection or an XMPP account. A leg reconnects
+// by itself; it reports what happens through its Sink and never calls the core
+// in any other way.
+type Leg interface {
+	// Name is the leg's name in the config.
+	Name() string
+	// Run connects and serves until ctx ends, then says goodbye and returns
+	// with none of its goroutines left. A second call is an error.
+	Run(ctx context.Context, sink Sink) error
+	// Send returns once m is on the wire, with nil; the proof comes later
+	// through Sink.Prove under m.ID. Calls for one room come from one goroutine,
+	// in order; calls for different rooms may run at once. Errors: ErrNotReady,
+	// *HoldError, or anything else for a refusal that trying again cannot mend.
+	// After an error nothing of m was sent.
+	Send(ctx context.Context, m Outgoing) error
+	// Window is how many messages to room may wait for their proof at once.
+	Window(room Room) int
+	// Status returns a snapshot for `drawbridge status` and the metrics.
+	Status() LegStatus
+}
+
+// Sink is what a leg hands messages, events and proofs to.
+type Sink interface {
+	// Take hands a message over, in the order of the wire. It blocks while the
+	// intake is full (back-pressure), and fails only when ctx ends.
+	Take(ctx context.Context, m Message) error
+	// Notify reports an event, in order with the messages of Take.
+	Notify(ctx context.Context, e Event) error
+	// Prove reports what became of a message sent. It never blocks.
+	Prove(p Proof)
+}
+
+// Outcome is what became of a message that was sent.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Delivered Outcome = iota + 1 // proven, as far as this network can
+	Failed                       // refused by the far side: Err says why
+	Doubt                        // the link ended before a proof came
+)
+
+// Proof tells what became of one Outgoing.
+type Proof struct {
+	Room    Room
+	ID      string // Outgoing.ID
+	Outcome Outcome
+	Err     error  // for Failed
+	NetID   string // the network's own id of the message (msgid, stanza-id), if any
+}
+
+// ErrNotReady is returned by Send while the room cannot take anything: link
+// down, not joined, person offline. A RoomUp event tells when it can.
+var ErrNotReady = errors.New("bridge: room is not ready")
+
+// HoldError is returned by Send when this one destination is blocked: no usable
+// key, a changed fingerprint, a handshake under way. The message waits in its
+// outbox, within the bridge's when_blocked bounds; others are not delayed.
+type HoldError struct {
+	Reason string // for people, without text or secrets
+	Err    error  // what a caller branches on, may be nil
+}
+
+func (e *HoldError) Error() string { return "bridge: held: " + e.Reason }
+
+// Unwrap returns the cause.
+func (e *HoldError) Unwrap() error { return e.Err }
+
+// EventKind tells what an Event is.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	LegUp      EventKind = iota + 1
+	LegDown              // Detail: why
+	RoomUp               // Room can take messages: joined, or the person is online
+	RoomDown             // Room cannot: Detail says why
+	RoomKeys             // keys of the person of Room changed: held messages are tried again
+	Joined               // Who joined Room
+	Parted               // Who left Room; Detail: reason
+	Quit                 // Who left the network (IRC), Room is each channel
+	Renamed              // Who.Nick is now Detail
+	KeyProblem           // a contact cannot decrypt us, or a key expires: Detail for the operator
+)
+
+// Event is something that happened on a leg besides messages.
+type Event struct {
+	Kind   EventKind
+	Leg    string
+	Room   Room // zero for events of the whole leg
+	Who    Sender
+	Detail string // for people; foreign text in it is sanitised by the leg
+	Time   time.Time
+}
+
+// State is how a leg or room is doing.
+type State uint8
+
+// The states of legs and rooms.
+const (
+	StateDown    State = iota // not connected, will be tried again
+	StateOpening              // connecting or joining
+	StateUp                   // ready
+	StateRefused              // refused for good until somebody acts: Detail says what to do
+)
+
+var stateNames = [...]string{"down", "opening", "up", "refused"}
+
+// String returns the state's name.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "?"
+}
+
+// MarshalText returns the state's name, for JSON.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LegStatus is a snapshot of a leg.
+type LegStatus struct {
+	Name   string       `json:"name"`
+	Proto  string       `json:"proto"` // "irc" or "xmpp"
+	State  State        `json:"state"`
+	Since  time.Time    `json:"since"`
+	Detail string       `json:"detail,omitempty"` // why it is not up, and what to do
+	Self   string       `json:"self,omitempty"`   // own nick!user@host or full JID
+	Rooms  []RoomStatus `json:"rooms"`
+	Notes  []string     `json:"notes,omitempty"` // key expiry, missing subscriptions, intake stalled …
+}
+
+// RoomStatus is a snapshot of one room of a leg.
+type RoomStatus struct {
+	Room   Room   `json:"room"`
+	State  State  `json:"state"`
+	Detail string `json:"detail,omitempty"`
+	// Proven is set once the room has shown us our own message (echo or
+	// reflection) since it was joined: readiness rests on it.
+	Proven bool `json:"proven"`
+	// For a Chat: the scheme in use and its rungs, "" and 0 when none is usable.
+	Scheme  string   `json:"scheme,omitempty"`
+	In      string   `json:"in,omitempty"`
+	Out     string   `json:"out,omitempty"`
+	Members []string `json:"-"` // nicks or names present, for !who
+}

@@ -1,0 +1,113 @@
+package bridge
+
+import (
+	"time"
+
+	"drawbridge/policy"
+)
+
+// RoomKind tells the three kinds of places to speak apart.
+type RoomKind uint8
+
+// The kinds of rooms.
+const (
+	Channel RoomKind = iota + 1 // an IRC channel
+	MUC                         // an XMPP multi-user chat (XEP-0045)
+	Chat                        // a one-to-one XMPP chat with a configured person
+)
+
+// Room is one place to speak. It is comparable and serves as a map key.
+type Room struct {
+	Leg  string // the network's or account's name in the config
+	Kind RoomKind
+	// Name is canonical for its leg: a channel folded by the network's
+	// casemapping, a room's bare JID, or the config name of a person.
+	Name string
+}
+
+// String returns "leg/name".
+func (r Room) String() string { return r.Leg + "/" + r.Name }
+
+// Sender is who said or did something.
+type Sender struct {
+	Nick    string // as shown: IRC or MUC nick, or a person's name
+	Person  string // config name of the person this sender is proven to be, else ""
+	Account string // IRC services account, "" if none or unknown
+	JID     string // bare JID where it is known, else ""
+	Op      bool   // channel operator or room moderator right now
+	// Client names the sender's software, from XEP-0115 caps, for help texts:
+	// "psi", "gajim", "dino", "profanity", "mcabber", "pidgin", else "".
+	Client string
+}
+
+// MessageKind tells what a Message is.
+type MessageKind uint8
+
+// The kinds of messages.
+const (
+	Say        MessageKind = iota
+	Action                 // /me
+	Notice                 // IRC NOTICE: relayed, never answered
+	Unreadable             // encrypted, but it could not be opened: Text is empty, Problem says why
+)
+
+// Message is one message taken in by a leg, decrypted and decoded.
+type Message struct {
+	// ID is unique in Room and the same when the network delivers the message
+	// again (msgid, stanza-id, origin-id); "" where the network has none.
+	ID   string
+	Room Room
+	From Sender
+	Kind MessageKind
+	Text Text
+	// Rung is what this message itself proves (incoming rung).
+	Rung   policy.Rung
+	Scheme string // name of the scheme that opened it, "" for clear
+	// Time is when it was said; Delayed marks history and offline messages.
+	Time    time.Time
+	Delayed bool
+	Problem error // why an Unreadable message could not be opened; never text
+	// Taken, when not nil, is called exactly once, from the dispatcher, when the
+	// message was refused (false) or is in the journal (true). Only then may the
+	// leg acknowledge it (XEP-0184, XEP-0198). It must not block.
+	Taken func(ok bool)
+}
+
+// Outgoing is one message on its way to one room.
+type Outgoing struct {
+	// ID is the wire id. It stays the same when the message is sent again.
+	ID string
+	To Room
+	// Floor is the lowest outgoing rung; nothing may leave below it.
+	Floor policy.Rung
+	// Clear is set only where the floor is clear in both directions; without it
+	// no encoder writes a clear body.
+	Clear ClearRoom
+	// Schemes are the schemes allowed, in order of preference.
+	Schemes []string
+	Text    Text
+	// Said is when the original was said; Late marks one that waited long.
+	Said time.Time
+	Late bool
+	// Notice marks the bot's own words (help, refusals, announcements).
+	Notice bool
+}
+
+// ClearRoom is the licence to write a clear body to one room. Its zero value
+// licenses nothing.
+type ClearRoom struct {
+	room Room
+	ok   bool
+}
+
+// NewClearRoom returns the licence for room, if its floor lets clear text pass
+// in both directions.
+func NewClearRoom(room Room, floor policy.Floor) (ClearRoom, bool) {
+	if floor.Encrypted() {
+		return ClearRoom{}, false
+	}
+	return ClearRoom{room: room, ok: true}, true
+}
+
+// Licenses reports whether a clear body may be written to room.
+func (c ClearRoom) Licenses(room Room) bool { return c.ok && c.room == room }

@@ -1,0 +1,140 @@
+// Package archtest holds the walls of the house: who may import whom, and who
+// may look into message text. It reads the sources itself, because a test that
+// asks `go list` is cached wrongly.
+package archtest
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const root = "../.."
+
+// walls lists, for each folder, what of ours its non-test files may import.
+// A folder without a row may import everything.
+var walls = map[string][]string{
+	"policy":             {},
+	"bridge":             {"policy"},
+	"irc":                {"bridge", "policy", "internal/dialer"},
+	"xmpp":               {"bridge", "policy", "xmpp/element", "xmpp/stream", "xmpp/e2ee", "internal/dialer"},
+	"xmpp/element":       {},
+	"xmpp/stream":        {"xmpp/element", "internal/dialer"},
+	"xmpp/e2ee":          {"policy", "xmpp/element"},
+	"xmpp/e2ee/e2eetest": {"policy", "xmpp/e2ee", "xmpp/element"},
+	"xmpp/openpgp":       {"policy", "xmpp/e2ee", "xmpp/element"},
+	"xmpp/ox":            {"policy", "xmpp/e2ee", "xmpp/element", "xmpp/openpgp"},
+	"xmpp/otr":           {"policy", "xmpp/e2ee", "xmpp/element"},
+	"internal/config":    {"policy"},
+	"internal/store":     {"policy", "bridge", "xmpp/e2ee"},
+	"internal/web":       {"bridge"},
+}
+
+// noNet lists the folders whose files may not touch the network, and policy may
+// not touch the machine at all.
+var noNet = map[string][]string{
+	"policy":       {"net", "os", "log", "log/slog"},
+	"bridge":       {"net", "os"},
+	"xmpp/element": {"net", "os"},
+	"xmpp/e2ee":    {"net", "os"},
+	"xmpp/openpgp": {"net"},
+	"xmpp/ox":      {"net", "os"},
+	"xmpp/otr":     {"net", "os"},
+}
+
+// readers lists the only files that may call Reveal, and so look into text.
+var readers = map[string]string{
+	"irc/encode.go":          "the IRC encoder",
+	"xmpp/encode.go":         "the clear-body encoder, which needs a ClearRoom",
+	"xmpp/receive.go":        "takes an e2ee.Opened over into a bridge.Text",
+	"xmpp/openpgp/seal.go":   "Seal of XEP-0027",
+	"xmpp/ox/seal.go":        "Seal of OX",
+	"xmpp/otr/seal.go":       "Seal of OTR",
+	"internal/store/seal.go": "the store's sealer",
+}
+
+type source struct {
+	path, dir string
+	file      *ast.File
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var out []source
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && rel != "." || d.Name() == "testdata" || rel == "internal/tools") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		out = append(out, source{rel, filepath.ToSlash(filepath.Dir(rel)), f})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) < 5 {
+		t.Fatalf("only %d sources found below %s", len(out), root)
+	}
+	return out
+}
+
+func TestImportWalls(t *testing.T) {
+	for _, s := range sources(t) {
+		if strings.HasSuffix(s.path, "_test.go") {
+			continue
+		}
+		for _, imp := range s.file.Imports {
+			name, _ := strconv.Unquote(imp.Path.Value)
+			if slices.Contains(noNet[s.dir], name) {
+				t.Errorf("%s imports %s: %s stays away from it", s.path, name, s.dir)
+			}
+			ours, ok := strings.CutPrefix(name, "drawbridge/")
+			if !ok {
+				continue
+			}
+			if allowed, held := walls[s.dir]; held && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s: %s may import only %v of ours", s.path, ours, s.dir, allowed)
+			}
+		}
+	}
+}
+
+func TestOnlyEncodersRevealText(t *testing.T) {
+	for _, s := range sources(t) {
+		if strings.HasSuffix(s.path, "_test.go") || readers[filepath.ToSlash(s.path)] != "" {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Reveal" {
+				t.Errorf("%s uses Reveal: message text may be read only by %v", s.path, readers)
+			}
+			return true
+		})
+	}
+}
+
+func TestNoInitAndNoRegistries(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%s has an init function: wire.go lists what exists", s.path)
+			}
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package policy
+
+// Person is one human with many names. Only proven identities count: an IRC
+// account, a certificate, a real JID, a key; never a nick.
+type Person struct {
+	Name    string   // the config's name, unique
+	JIDs    []string // bare JIDs, normalised; the first is the preferred one
+	OpenPGP []string // pinned primary-key fingerprints, 40 upper-case hex digits
+	OTR     []string // pinned OTR fingerprints, 40 upper-case hex digits
+	IRC     map[string]IRCIdentity
+	Groups  []string
+
+	// AllowWeakKey accepts this person's old keys (DSA-1024, RSA-1024, SHA-1).
+	AllowWeakKey bool
+}
+
+// IRCIdentity is what proves a person on one IRC network.
+type IRCIdentity struct {
+	Accounts []string // services accounts
+	CertFPs  []string // client certificate fingerprints, lower-case hex
+}
