@@ -1,0 +1,260 @@
+package config
+
+import (
+	"time"
+
+	"drawbridge/policy"
+)
+
+// Config is a whole, checked drawbridge.yaml. Lists keep the order of the file.
+// Paths are absolute or relative to the working directory, JIDs normalised and
+// fingerprints upper-case hex: no reader has to do it again.
+type Config struct {
+	Networks []Network `yaml:"networks" cfg:"named"` // IRC connections
+	Accounts []Account `yaml:"accounts" cfg:"named"` // XMPP accounts
+	Keyring  Keyring   `yaml:"keyring"`
+	People   []Person  `yaml:"people" cfg:"named"`
+	Bridges  []Bridge  `yaml:"bridges" cfg:"named"`
+	Admin    Admin     `yaml:"admin"`
+	Metrics  Metrics   `yaml:"metrics"`
+	Log      Log       `yaml:"log"`
+
+	// File is the path Load was given.
+	File string `yaml:"-"`
+	// Warnings are doubts that do not stop a start, in the order of the file.
+	Warnings []Error `yaml:"-"`
+
+	pos map[string]Pos
+}
+
+// Network is one IRC connection.
+type Network struct {
+	Name string `yaml:"-"` // its key below networks
+	// Server lists the addresses, HOST:PORT, tried in turn. Required.
+	Server []string `yaml:"server" cfg:"one,required,addr,env"`
+	// TLS is on unless the file says `tls: off`.
+	TLS       TLSMode  `yaml:"tls" cfg:"oneof=on|off"`
+	CAFile    string   `yaml:"ca_file" cfg:"path,pem"`   // PEM of a private authority; "": the system's
+	PinSHA256 []string `yaml:"pin_sha256" cfg:"one,pin"` // leaf certificate, 64 lower-case hex digits; any of them
+	// Nick, Username and Realname are what the server is told. Nick is required;
+	// Username defaults to Nick, Realname to "Drawbridge".
+	Nick     string `yaml:"nick" cfg:"required,nick"`
+	Username string `yaml:"username" cfg:"word"`
+	Realname string `yaml:"realname" cfg:"line"`
+	// Password is the server password (PASS), seldom used.
+	Password Secret `yaml:"password" cfg:"secret"`
+	SASL     *SASL  `yaml:"sasl"` // nil: no login
+}
+
+// SASL is a login to IRC services.
+type SASL struct {
+	// Mechanism is scram-sha-256, plain or external. Default: external when only
+	// cert_file is given, else plain (which is refused without TLS).
+	Mechanism string `yaml:"mechanism" cfg:"oneof=scram-sha-256|plain|external"`
+	Account   string `yaml:"account" cfg:"word"` // default: the nick; not for external
+	Password  Secret `yaml:"password" cfg:"secret"`
+	// CertFile is a PEM file with the client certificate and its key. The
+	// certificate is shown whatever the mechanism.
+	CertFile string `yaml:"cert_file" cfg:"path,keypair"`
+}
+
+// TLSMode says how a connection is protected. There is no silent downgrade
+// between the modes.
+type TLSMode string
+
+// The modes. Networks know on and off, accounts starttls, direct and off.
+const (
+	TLSOn       TLSMode = "on"       // TLS from the first byte
+	TLSStartTLS TLSMode = "starttls" // RFC 6120 §5, refused if not offered
+	TLSDirect   TLSMode = "direct"   // XEP-0368
+	TLSOff      TLSMode = "off"      // plain text
+)
+
+// Account is one XMPP account.
+type Account struct {
+	Name string `yaml:"-"` // its key below accounts
+	// JID is the normalised JID, bare or with the resource the bot binds.
+	// Required. The resource defaults to "drawbridge".
+	JID string `yaml:"jid" cfg:"required,jid"`
+	// Password logs in, by SCRAM where the server has it. Required.
+	Password Secret `yaml:"password" cfg:"required,secret"`
+	// Server lists HOST:PORT addresses tried in turn. Empty: SRV records of the
+	// JID's domain, then the domain itself.
+	Server []string `yaml:"server" cfg:"one,addr,env"`
+	// TLS defaults to starttls (with SRV, direct TLS is taken where it is
+	// announced). direct needs server.
+	TLS       TLSMode  `yaml:"tls" cfg:"oneof=starttls|direct|off"`
+	CAFile    string   `yaml:"ca_file" cfg:"path,pem"`
+	PinSHA256 []string `yaml:"pin_sha256" cfg:"one,pin"`
+	// OpenPGP is the bot's own key on this account; nil: none.
+	OpenPGP *OpenPGPKey `yaml:"openpgp"`
+}
+
+// OpenPGPKey is a secret key: an export of gpg, armored or binary.
+type OpenPGPKey struct {
+	// Key is the whole export. Key.File names its file, if it came from one.
+	Key        Secret `yaml:"key" cfg:"required,secret,key"`
+	Passphrase Secret `yaml:"passphrase" cfg:"secret"`
+}
+
+// Keyring is where other people's public keys are.
+type Keyring struct {
+	// Paths are .asc, .gpg and pubring.kbx files, and folders of them.
+	Paths []string `yaml:"paths" cfg:"path,exists"`
+}
+
+// Person is one human with many names.
+type Person struct {
+	Name string   `yaml:"-"` // its key below people
+	JIDs []string `yaml:"jids" cfg:"barejid"`
+	// OpenPGP are the pinned primary-key fingerprints, 40 upper-case hex digits.
+	OpenPGP []string `yaml:"openpgp" cfg:"fpr"`
+	// AllowWeakKey accepts DSA-1024, RSA-1024 and SHA-1 of this person, logged.
+	AllowWeakKey bool          `yaml:"allow_weak_key"`
+	IRC          []IRCIdentity `yaml:"irc" cfg:"named"`
+}
+
+// IRCIdentity is what proves a person on one network.
+type IRCIdentity struct {
+	Name     string   `yaml:"-"` // a network
+	Accounts []string `yaml:"accounts" cfg:"word"`
+	CertFPs  []string `yaml:"certfps" cfg:"certfp"` // 40, 64 or 128 lower-case hex digits
+}
+
+// Bridge joins rooms together.
+type Bridge struct {
+	Name string      `yaml:"-"` // its key below bridges
+	IRC  []Channel   `yaml:"irc"`
+	XMPP *BridgeXMPP `yaml:"xmpp"` // nil: IRC only
+	// Require is the floor of every XMPP destination; default
+	// {in: sealed, out: verified}.
+	Require policy.Floor `yaml:"require" cfg:"floor"`
+	// Schemes in order of preference; default all that this version has.
+	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp"`
+	// Trust says which keys are used; only pinned in this version.
+	Trust string `yaml:"trust" cfg:"oneof=pinned"`
+	// WhenBlocked bounds waiting for a usable key.
+	WhenBlocked WhenBlocked `yaml:"when_blocked"`
+	// Offline bounds what is kept for people who are not online.
+	Offline Offline `yaml:"offline"`
+	Late    Late    `yaml:"late"`
+	// OnDoubt is resend (default) or skip, where nobody can be asked whether a
+	// line arrived.
+	OnDoubt string `yaml:"on_doubt" cfg:"oneof=resend|skip"`
+	Show    Show   `yaml:"show"`
+	// Announce is said once in each channel when the bridge starts; "" for the
+	// built-in text. AnnounceOff is set by `announce: off`.
+	Announce    string `yaml:"announce" cfg:"line"`
+	AnnounceOff bool   `yaml:"-"`
+}
+
+// Channel is an IRC channel of a bridge.
+type Channel struct {
+	Network string `yaml:"network" cfg:"required,ref=networks"`
+	Channel string `yaml:"channel" cfg:"required,channel"`
+	Key     Secret `yaml:"key" cfg:"secret"`
+	// Require is "clear" where the file owns up that this network has no TLS
+	// though the bridge has a floor.
+	Require string `yaml:"require" cfg:"oneof=clear"`
+}
+
+// BridgeXMPP is the XMPP side of a bridge.
+type BridgeXMPP struct {
+	Account string   `yaml:"account" cfg:"required,ref=accounts"`
+	People  []string `yaml:"people" cfg:"ref=people"`
+	Rooms   []MUC    `yaml:"rooms"`
+}
+
+// MUC is a multi-user chat of a bridge (XEP-0045).
+type MUC struct {
+	Room     string `yaml:"room" cfg:"required,room"` // normalised bare JID
+	Nick     string `yaml:"nick" cfg:"line"`          // default: the local part of the account's JID
+	Password Secret `yaml:"password" cfg:"secret"`
+	// Require is "clear" where the file owns up that the room is plain though
+	// the bridge has a floor.
+	Require string `yaml:"require" cfg:"oneof=clear"`
+}
+
+// WhenBlocked says how long a line waits for a usable key, and what then.
+type WhenBlocked struct {
+	Hold time.Duration `yaml:"hold" cfg:"min=0s,max=720h"` // default 24h
+	Then string        `yaml:"then" cfg:"oneof=bounce"`    // default bounce
+}
+
+// Offline bounds the lines kept for a person who is not online.
+type Offline struct {
+	Keep  time.Duration `yaml:"keep" cfg:"min=0s,max=720h"`   // default 24h
+	Lines int           `yaml:"lines" cfg:"min=0,max=100000"` // default 200
+}
+
+// Late marks lines that waited.
+type Late struct {
+	After  time.Duration `yaml:"after" cfg:"min=1s,max=720h"`   // default 5m
+	Digest int           `yaml:"digest" cfg:"min=0,max=100000"` // more late lines than this come as one digest; default 20
+}
+
+// Show says how lines are shown on the other side.
+type Show struct {
+	// IRC is the template for channels, XMPP for people and MUCs; "" for the
+	// core's default.
+	IRC   string `yaml:"irc" cfg:"template"`
+	XMPP  string `yaml:"xmpp" cfg:"template"`
+	Joins string `yaml:"joins" cfg:"oneof=off|digest"` // default off
+}
+
+// Admin says who may command the running bot.
+type Admin struct {
+	People []string `yaml:"people" cfg:"ref=people"` // told of expiring keys and of trouble
+	// Socket is the admin socket. Default: admin.sock in $RUNTIME_DIRECTORY,
+	// else in $XDG_RUNTIME_DIR/drawbridge, else in /run/drawbridge.
+	Socket string `yaml:"socket" cfg:"path,env"`
+}
+
+// Metrics is the HTTP listener for /metrics, /healthz and /readyz.
+type Metrics struct {
+	Listen string `yaml:"listen" cfg:"listen,env"` // HOST:PORT; "": none
+}
+
+// Log says what is logged, to standard error. Message text never is.
+type Log struct {
+	Level  string `yaml:"level" cfg:"oneof=debug|info|warn|error,env"` // default info
+	Format string `yaml:"format" cfg:"oneof=text|json,env"`            // default text
+}
+
+// Network returns the network with the given name, nil if there is none.
+func (c *Config) Network(name string) *Network { return find(c.Networks, name, networkName) }
+
+// Account returns the account with the given name, nil if there is none.
+func (c *Config) Account(name string) *Account { return find(c.Accounts, name, accountName) }
+
+// Person returns the person with the given name, nil if there is none.
+func (c *Config) Person(name string) *Person { return find(c.People, name, personName) }
+
+// Bridge returns the bridge with the given name, nil if there is none.
+func (c *Config) Bridge(name string) *Bridge { return find(c.Bridges, name, bridgeName) }
+
+func networkName(n *Network) string { return n.Name }
+func accountName(a *Account) string { return a.Name }
+func personName(p *Person) string   { return p.Name }
+func bridgeName(b *Bridge) string   { return b.Name }
+
+func find[T any](list []T, name string, nameOf func(*T) string) *T {
+	for i := range list {
+		if nameOf(&list[i]) == name {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// Policy returns the person as the core and the schemes know them.
+func (p *Person) Policy() *policy.Person {
+	out := &policy.Person{Name: p.Name, JIDs: p.JIDs, OpenPGP: p.OpenPGP, AllowWeakKey: p.AllowWeakKey}
+	if len(p.IRC) > 0 {
+		out.IRC = make(map[string]policy.IRCIdentity, len(p.IRC))
+		for _, id := range p.IRC {
+			out.IRC[id.Name] = policy.IRCIdentity{Accounts: id.Accounts, CertFPs: id.CertFPs}
+		}
+	}
+	return out
+}
