@@ -53,6 +53,9 @@ type Opened struct {
 	Reply []Payload
 	// Silent is set when there is nothing to relay (handshake, chat state).
 	Silent bool
+	// Redelivered is set when the same message came before under the same stanza
+	// id: the core knows whether it took that one in, and drops this one then.
+	Redelivered bool
 }
 
 // NewOpened returns an Opened around a decrypted body.
@@ -87,6 +90,7 @@ var (
 	ErrTooLarge   = errors.New("e2ee: too large")
 	ErrMalformed  = errors.New("e2ee: malformed")
 	ErrSignature  = errors.New("e2ee: bad signature")
+	ErrNested     = errors.New("e2ee: message of another scheme inside")
 )
 
 // Scheme is one way of encrypting messages. Its methods are safe for concurrent

@@ -1,0 +1,151 @@
+package e2ee
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"drawbridge/policy"
+)
+
+// Pinner is an optional interface of a Scheme: whether the peer's person has a
+// pinned or accepted key in it. Without it the person's config entry decides.
+type Pinner interface{ Pinned(p Peer) bool }
+
+// Try is what one scheme said when it was asked for a peer.
+type Try struct {
+	Scheme string
+	Rung   policy.Rung // what it reaches, if Err is nil
+	Err    error       // why it is not used
+}
+
+// ChoiceError is returned by Choose when no scheme can be used. It is ErrFloor,
+// and every error of Tries as well: errors.Is finds ErrKeyExpired in it.
+type ChoiceError struct {
+	Floor policy.Rung
+	Tries []Try // in order of preference
+}
+
+// Error names each scheme and why it is not used.
+func (e *ChoiceError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "e2ee: no scheme reaches %s", e.Floor)
+	for i, t := range e.Tries {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&b, "%s%s: %s", sep, t.Scheme, strings.TrimPrefix(t.Err.Error(), "e2ee: "))
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrFloor and the error of each try.
+func (e *ChoiceError) Unwrap() []error {
+	errs := []error{ErrFloor}
+	for _, t := range e.Tries {
+		errs = append(errs, t.Err)
+	}
+	return errs
+}
+
+// Why a scheme is passed over without being asked.
+var (
+	// ErrNotListed is set where the bridge does not list the scheme.
+	ErrNotListed = errors.New("e2ee: scheme is not listed for this bridge")
+	// ErrOtherPinned is set where the person has a pinned key in another scheme
+	// and none in this one: it is used in neither direction.
+	ErrOtherPinned = errors.New("e2ee: the person's pinned key is of another scheme")
+	// ErrNotBuilt is set for a listed scheme the account does not have.
+	ErrNotBuilt = errors.New("e2ee: the account has no such scheme")
+)
+
+// Choose returns the scheme to write to p with: the first of order, the bridge's
+// preference, that reaches floor right now, and the rung it reaches. A scheme in
+// which the person has no pinned key is passed over once they have one in any
+// other. Presence and capabilities have no say. The error is a *ChoiceError.
+func Choose(schemes []Scheme, order []string, floor policy.Rung, p Peer) (Scheme, policy.Rung, error) {
+	fail := &ChoiceError{Floor: floor}
+	for _, name := range order {
+		s := byName(schemes, name)
+		if s == nil {
+			fail.Tries = append(fail.Tries, Try{Scheme: name, Err: ErrNotBuilt})
+			continue
+		}
+		if !allowed(schemes, s, p) {
+			fail.Tries = append(fail.Tries, Try{Scheme: name, Err: ErrOtherPinned})
+			continue
+		}
+		rung, err := s.Reach(p)
+		if err == nil && rung >= floor && rung > policy.Clear {
+			return s, rung, nil
+		}
+		if err == nil {
+			err = fmt.Errorf("%w: reaches only %s", ErrFloor, rung)
+		}
+		fail.Tries = append(fail.Tries, Try{Scheme: name, Rung: rung, Err: err})
+	}
+	return nil, policy.Clear, fail
+}
+
+// Claim returns the scheme that in, from p, is a message of, or nil if it is of
+// none. With ErrNotListed or ErrOtherPinned the scheme must not be used for this
+// person, and the message is refused as one that could not be opened.
+func Claim(schemes []Scheme, order []string, p Peer, in Incoming) (Scheme, error) {
+	for _, s := range schemes {
+		if !s.Claims(in) {
+			continue
+		}
+		switch {
+		case !slices.Contains(order, s.Name()):
+			return s, ErrNotListed
+		case !allowed(schemes, s, p):
+			return s, ErrOtherPinned
+		}
+		return s, nil
+	}
+	return nil, nil
+}
+
+func byName(schemes []Scheme, name string) Scheme {
+	for _, s := range schemes {
+		if s.Name() == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// allowed holds the rule of pins: who has a key pinned somewhere uses no scheme
+// in which they have none.
+func allowed(schemes []Scheme, s Scheme, p Peer) bool {
+	if pinned(s, p) {
+		return true
+	}
+	if p.Person != nil && (len(p.Person.OpenPGP) > 0 || len(p.Person.OTR) > 0) {
+		return false
+	}
+	return !slices.ContainsFunc(schemes, func(o Scheme) bool { return pinned(o, p) })
+}
+
+func pinned(s Scheme, p Peer) bool {
+	if o, ok := s.(Pinner); ok {
+		return o.Pinned(p)
+	}
+	return Pinned(s.Name(), p.Person)
+}
+
+// Pinned reports whether the config pins a key of the person for a scheme.
+func Pinned(scheme string, person *policy.Person) bool {
+	if person == nil {
+		return false
+	}
+	switch scheme {
+	case "openpgp", "ox":
+		return len(person.OpenPGP) > 0
+	case "otr":
+		return len(person.OTR) > 0
+	}
+	return false
+}

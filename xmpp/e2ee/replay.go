@@ -1,0 +1,141 @@
+package e2ee
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"sync"
+	"time"
+)
+
+// Verdict says what a Replay thinks of a message.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Fresh      Verdict = iota // never seen: it is remembered now
+	Redelivery                // seen from the same peer under the same stanza id
+	Replayed                  // seen, under another id or without one, or from another peer
+)
+
+// Replay remembers messages by a secret inside of them (for OpenPGP the session
+// key: the bytes of a ciphertext can be altered and still decrypt).
+type Replay interface {
+	// Mark remembers what, seen at now from bare under the stanza id, and tells
+	// whether it was known. It is safe for concurrent use.
+	Mark(what []byte, bare, id string, now time.Time) Verdict
+	// Horizon returns the time before which nothing is remembered any more: a
+	// message that says it is older is refused.
+	Horizon(now time.Time) time.Time
+}
+
+// Defaults of NewReplayCache.
+const (
+	DefaultReplaySpan = 30 * 24 * time.Hour
+	DefaultReplaySize = 1 << 16
+)
+
+// ReplayCache is a Replay in memory: it forgets everything when the process
+// ends. It holds at most size messages for at most span; where more come, the
+// oldest go first and the horizon moves up with them. About 120 bytes each.
+type ReplayCache struct {
+	span time.Duration
+	size int
+	key  [32]byte // of the HMAC: nothing kept here opens a message
+
+	mu    sync.Mutex // guards what follows
+	seen  map[mark]entry
+	queue []mark // ring of the marks in seen, oldest at head
+	head  int
+	floor time.Time // when the newest mark pushed out by size had come
+}
+
+type (
+	mark  [16]byte
+	entry struct {
+		from mark // HMAC of peer and stanza id, zero for no id
+		at   int64
+	}
+)
+
+// NewReplayCache returns an empty cache. Zero means the default.
+func NewReplayCache(span time.Duration, size int) *ReplayCache {
+	if span <= 0 {
+		span = DefaultReplaySpan
+	}
+	if size <= 0 {
+		size = DefaultReplaySize
+	}
+	c := &ReplayCache{span: span, size: size, seen: make(map[mark]entry)}
+	_, _ = rand.Read(c.key[:]) // never fails (Go 1.24)
+	return c
+}
+
+func (c *ReplayCache) mac(parts ...string) (m mark) {
+	h := hmac.New(sha256.New, c.key[:])
+	for _, p := range parts {
+		_, _ = h.Write([]byte(p))
+		_, _ = h.Write([]byte{0})
+	}
+	var sum [sha256.Size]byte
+	copy(m[:], h.Sum(sum[:0]))
+	return m
+}
+
+// Mark implements Replay.
+func (c *ReplayCache) Mark(what []byte, bare, id string, now time.Time) Verdict {
+	m := c.mac("what", string(what))
+	var from mark
+	if id != "" {
+		from = c.mac("from", bare, id)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forget(now)
+	if e, ok := c.seen[m]; ok {
+		if id != "" && e.from == from {
+			return Redelivery
+		}
+		return Replayed
+	}
+	if len(c.seen) >= c.size {
+		c.floor = time.Unix(0, c.seen[c.queue[c.head]].at)
+		c.drop()
+	}
+	c.seen[m] = entry{from, now.UnixNano()}
+	c.queue = append(c.queue, m)
+	return Fresh
+}
+
+// Horizon implements Replay.
+func (c *ReplayCache) Horizon(now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := now.Add(-c.span); t.After(c.floor) {
+		return t
+	}
+	return c.floor
+}
+
+// Len returns how many messages are remembered.
+func (c *ReplayCache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.seen)
+}
+
+func (c *ReplayCache) forget(now time.Time) {
+	old := now.Add(-c.span).UnixNano()
+	for c.head < len(c.queue) && c.seen[c.queue[c.head]].at < old {
+		c.drop()
+	}
+}
+
+func (c *ReplayCache) drop() {
+	delete(c.seen, c.queue[c.head])
+	c.head++
+	if c.head > 1024 && c.head*2 > len(c.queue) {
+		c.queue = append(c.queue[:0], c.queue[c.head:]...)
+		c.head = 0
+	}
+}
