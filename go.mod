@@ -5,11 +5,14 @@ go 1.26.0
 require (
 	github.com/ProtonMail/go-crypto v1.5.2
 	golang.org/x/crypto v0.48.0
+	github.com/spf13/cobra v1.10.2
 	mellium.im/xmpp v0.23.0
 )
 
 require (
 	github.com/cloudflare/circl v1.6.3 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
 	golang.org/x/net v0.50.0 // indirect
 	golang.org/x/sys v0.41.0 // indirect
 	golang.org/x/text v0.34.0 // indirect
