@@ -17,7 +17,9 @@ type Leg interface {
 	Run(ctx context.Context, sink Sink) error
 	// Send returns once m is on the wire, with nil; the proof comes later
 	// through Sink.Prove under m.ID. Calls for one room come from one goroutine,
-	// in order; calls for different rooms may run at once. Errors: ErrNotReady,
+	// in order; calls for different rooms may run at once. Each Send that returned
+	// nil is followed by exactly one Prove; what is unproven when the link ends is
+	// in Doubt, and is reported so before the room is up again. Errors: ErrNotReady,
 	// *HoldError, or anything else for a refusal that trying again cannot mend.
 	// After an error nothing of m was sent.
 	Send(ctx context.Context, m Outgoing) error
@@ -34,7 +36,8 @@ type Sink interface {
 	Take(ctx context.Context, m Message) error
 	// Notify reports an event, in order with the messages of Take.
 	Notify(ctx context.Context, e Event) error
-	// Prove reports what became of a message sent. It never blocks.
+	// Prove reports what became of a message sent. It never blocks, and may be
+	// called before Send has returned. Unknown and repeated ids are ignored.
 	Prove(p Proof)
 }
 
@@ -82,7 +85,7 @@ const (
 	LegUp      EventKind = iota + 1
 	LegDown              // Detail: why
 	RoomUp               // Room can take messages: joined, or the person is online
-	RoomDown             // Room cannot: Detail says why
+	RoomDown             // Room cannot: Detail says why. Not told for each room when the link ends: LegDown says that
 	RoomKeys             // keys of the person of Room changed: held messages are tried again
 	Joined               // Who joined Room
 	Parted               // Who left Room; Detail: reason

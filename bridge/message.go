@@ -16,13 +16,26 @@ const (
 	Chat                        // a one-to-one XMPP chat with a configured person
 )
 
+var roomKindNames = [...]string{"?", "channel", "muc", "chat"}
+
+// String returns "channel", "muc" or "chat".
+func (k RoomKind) String() string {
+	if int(k) < len(roomKindNames) {
+		return roomKindNames[k]
+	}
+	return "?"
+}
+
+// MarshalText returns the kind's name, for JSON.
+func (k RoomKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Room is one place to speak. It is comparable and serves as a map key.
 type Room struct {
-	Leg  string // the network's or account's name in the config
-	Kind RoomKind
+	Leg  string   `json:"leg"` // the network's or account's name in the config
+	Kind RoomKind `json:"kind"`
 	// Name is canonical for its leg: a channel folded by the network's
 	// casemapping, a room's bare JID, or the config name of a person.
-	Name string
+	Name string `json:"name"`
 }
 
 // String returns "leg/name".
@@ -63,6 +76,11 @@ type Message struct {
 	// Rung is what this message itself proves (incoming rung).
 	Rung   policy.Rung
 	Scheme string // name of the scheme that opened it, "" for clear
+	// Mark is not empty when another bridge program, or this one, put the line into
+	// Room and says so on the wire: the IRC client tag +drawbridge/id, the XMPP
+	// element <relayed xmlns='urn:drawbridge:0' id='…'/>, a RELAYMSG tag. Such a
+	// line is never relayed again. Legs write Outgoing.ID there (not in a Chat).
+	Mark string
 	// Time is when it was said; Delayed marks history and offline messages.
 	Time    time.Time
 	Delayed bool
@@ -85,7 +103,13 @@ type Outgoing struct {
 	Clear ClearRoom
 	// Schemes are the schemes allowed, in order of preference.
 	Schemes []string
-	Text    Text
+	// Text is finished: it starts with Prefix. To a Channel only its first line
+	// does, and the leg repeats Prefix on each further line it makes, at an LF or
+	// where it has to split; to a MUC or a Chat every line does already.
+	Text Text
+	// Prefix is the part of Text that says who said it, such as "<alice@jabber> ",
+	// and "" for a Notice. It is no message text.
+	Prefix string
 	// Said is when the original was said; Late marks one that waited long.
 	Said time.Time
 	Late bool

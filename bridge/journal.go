@@ -1,0 +1,90 @@
+package bridge
+
+import (
+	"context"
+	"time"
+)
+
+// Journal keeps what the core has taken in and not yet delivered. Ingest comes
+// from the dispatcher, Confirm from one other goroutine, Tried from the
+// outboxes: all at once, so an implementation may commit them together.
+//
+// The suite bridgetest.Journal holds every implementation to this contract.
+type Journal interface {
+	// Ingest commits a batch: for each entry its key, so that it is known when the
+	// network delivers it again, and its rows, whose Seq it sets, ascending in the
+	// order given. An entry whose key is known already, from the batch or before,
+	// gets Again set and its rows are not kept. After an error nothing is kept and
+	// the same batch may come again.
+	Ingest(ctx context.Context, batch []*Entry) error
+	// Tried records that rows are about to be written to the wire. A row that was
+	// ingested with Tried set needs no such call.
+	Tried(ctx context.Context, seqs []uint64) error
+	// Confirm ends rows: body and row are gone when it returns nil. Unknown ones
+	// are ignored. After an error nothing changed and the call may come again.
+	Confirm(ctx context.Context, done []Done) error
+	// Load calls yield for every row kept, in the order of Seq, with Tried as
+	// recorded, before the first Ingest of a run.
+	Load(ctx context.Context, yield func(*Row) error) error
+}
+
+// Entry is one message taken in.
+type Entry struct {
+	Room Room
+	ID   string // Message.ID; "" has no key and is never known
+	At   time.Time
+	Rows []*Row
+	// Again is set by Ingest when the message was known already.
+	Again bool
+}
+
+// RowKind tells what a Row carries.
+type RowKind uint8
+
+// The kinds of rows.
+const (
+	RowSay    RowKind = iota + 1
+	RowAction         // /me
+	RowNotice         // relayed IRC NOTICE
+	RowOwn            // the bot's own words; not part of the ledger's balance
+)
+
+// Row is one message for one destination. What is said stays apart from who
+// said it: the line is rendered when it is sent.
+type Row struct {
+	Seq    uint64 // set by Journal.Ingest
+	ID     string // wire id, the same whenever the row is sent
+	Bridge string
+	From   Room // where it was said; zero for the bot's own words
+	To     Room
+	Kind   RowKind
+	Person string // config name of the proven sender, else ""
+	Name   string // the sender's name as shown, sanitised
+	Text   Text
+	Said   time.Time
+	Queued time.Time
+	Tried  bool // was, or may have been, written to the wire
+
+	fleeting bool // own words worth nothing later: dropped unless sent at once
+}
+
+// Fate is how a row ended.
+type Fate uint8
+
+// The fates of rows.
+const (
+	FateRelayed Fate = iota + 1 // proven
+	FateBounced                 // refused, or waited too long: the sender's side was told
+	FateMissed                  // let go because the person was offline too long
+	FateSkipped                 // in doubt, and the bridge does not resend
+	FateDropped                 // own words that could not be said
+)
+
+// Done says that a row has ended, and how.
+type Done struct {
+	Seq   uint64
+	ID    string
+	To    Room
+	Fate  Fate
+	NetID string // the network's own id of a relayed message, if any
+}

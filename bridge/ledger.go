@@ -1,0 +1,95 @@
+package bridge
+
+import "sync"
+
+// Ledger counts what a bridge did. Two sums hold in every snapshot:
+//
+//	Received = Accepted + Refused + Unreadable + Commands + Again + Looped + Paused
+//	Queued   = Relayed + Waiting + Bounced + Missed + Skipped
+//
+// The first counts messages taken in, the second their copies, one for each
+// destination. The bot's own words are in neither.
+type Ledger struct {
+	Received   uint64 `json:"received"`
+	Accepted   uint64 `json:"accepted"`   // went to the other rooms
+	Refused    uint64 `json:"refused"`    // below the floor, or from a stranger
+	Unreadable uint64 `json:"unreadable"` // encrypted, and could not be opened
+	Commands   uint64 `json:"commands"`   // chat commands, never relayed
+	Again      uint64 `json:"again"`      // delivered twice by the network
+	Looped     uint64 `json:"looped"`     // relayed lines, ours or another bridge's
+	Paused     uint64 `json:"paused"`     // said in a room paused by its operator
+
+	Queued  uint64 `json:"queued"`
+	Relayed uint64 `json:"relayed"` // proven delivered
+	Waiting uint64 `json:"waiting"` // in an outbox or on the wire
+	Bounced uint64 `json:"bounced"` // given up, the sender's side was told
+	Missed  uint64 `json:"missed"`  // let go for a person long offline, told as a count
+	Skipped uint64 `json:"skipped"` // in doubt, not sent again
+
+	Resent  uint64 `json:"resent"`  // times a row in doubt was sent again
+	Dropped uint64 `json:"dropped"` // own words that could not be said
+}
+
+// Balanced reports whether the two sums hold.
+func (l Ledger) Balanced() bool {
+	return l.Received == l.Accepted+l.Refused+l.Unreadable+l.Commands+l.Again+l.Looped+l.Paused &&
+		l.Queued == l.Relayed+l.Waiting+l.Bounced+l.Missed+l.Skipped
+}
+
+// ledger is a Ledger that goroutines share.
+type ledger struct {
+	mu sync.Mutex // guards l
+	l  Ledger
+}
+
+// snapshot returns the counters at one moment.
+func (l *ledger) snapshot() Ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.l
+}
+
+// received counts one message and what became of it, by the counter that
+// where picks.
+func (l *ledger) received(where func(*Ledger) *uint64) {
+	l.mu.Lock()
+	l.l.Received++
+	*where(&l.l)++
+	l.mu.Unlock()
+}
+
+// accepted counts one message and its copies.
+func (l *ledger) accepted(copies int) {
+	l.mu.Lock()
+	l.l.Received++
+	l.l.Accepted++
+	l.l.Queued += uint64(copies)
+	l.l.Waiting += uint64(copies)
+	l.mu.Unlock()
+}
+
+// ended counts the end of one row that waited.
+func (l *ledger) ended(f Fate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch f {
+	case FateRelayed:
+		l.l.Relayed++
+	case FateBounced:
+		l.l.Bounced++
+	case FateMissed:
+		l.l.Missed++
+	case FateSkipped:
+		l.l.Skipped++
+	default:
+		return
+	}
+	l.l.Waiting--
+}
+
+// count raises a counter outside the balance.
+func (l *ledger) count(where func(*Ledger) *uint64) {
+	l.mu.Lock()
+	*where(&l.l)++
+	l.mu.Unlock()
+}
