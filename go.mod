@@ -7,6 +7,8 @@ require (
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/crypto v0.58.0
 	mellium.im/xmpp v0.23.0
+	mellium.im/xmpp v0.23.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (
