@@ -1,0 +1,143 @@
+package lab
+
+import (
+	"embed"
+	"os"
+	"path/filepath"
+	"strings"
+	texttemplate "text/template"
+	"time"
+)
+
+//go:embed templates
+var templates embed.FS
+
+// render fills one of the templates.
+func (l *Lab) render(name string, data any) string {
+	l.Helper()
+	t, err := texttemplate.ParseFS(templates, "templates/"+name)
+	l.must(err)
+	var b strings.Builder
+	l.must(t.Execute(&b, data))
+	return b.String()
+}
+
+// IRCServer is a running IRC server. Its operator is "oper" with the password
+// "operpw".
+type IRCServer struct {
+	*Proc
+	Addr     string // without TLS
+	TLSAddr  string // with TLS; the certificate is for localhost and 127.0.0.1
+	Cert     *Cert
+	Services *Proc // atheme, if asked for
+
+	lab  *Lab
+	port int
+}
+
+// InspIRCd asks for an InspIRCd 3.15.
+type InspIRCd struct {
+	Fast     bool // no flood limits; else the built-in ones: 10 lines at once, then one a second
+	History  bool // channel mode H: replays lines to whoever joins
+	Services bool // atheme: NickServ, ChanServ, SASL PLAIN and EXTERNAL
+}
+
+// NgIRCd asks for an ngIRCd 26.1. It offers no capability but multi-prefix.
+type NgIRCd struct {
+	Fast    bool // no penalty; else the stock one: about 3 lines a second
+	NickLen int  // 30 if zero; the stock value is 9
+}
+
+type ircConf struct {
+	Dir                     string
+	Cert                    *Cert
+	Port, TLSPort, LinkPort int
+	UID, GID, NickLen       int
+	Fast, History           bool
+}
+
+// InspIRCd starts an InspIRCd, with services where asked for, and waits until
+// it takes connections.
+func (l *Lab) InspIRCd(o InspIRCd) *IRCServer {
+	l.Helper()
+	c := ircConf{Dir: l.folder("inspircd"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Fast: o.Fast, History: o.History}
+	if o.Services {
+		c.LinkPort = l.Port()
+	}
+	conf := filepath.Join(c.Dir, "inspircd.conf")
+	l.write(conf, l.render("inspircd.conf", c))
+	args := []string{l.program("inspircd"), "--nofork", "--config", conf}
+	if os.Geteuid() == 0 {
+		args = append(args, "--runasroot")
+	}
+	s := l.ircServer(&Proc{Name: "inspircd", Dir: c.Dir, Args: args, Logs: []string{filepath.Join(c.Dir, "inspircd.log")}}, c)
+	if o.Services {
+		s.startServices(c)
+	}
+	return s
+}
+
+// NgIRCd starts an ngIRCd and waits until it takes connections.
+func (l *Lab) NgIRCd(o NgIRCd) *IRCServer {
+	l.Helper()
+	c := ircConf{
+		Dir: l.folder("ngircd"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(),
+		UID: os.Geteuid(), GID: os.Getegid(), NickLen: o.NickLen, Fast: o.Fast,
+	}
+	if c.NickLen == 0 {
+		c.NickLen = 30
+	}
+	conf := filepath.Join(c.Dir, "ngircd.conf")
+	l.write(conf, l.render("ngircd.conf", c))
+	return l.ircServer(&Proc{Name: "ngircd", Dir: c.Dir, Args: []string{l.program("ngircd"), "--nodaemon", "--config", conf}}, c)
+}
+
+func (l *Lab) ircServer(p *Proc, c ircConf) *IRCServer {
+	l.Helper()
+	s := &IRCServer{Proc: p, Addr: addr(c.Port), TLSAddr: addr(c.TLSPort), Cert: c.Cert, lab: l, port: c.Port}
+	l.Start(p)
+	l.awaitPort(p, s.Addr)
+	l.awaitPort(p, s.TLSAddr)
+	return s
+}
+
+// Restart starts the server again after Stop or Kill, on the same ports.
+func (s *IRCServer) Restart() {
+	s.lab.Helper()
+	s.lab.must(s.start())
+	s.lab.awaitPort(s.Proc, s.Addr)
+	s.lab.awaitPort(s.Proc, s.TLSAddr)
+}
+
+func (s *IRCServer) startServices(c ircConf) {
+	l := s.lab
+	l.Helper()
+	dir := l.folder("atheme")
+	conf := filepath.Join(dir, "atheme.conf")
+	l.write(conf, l.render("atheme.conf", c))
+	log := filepath.Join(dir, "atheme.log")
+	s.Services = l.Start(&Proc{Name: "atheme", Dir: dir, Logs: []string{log}, Args: []string{
+		l.program("atheme-services"), "-n", "-c", conf, "-D", dir, "-l", log, "-p", filepath.Join(dir, "atheme.pid"),
+	}})
+	u := l.IRCUser(s, "waiter")
+	defer u.Quit()
+	l.Await(30*time.Second, "atheme is linked", func() bool {
+		u.Send("WHOIS NickServ")
+		_, ok := u.Find(300*time.Millisecond, func(line string) bool { return strings.Contains(line, " 318 ") })
+		return ok && strings.Contains(strings.Join(u.Lines(), "\n"), " 311 ")
+	})
+}
+
+// Register makes a services account, and ties certificate fingerprints to it.
+func (s *IRCServer) Register(account, password string, certfps ...string) {
+	l := s.lab
+	l.Helper()
+	u := l.IRCUser(s, account)
+	defer u.Quit()
+	u.Send("PRIVMSG NickServ :REGISTER " + password + " " + account + "@mail.example")
+	u.Expect("is now registered to")
+	for _, fp := range certfps {
+		u.Send("PRIVMSG NickServ :CERT ADD " + fp)
+		u.Expect("fingerprint")
+	}
+}
