@@ -215,7 +215,7 @@ type Stanza struct {
 
 // erlangXML finds what ejabberd's debug log says about its streams: a quoted
 // text, or the bytes as numbers where one is outside ASCII.
-var erlangXML = regexp.MustCompile(`(?s)(Received|Send) XML on stream = <<(".*?"|[\d,\s]+)>>\n`)
+var erlangXML = regexp.MustCompile(`(?s)(Received|Send) XML on stream = <<(".*?"|[\d,\s]+)(?:/utf8)?>>\n`)
 
 var erlangText = strings.NewReplacer(`\"`, `"`, `\\`, `\`, `\n`, "&#10;", `\r`, "&#13;")
 
