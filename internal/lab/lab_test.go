@@ -60,7 +60,7 @@ func TestXMPPServersCarryAStanza(t *testing.T) {
 				t.Errorf("body = %q", got)
 			}
 			a.JoinRoom("r@"+Rooms, "ann")
-l.Await(5*time.Second, "the message stands in the server's log", func() bool {
+			l.Await(5*time.Second, "the message stands in the server's log", func() bool {
 				for _, st := range s.Stanzas() {
 					if st.In && strings.Contains(st.XML, "&lt;dich&gt;") {
 						return true
