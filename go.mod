@@ -6,7 +6,7 @@ require (
 	github.com/ProtonMail/go-crypto v1.5.2
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/crypto v0.58.0
-	mellium.im/xmpp v0.23.0
+	gopkg.in/yaml.v3 v3.0.1
 	mellium.im/xmpp v0.23.0
 	pgregory.net/rapid v1.3.0
 )

@@ -37,7 +37,7 @@ type Network struct {
 	CAFile    string   `yaml:"ca_file" cfg:"path,pem"`   // PEM of a private authority; "": the system's
 	PinSHA256 []string `yaml:"pin_sha256" cfg:"one,pin"` // leaf certificate, 64 lower-case hex digits; any of them
 	// Nick, Username and Realname are what the server is told. Nick is required;
-	// Username defaults to Nick, Realname to "Drawbridge".
+	// the others have defaults of the IRC leg.
 	Nick     string `yaml:"nick" cfg:"required,nick"`
 	Username string `yaml:"username" cfg:"word"`
 	Realname string `yaml:"realname" cfg:"line"`
@@ -78,11 +78,13 @@ type Account struct {
 	JID string `yaml:"jid" cfg:"required,jid"`
 	// Password logs in, by SCRAM where the server has it. Required.
 	Password Secret `yaml:"password" cfg:"required,secret"`
-	// Server lists HOST:PORT addresses tried in turn. Empty: SRV records of the
-	// JID's domain, then the domain itself.
-	Server []string `yaml:"server" cfg:"one,addr,env"`
-	// TLS defaults to starttls (with SRV, direct TLS is taken where it is
-	// announced). direct needs server.
+	// AllowPlain lets the password go to the server itself, inside TLS, where it
+	// offers no SCRAM (LDAP and PAM behind it).
+	AllowPlain bool `yaml:"allow_plain"`
+	// Server is HOST:PORT. Empty: SRV records of the JID's domain, then the
+	// domain itself.
+	Server string `yaml:"server" cfg:"addr,env"`
+	// TLS defaults to starttls.
 	TLS       TLSMode  `yaml:"tls" cfg:"oneof=starttls|direct|off"`
 	CAFile    string   `yaml:"ca_file" cfg:"path,pem"`
 	PinSHA256 []string `yaml:"pin_sha256" cfg:"one,pin"`
@@ -105,8 +107,8 @@ type Keyring struct {
 
 // Person is one human with many names.
 type Person struct {
-	Name string   `yaml:"-"` // its key below people
-	JIDs []string `yaml:"jids" cfg:"barejid"`
+	Name string   `yaml:"-"`                  // its key below people
+	JIDs []string `yaml:"jids" cfg:"barejid"` // the first is preferred; needed to be in a bridge
 	// OpenPGP are the pinned primary-key fingerprints, 40 upper-case hex digits.
 	OpenPGP []string `yaml:"openpgp" cfg:"fpr"`
 	// AllowWeakKey accepts DSA-1024, RSA-1024 and SHA-1 of this person, logged.
@@ -130,9 +132,9 @@ type Bridge struct {
 	// {in: sealed, out: verified}.
 	Require policy.Floor `yaml:"require" cfg:"floor"`
 	// Schemes in order of preference; default all that this version has.
-	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp"`
+	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp,later"`
 	// Trust says which keys are used; only pinned in this version.
-	Trust string `yaml:"trust" cfg:"oneof=pinned"`
+	Trust string `yaml:"trust" cfg:"oneof=pinned,later"`
 	// WhenBlocked bounds waiting for a usable key.
 	WhenBlocked WhenBlocked `yaml:"when_blocked"`
 	// Offline bounds what is kept for people who are not online.
@@ -142,10 +144,9 @@ type Bridge struct {
 	// line arrived.
 	OnDoubt string `yaml:"on_doubt" cfg:"oneof=resend|skip"`
 	Show    Show   `yaml:"show"`
-	// Announce is said once in each channel when the bridge starts; "" for the
-	// built-in text. AnnounceOff is set by `announce: off`.
-	Announce    string `yaml:"announce" cfg:"line"`
-	AnnounceOff bool   `yaml:"-"`
+	// Announce is said once in each channel and MUC when it is first joined; ""
+	// after `announce: off`. Default: DefaultAnnounce.
+	Announce string `yaml:"announce" cfg:"line"`
 }
 
 // Channel is an IRC channel of a bridge.
@@ -195,8 +196,8 @@ type Late struct {
 
 // Show says how lines are shown on the other side.
 type Show struct {
-	// IRC is the template for channels, XMPP for people and MUCs; "" for the
-	// core's default.
+	// IRC is the template for channels, XMPP for people and MUCs, with {name},
+	// {origin} and {text}; "" for the core's default, "<{name}@{origin}> {text}".
 	IRC   string `yaml:"irc" cfg:"template"`
 	XMPP  string `yaml:"xmpp" cfg:"template"`
 	Joins string `yaml:"joins" cfg:"oneof=off|digest"` // default off

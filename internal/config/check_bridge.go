@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"drawbridge/policy"
+)
+
+// checkBridges holds what design and threat model say of bridges: floors that
+// can be met, clear places owned up to, and one bridge for each contact of an
+// account, because a one-to-one line carries no room name.
+func (d *decoder) checkBridges(c *Config) {
+	taken := map[[2]string]string{} // account, person → bridge
+	rooms := map[string]string{}    // room → bridge
+	for i := range c.Bridges {
+		b := &c.Bridges[i]
+		path := "bridges." + b.Name
+		d.checkSize(b, path)
+		d.checkChannels(c, b, path, rooms)
+		if b.XMPP == nil {
+			continue
+		}
+		x := path + ".xmpp"
+		if b.XMPP.Account != "" && c.Account(b.XMPP.Account) == nil {
+			d.noSuch(x+".account", b.XMPP.Account, "accounts", names(c.Accounts, accountName))
+		}
+		d.checkRefs(x+".people", b.XMPP.People, "people", names(c.People, personName))
+		d.checkOneBridge(b, x, taken)
+		d.checkMUCs(c, b, x, rooms)
+		d.checkFloor(c, b, path)
+	}
+}
+
+func (d *decoder) checkSize(b *Bridge, path string) {
+	n := len(b.IRC)
+	if b.XMPP != nil {
+		n += len(b.XMPP.People) + len(b.XMPP.Rooms)
+		if len(b.XMPP.People)+len(b.XMPP.Rooms) == 0 && !d.anyBroken(path+".xmpp") {
+			d.fail(path+".xmpp", "add people: [NAME] or rooms: [{room: ROOM@SERVICE}]", "has neither people nor rooms")
+			return
+		}
+	}
+	switch {
+	case d.anyBroken(path):
+	case n == 0:
+		d.fail(path, "add irc: [{network: …, channel: \"#…\"}] and xmpp: {account: …, people: […]}", "joins nothing: it is empty")
+	case n == 1:
+		d.fail(path, "add the other side", "joins one room to nothing")
+	}
+}
+
+func (d *decoder) checkChannels(c *Config, b *Bridge, path string, rooms map[string]string) {
+	for i, ch := range b.IRC {
+		at := fmt.Sprintf("%s.irc[%d]", path, i)
+		n := c.Network(ch.Network)
+		if n == nil {
+			if ch.Network != "" {
+				d.noSuch(at+".network", ch.Network, "networks", names(c.Networks, networkName))
+			}
+			continue
+		}
+		if n.TLS == TLSOff && b.Require.Encrypted() && ch.Require != "clear" {
+			d.fail(at, "remove tls: off, or own up to it: {…, require: clear}",
+				"network %s has tls: off, and the bridge requires in: %s, out: %s", n.Name, b.Require.In, b.Require.Out)
+		}
+		if ch.Channel != "" {
+			d.sameRoom(at, b, n.Name+" "+foldChannel(ch.Channel), "channel "+ch.Channel, rooms)
+		}
+	}
+}
+
+// foldChannel compares channels offline, where the server's casemapping is not
+// known, by the widest that is in use (RFC 1459).
+func foldChannel(s string) string {
+	return strings.NewReplacer("[", "{", "]", "}", "\\", "|", "~", "^").Replace(strings.ToLower(s))
+}
+
+// sameRoom refuses a room twice in one bridge, and warns of one in two.
+func (d *decoder) sameRoom(at string, b *Bridge, id, what string, rooms map[string]string) {
+	switch first, twice := rooms[id]; {
+	case !twice:
+		rooms[id] = b.Name
+	case first == b.Name:
+		d.fail(at, "remove one", "%s stands twice in this bridge", what)
+	default:
+		d.warn(at, "put all of them into one bridge if everybody shall hear everybody", "%s is in bridge %s too: its lines go to both, other lines stay in their bridge", what, first)
+	}
+}
+
+func (d *decoder) checkOneBridge(b *Bridge, path string, taken map[[2]string]string) {
+	for i, p := range b.XMPP.People {
+		pair := [2]string{b.XMPP.Account, p}
+		if first, ok := taken[pair]; ok && first != b.Name {
+			d.fail(fmt.Sprintf("%s.people[%d]", path, i), "give bridge "+b.Name+" its own account",
+				"%s already meets bridge %s through account %s, and a one-to-one line does not say which bridge it is for", p, first, b.XMPP.Account)
+			continue
+		}
+		taken[pair] = b.Name
+	}
+}
+
+func (d *decoder) checkMUCs(c *Config, b *Bridge, path string, rooms map[string]string) {
+	for i, r := range b.XMPP.Rooms {
+		at := fmt.Sprintf("%s.rooms[%d]", path, i)
+		if r.Room == "" {
+			continue
+		}
+		for j := range c.People {
+			if slices.Contains(c.People[j].JIDs, r.Room) {
+				d.fail(at+".room", fmt.Sprintf("write people: [%s]", c.People[j].Name), "%s is a person, not a room", r.Room)
+			}
+		}
+		if b.Require.Encrypted() && r.Require != "clear" {
+			d.fail(at, fmt.Sprintf("own up to it: {room: %s, require: clear}, or put its members into people", r.Room),
+				"a room speaks in clear, and the bridge requires in: %s, out: %s", b.Require.In, b.Require.Out)
+		}
+		d.sameRoom(at, b, b.XMPP.Account+" "+r.Room, "room "+r.Room, rooms)
+	}
+}
+
+// checkFloor finds people who can never meet the floor.
+func (d *decoder) checkFloor(c *Config, b *Bridge, path string) {
+	if len(b.Schemes) == 0 && b.Require.Encrypted() && len(b.XMPP.People) > 0 {
+		d.fail(path+".schemes", "remove it, or write schemes: [openpgp]", "is empty, so nothing can reach in: %s, out: %s", b.Require.In, b.Require.Out)
+	}
+	var keyless, unsigned []string
+	for i, name := range b.XMPP.People {
+		p := c.Person(name)
+		at := fmt.Sprintf("%s.xmpp.people[%d]", path, i)
+		if slices.Contains(b.XMPP.People[:i], name) {
+			continue
+		}
+		if p == nil || d.anyBroken("people."+name) {
+			continue
+		}
+		if len(p.JIDs) == 0 {
+			d.fail(at, "add jids: [USER@DOMAIN] to people."+name, "%s has no JID", name)
+		}
+		if !b.Require.Encrypted() {
+			continue
+		}
+		if len(p.OpenPGP) == 0 {
+			keyless = append(keyless, name)
+			d.fail(at, fmt.Sprintf("add openpgp: [FINGERPRINT] to people.%s; gpg --fingerprint ADDRESS shows it", name),
+				"%s has no key, so nothing can reach in: %s, out: %s", name, b.Require.In, b.Require.Out)
+		} else if b.Require.In > policy.Sealed {
+			unsigned = append(unsigned, name)
+		}
+	}
+	if len(unsigned) > 0 {
+		d.fail(path+".require", fmt.Sprintf("require: {in: sealed, out: %s}", b.Require.Out),
+			"%s can never reach in: %s: profanity, mcabber, Psi, Gajim and Dino do not sign XEP-0027 messages", strings.Join(unsigned, ", "), b.Require.In)
+	}
+	a := c.Account(b.XMPP.Account)
+	if a == nil || !b.Require.Encrypted() || len(b.XMPP.People) == 0 || len(keyless) == len(b.XMPP.People) {
+		return
+	}
+	if a.OpenPGP == nil && !d.anyBroken("accounts."+a.Name) {
+		d.fail("accounts."+a.Name, "drawbridge keys generate makes one; then add openpgp: {key_file: FILE}",
+			"has no openpgp key, and bridge %s requires in: %s, out: %s", b.Name, b.Require.In, b.Require.Out)
+	}
+	if a.TLS == TLSOff && !loopback(a.Server) {
+		d.fail("accounts."+a.Name+".tls", "remove tls: off; ca_file or pin_sha256 make a private certificate trusted",
+			"off lets anybody on the way write as anybody, and bridge %s requires in: %s, out: %s", b.Name, b.Require.In, b.Require.Out)
+	}
+}
+
+// loopback reports whether an address is on this machine.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}

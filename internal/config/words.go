@@ -1,0 +1,79 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// laterKeys are keys of later versions, by key path with * for a name. They are
+// refused, never ignored: who writes one counts on what it does.
+var laterKeys = map[string]string{
+	"store":                    "messages are kept in memory, no store",
+	"groups":                   "no guards",
+	"rooms":                    "no guards",
+	"rules":                    "no guards",
+	"safety":                   "no guards",
+	"migration":                "no migration plan",
+	"keyring.authority":        "keys are pinned by people.NAME.openpgp",
+	"keyring.wkd":              "keys come from keyring.paths",
+	"accounts.*.otr":           "OpenPGP only",
+	"people.*.otr":             "OpenPGP only",
+	"people.*.otr_secret":      "OpenPGP only",
+	"people.*.otr_secret_file": "OpenPGP only",
+	"people.*.groups":          "no guards",
+	"admin.at_least":           "the admin socket is the only way in",
+}
+
+// laterWords are values of later versions, by the last key of their path.
+var laterWords = map[string]string{
+	"ox":   "openpgp, XEP-0027, is the one scheme",
+	"otr":  "openpgp, XEP-0027, is the one scheme",
+	"tofu": "keys are pinned",
+}
+
+func laterKey(path string) (string, bool) {
+	parts := strings.Split(path, ".")
+	if len(parts) == 3 {
+		parts[1] = "*"
+	}
+	why, ok := laterKeys[strings.Join(parts, ".")]
+	return why, ok
+}
+
+// otherWords are what other bridges, clients and habit call a key, and its name
+// here.
+var otherWords = map[string]string{
+	"gpg": "openpgp", "pgp": "openpgp", "gateway": "bridges", "gateways": "bridges", "links": "bridges",
+	"contacts": "people", "members": "people", "users": "people", "irc": "networks", "xmpp": "accounts",
+	"jabber": "accounts", "servers": "server", "host": "server", "address": "server", "muc": "rooms",
+	"mucs": "rooms", "jid": "jids", "jids": "jid", "channels": "channel", "pass": "password",
+	"user": "username", "ca": "ca_file", "pin": "pin_sha256", "cert": "cert_file",
+	"nickserv": "sasl", "nickservpassword": "sasl", "keys": "paths", "dirs": "paths", "logging": "log",
+	"floor": "require", "policy": "require", "fingerprint": "openpgp", "fingerprints": "openpgp",
+	"remotenickformat": "show", "format": "show", "login": "account",
+}
+
+// wrongWord returns the way out for keys that people bring from elsewhere.
+func wrongWord(path, key string, known []string) (string, bool) {
+	low := strings.ToLower(key)
+	flat := strings.NewReplacer("_", "", "-", "").Replace(low)
+	switch flat {
+	case "port":
+		return "write server: HOST:PORT", true
+	case "usetls", "ssl", "usessl", "nossl", "notls":
+		return "TLS is on; `tls: off` is the only way to plain text", true
+	case "skiptlsverify", "insecure", "verify", "skipverify", "tlsverify", "insecureskipverify":
+		return "certificates are always checked; ca_file or pin_sha256 make a private one trusted", true
+	}
+	if slices.Contains(known, low) {
+		return fmt.Sprintf("did you mean %q?", low), true
+	}
+	if path == "" && low == "contact" {
+		low = "contacts"
+	}
+	if w, ok := otherWords[flat]; ok && slices.Contains(known, w) {
+		return fmt.Sprintf("did you mean %q?", w), true
+	}
+	return "", false
+}
