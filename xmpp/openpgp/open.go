@@ -1,0 +1,326 @@
+package openpgp
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/sha1" // the MDC of RFC 4880 §5.14 is SHA-1
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"drawbridge/policy"
+	"drawbridge/xmpp/e2ee"
+)
+
+// Limits of what is opened.
+const (
+	maxArmor     = 64 << 10 // text of <x/>, before base64
+	maxSessions  = 64       // session key packets: one for each recipient
+	maxWildcards = 4        // of those, with a hidden recipient: each is tried with each key
+)
+
+// maxSkew is how far a client's clock may be ahead of ours.
+const maxSkew = 24 * time.Hour
+
+// Open decrypts the <x xmlns='jabber:x:encrypted'/> of in, which came from p. The
+// whole plaintext is read and its integrity checked before anything inside is
+// looked at; then the signature, if there is one; then whether it is a replay.
+// What is not signed is sealed at best, whatever is pinned (XEP-0027 §4). Errors:
+//
+//	e2ee.ErrTooLarge     the armor or what it inflates to
+//	e2ee.ErrMalformed    not OpenPGP, altered, cut short, or not UTF-8
+//	e2ee.ErrWrongKey     encrypted to a key that is not the bot's
+//	e2ee.ErrKeyChanged   signed by another key than the pinned ones
+//	e2ee.ErrSignature    signed by a pinned key, but the signature does not hold
+//	e2ee.ErrReplay       seen under another stanza id, or too old to know
+//	e2ee.ErrNested       an OTR message is inside (mcabber with both switched on)
+//
+// The same message under the same stanza id is Redelivered, not an error.
+func (s *Scheme) Open(ctx context.Context, p e2ee.Peer, in e2ee.Incoming) (out e2ee.Opened, err error) {
+	if err := ctx.Err(); err != nil {
+		return e2ee.Opened{}, err
+	}
+	defer recoverTo(&err, "open from", p)
+	b := s.buffers.Get().(*buffers)
+	defer func() { b.wipe(); s.buffers.Put(b) }()
+	if out, err = s.open(b, p, in); err != nil {
+		return e2ee.Opened{}, fmt.Errorf("openpgp: open from %s: %w", p.Bare, err)
+	}
+	return out, nil
+}
+
+func (s *Scheme) open(b *buffers, p e2ee.Peer, in e2ee.Incoming) (e2ee.Opened, error) {
+	text, err := encryptedText(in)
+	if err != nil {
+		return e2ee.Opened{}, err
+	}
+	if b.armor, err = decodeArmor(b.armor[:0], text); err != nil {
+		return e2ee.Opened{}, err
+	}
+	own, now := s.own.Load(), s.now()
+	plain, session, err := decrypt(b, own.secret)
+	defer clear(session)
+	if err != nil {
+		return e2ee.Opened{}, err
+	}
+	m, err := readInner(b, plain, true)
+	if err != nil {
+		return e2ee.Opened{}, err
+	}
+	rung, fpr, err := s.signature(p.Person, own.secret, m, now)
+	if err != nil {
+		return e2ee.Opened{}, err
+	}
+	body, err := cleanText(m.data)
+	if err != nil {
+		return e2ee.Opened{}, err
+	}
+	if err := checkDate("literal data", m.date, s.replay.Horizon(now), now); err != nil {
+		return e2ee.Opened{}, err
+	}
+	out := e2ee.NewOpened(body, rung, fpr)
+	switch s.replay.Mark(session, p.Bare, in.ID, now) {
+	case e2ee.Replayed:
+		return e2ee.Opened{}, e2ee.ErrReplay
+	case e2ee.Redelivery:
+		out.Redelivered = true
+	}
+	out.Silent = body == ""
+	return out, nil
+}
+
+// encryptedText returns the text of the only <x xmlns='jabber:x:encrypted'/>.
+func encryptedText(in e2ee.Incoming) (string, error) {
+	text, n := "", 0
+	for _, c := range in.Children {
+		if c.Local == "x" && c.Space == NSEncrypted {
+			text, n = c.Text, n+1
+			if len(c.Children) > 0 {
+				return "", fmt.Errorf("%w: elements inside of <x/>", e2ee.ErrMalformed)
+			}
+		}
+	}
+	switch {
+	case n != 1:
+		return "", fmt.Errorf("%w: %d encrypted parts", e2ee.ErrMalformed, n)
+	case len(text) > maxArmor:
+		return "", fmt.Errorf("%w: %d KiB of armor", e2ee.ErrTooLarge, len(text)>>10)
+	}
+	return text, nil
+}
+
+// decrypt returns the packets inside of an encrypted message, checked for
+// integrity, and the session key. Where the session key opens but the data does
+// not, the error is the same as for a session key that does not open, so that
+// nobody learns from it about RSA padding.
+func decrypt(b *buffers, own *Secret) (plain, session []byte, err error) {
+	data := b.armor
+	var keys []*packet.EncryptedKey
+	for sessions, wild := 0, 0; ; {
+		var p pkt
+		if p, data, err = nextPacket(data); err != nil {
+			return nil, nil, err
+		}
+		switch p.tag {
+		case tagMarker, tagPadding, tagPassphrase:
+			continue
+		case tagSessionKey:
+			if sessions++; sessions > maxSessions {
+				return nil, nil, fmt.Errorf("%w: more than %d recipients", e2ee.ErrTooLarge, maxSessions)
+			}
+			if hidden, ours := forUs(p.body, own); !ours || hidden && wild >= maxWildcards {
+				continue
+			} else if hidden {
+				wild++
+			}
+			if k, err := packet.Read(bytes.NewReader(p.raw)); err == nil {
+				if k, ok := k.(*packet.EncryptedKey); ok {
+					keys = append(keys, k)
+				}
+			}
+		case tagProtected, tagAEAD:
+			switch {
+			case len(data) > 0:
+				return nil, nil, fmt.Errorf("%w: something follows the encrypted data", e2ee.ErrMalformed)
+			case len(keys) == 0:
+				return nil, nil, e2ee.ErrWrongKey
+			}
+			return decryptData(b, p, keys, own)
+		default:
+			return nil, nil, fmt.Errorf("%w: packet %d outside of the encryption", e2ee.ErrMalformed, p.tag)
+		}
+	}
+}
+
+// forUs reports whether a session key packet is for one of our keys, or for a
+// hidden recipient who may be us.
+func forUs(body []byte, own *Secret) (hidden, ours bool) {
+	switch {
+	case len(body) > 9 && body[0] == 3:
+		id := binary.BigEndian.Uint64(body[1:])
+		return id == 0, id == 0 || own.opens(id)
+	case len(body) > 3 && body[0] == 6: // the version that goes with SEIPD version 2
+		return body[1] == 0, true
+	}
+	return false, false
+}
+
+func (s *Secret) opens(id uint64) bool {
+	for _, k := range s.decrypt {
+		if k.KeyId == id {
+			return true
+		}
+	}
+	return false
+}
+
+func decryptData(b *buffers, p pkt, keys []*packet.EncryptedKey, own *Secret) (plain, session []byte, err error) {
+	tried := false
+	for _, ek := range keys {
+		for _, k := range own.decrypt {
+			if ek.KeyId != 0 && ek.KeyId != k.KeyId || ek.Algo != k.PubKeyAlgo {
+				continue
+			}
+			tried = tried || ek.KeyId != 0
+			if ek.Decrypt(k, nil) != nil {
+				continue
+			}
+			if plain, ok := b.decryptWith(p, ek); ok {
+				return plain, ek.Key, nil
+			}
+		}
+	}
+	if !tried { // hidden recipients only, none of them us
+		return nil, nil, e2ee.ErrWrongKey
+	}
+	return nil, nil, fmt.Errorf("%w: encrypted to our key, but altered or damaged", e2ee.ErrMalformed)
+}
+
+// decryptWith decrypts the data packet and checks its integrity. AES with an MDC,
+// which is all that clients send, is done here; GnuPG 2.3's OCB mode, SEIPD
+// version 2 and old ciphers by the library.
+func (b *buffers) decryptWith(p pkt, ek *packet.EncryptedKey) ([]byte, bool) {
+	if p.tag == tagProtected && len(p.body) > 0 && p.body[0] == 1 && ek.Version == 3 {
+		switch ek.CipherFunc {
+		case packet.CipherAES128, packet.CipherAES192, packet.CipherAES256:
+			if len(ek.Key) != ek.CipherFunc.KeySize() {
+				return nil, false
+			}
+			return b.decryptMDC(p.body[1:], ek.Key)
+		}
+	}
+	got, err := packet.Read(bytes.NewReader(p.raw))
+	if err != nil {
+		return nil, false
+	}
+	var r io.ReadCloser
+	switch e := got.(type) {
+	case *packet.SymmetricallyEncrypted:
+		if !e.IntegrityProtected {
+			return nil, false
+		}
+		r, err = e.Decrypt(ek.CipherFunc, ek.Key)
+	case *packet.AEADEncrypted:
+		r, err = e.Decrypt(ek.CipherFunc, ek.Key)
+	default:
+		return nil, false
+	}
+	if err != nil {
+		return nil, false
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil || r.Close() != nil {
+		return nil, false
+	}
+	return plain, true
+}
+
+// decryptMDC decrypts data into b.plain and checks the hash at its end.
+func (b *buffers) decryptMDC(data, key []byte) ([]byte, bool) {
+	const trailer = 2 + sha1.Size
+	if len(data) < prefixLen+trailer {
+		return nil, false
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, false
+	}
+	b.plain = append(b.plain[:0], data...)
+	data = b.plain
+	cfbDecrypt(block, data)
+	end := len(data) - sha1.Size
+	sum := sha1.Sum(data[:end])
+	ok := subtle.ConstantTimeCompare(sum[:], data[end:]) &
+		subtle.ConstantTimeByteEq(data[end-2], 0xc0|tagMDC) &
+		subtle.ConstantTimeByteEq(data[end-1], sha1.Size)
+	if ok != 1 {
+		return nil, false
+	}
+	return data[prefixLen : end-2], true
+}
+
+// signature checks the signature inside, if any, and returns the rung that the
+// message proves, and the fingerprint of the key that signed.
+func (s *Scheme) signature(person *policy.Person, own *Secret, m inner, now time.Time) (policy.Rung, string, error) {
+	if m.sig == nil || person == nil || len(person.OpenPGP) == 0 {
+		return policy.Sealed, "", nil // nothing to check it against proves nothing
+	}
+	fpr, err := s.verify(s.keyring.snap.Load(), person, m.sig, m.data)
+	if err != nil {
+		return 0, "", err
+	}
+	if err := checkDate("signature", m.sig.CreationTime, s.replay.Horizon(now), now); err != nil {
+		return 0, "", err
+	}
+	if len(m.sig.IntendedRecipients) > 0 && !intended(m.sig, own) {
+		return 0, "", fmt.Errorf("%w: made for somebody else", e2ee.ErrSignature)
+	}
+	return policy.Verified, fpr, nil
+}
+
+func intended(sig *packet.Signature, own *Secret) bool {
+	for _, r := range sig.IntendedRecipients {
+		if bytes.Equal(r.Fingerprint, own.own.entity.PrimaryKey.Fingerprint) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkDate refuses what is older than replays are remembered for, or dated by a
+// clock far ahead of ours. A zero date says nothing.
+func checkDate(what string, t, horizon, now time.Time) error {
+	switch {
+	case t.IsZero() || t.Unix() == 0:
+		return nil
+	case t.Before(horizon):
+		return fmt.Errorf("%w: %s of %s is older than what is remembered", e2ee.ErrReplay, what, t.UTC().Format(time.RFC3339))
+	case t.After(now.Add(maxSkew)):
+		return fmt.Errorf("%w: %s of %s: check the sender's clock", e2ee.ErrMalformed, what, t.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// cleanText makes the canonical text of literal data: UTF-8, LF between lines.
+func cleanText(data []byte) (string, error) {
+	if !utf8.Valid(data) {
+		return "", fmt.Errorf("%w: text is not UTF-8", e2ee.ErrMalformed)
+	}
+	text := string(data)
+	if strings.IndexByte(text, '\r') >= 0 {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+	}
+	for _, otr := range []string{"?OTR:", "?OTR,", "?OTR|", "?OTRv", "?OTR?", "?OTR Error:"} {
+		if strings.HasPrefix(text, otr) {
+			return "", fmt.Errorf("%w: OTR and OpenPGP are both on in the client", e2ee.ErrNested)
+		}
+	}
+	return text, nil
+}
