@@ -33,6 +33,7 @@ var walls = map[string][]string{
 	"xmpp/otr":           {"policy", "xmpp/e2ee", "xmpp/element"},
 	"internal/config":    {"policy"},
 	"internal/store":     {"policy", "bridge", "xmpp/e2ee"},
+	"internal/lab":       {},
 	"internal/web":       {"bridge"},
 }
 

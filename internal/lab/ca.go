@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -121,8 +120,3 @@ func (ca *CA) TLS(serverName string) *tls.Config {
 
 // Pair loads c for a tls.Config.
 func (c *Cert) Pair() (tls.Certificate, error) { return tls.LoadX509KeyPair(c.CertFile, c.KeyFile) }
-
-func readFile(name string) string {
-	b, _ := os.ReadFile(name)
-	return string(b)
-}

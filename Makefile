@@ -1,0 +1,61 @@
+# Everything a person or a CI job does here. `make` alone lists it.
+SHELL       := /bin/bash
+GO          ?= go
+TOOL        := $(GO) tool -modfile=internal/tools/go.mod
+FUZZTIME    ?= 20s
+# Packages with tests against real servers and clients (build tag e2e).
+REAL         = $(shell grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -r -n1 dirname | sort -u)
+export KEEP
+
+.PHONY: help build check test unit e2e fuzz bench demo man cover deps fmt clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+build: ## build bin/drawbridge
+	$(GO) build -trimpath -o bin/drawbridge ./cmd/drawbridge
+
+check: ## formatting, vet, staticcheck, errcheck, import walls
+	@out=$$($(TOOL) gofumpt -l .) && { [ -z "$$out" ] || { echo "run make fmt for:"; echo "$$out"; exit 1; }; }
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./...
+	$(TOOL) staticcheck -tags e2e ./...
+	$(TOOL) errcheck -tags e2e ./...
+	$(GO) test ./internal/archtest
+
+test: deps unit e2e ## install what is missing, then run all tests
+
+unit: ## unit tests, with the race detector
+	$(GO) test -race -shuffle=on ./...
+
+e2e: build ## tests against real servers and clients
+	$(GO) test -tags e2e -count=1 -timeout 20m -p 2 -parallel 2 $(REAL)
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+bench: build ## benchmarks; the comparison with other bridges is internal/bench
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+demo: deps build ## see it work: real servers, real gpg, one minute; KEEP=1 leaves it running
+	@$(GO) run ./internal/demo
+
+man: build ## write docs/drawbridge.1
+	bin/drawbridge man docs/drawbridge.1
+
+cover: ## coverage of the unit tests
+	$(GO) test -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -1
+
+deps: ## install the servers and clients that tests and demo use (Debian)
+	@internal/lab/deps.sh
+
+fmt: ## format the sources
+	$(TOOL) gofumpt -w .
+
+clean: ## remove what was built
+	rm -rf bin cover.out

@@ -1,0 +1,90 @@
+#!/bin/bash
+# Installs, on Debian, the servers and clients that the tests and the demo run.
+# It does nothing when all are there, starts no service of theirs, and leaves
+# none enabled that was not there before.
+set -euo pipefail
+
+# program or file  package
+need=(
+	gcc gcc
+	/usr/include/stdlib.h libc6-dev
+	inspircd inspircd
+	atheme-services atheme-services
+	ngircd ngircd
+	prosody prosody
+	/usr/sbin/ejabberdctl ejabberd
+	sqlite3 sqlite3
+	'/usr/lib/*/ejabberd-*/ebin/ejabberd.beam' ejabberd
+	'/usr/lib/erlang/lib/p1_sqlite3-*/ebin/sqlite3.beam' erlang-p1-sqlite3
+	profanity profanity
+	mcabber mcabber
+	gpg gnupg
+	tmux tmux
+)
+
+has() {
+	case $1 in
+	/*) compgen -G "$1" >/dev/null ;;
+	*) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null ;;
+	esac
+}
+
+missing=()
+for ((i = 0; i < ${#need[@]}; i += 2)); do
+	has "${need[i]}" || missing+=("${need[i + 1]}")
+done
+if ((${#missing[@]} == 0)); then
+	exit 0
+fi
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+
+echo "installing: ${missing[*]}" >&2
+if ! command -v apt-get >/dev/null; then
+	echo "deps: this is not Debian; please install by hand: ${missing[*]}" >&2
+	exit 1
+fi
+root=()
+if ((EUID != 0)); then
+	if ! command -v sudo >/dev/null; then
+		echo "deps: run as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+		exit 1
+	fi
+	root=(sudo)
+	[[ -t 0 && -z ${CI-} ]] || root=(sudo -n)
+fi
+
+retry() {
+	local n
+	for n in 1 2 3; do
+		"$@" && return
+		echo "deps: attempt $n of 3 failed" >&2
+		sleep $((n * 5))
+	done
+	return 1
+}
+
+# Debian starts a server as soon as it is installed, unless this file says no.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+	trap '"${root[@]}" rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
+	"${root[@]}" chmod 755 "$policy"
+fi
+retry "${root[@]}" apt-get -qq update
+retry "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+	-o Dpkg::Use-Pty=0 -o Dpkg::Lock::Timeout=300 \
+	install --no-install-recommends "${missing[@]}"
+if [[ -d /run/systemd/system ]]; then
+	for p in "${missing[@]}"; do
+		case $p in
+		inspircd | atheme-services | ngircd | prosody | ejabberd)
+			"${root[@]}" systemctl --quiet disable "$p" || true ;;
+		esac
+	done
+fi
+for ((i = 0; i < ${#need[@]}; i += 2)); do
+	has "${need[i]}" || {
+		echo "deps: ${need[i]} is still missing after installing ${need[i + 1]}" >&2
+		exit 1
+	}
+done
