@@ -17,6 +17,8 @@ type Status struct {
 type LegState struct {
 	LegStatus
 	Intake IntakeStatus `json:"intake"`
+	// Connects counts the LegUp events since the start.
+	Connects uint64 `json:"connects"`
 }
 
 // IntakeStatus is how full a leg's intake is (limits: 4096 messages, 8 MiB).

@@ -1,0 +1,148 @@
+package web
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"drawbridge/bridge"
+)
+
+var snapshot = bridge.Status{
+	Started: time.Unix(1000, 0),
+	Strays:  3,
+	Legs: []bridge.LegState{
+		{LegStatus: bridge.LegStatus{Name: "corp", Proto: "irc", State: bridge.StateUp}, Connects: 2, Intake: bridge.IntakeStatus{Messages: 4, Bytes: 99}},
+		{LegStatus: bridge.LegStatus{Name: "bot", Proto: "xmpp", State: bridge.StateDown}, Intake: bridge.IntakeStatus{Stalled: time.Unix(1, 0)}},
+	},
+	Bridges: []bridge.BridgeStatus{{
+		Name: "dev",
+		Rooms: []bridge.QueueStatus{
+			{Room: bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#dev"}, State: bridge.StateUp},
+			{Room: bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}, State: bridge.StateUp, Waiting: 2, Oldest: 3 * time.Second},
+			{Room: bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "bob"}, State: bridge.StateDown, Waiting: 5, Oldest: time.Minute, Held: "key of bob expired"},
+		},
+		Ledger: bridge.Ledger{Received: 12, Accepted: 10, Refused: 2, Queued: 27, Relayed: 20, Waiting: 7},
+	}},
+}
+
+func source(ready bool) Source {
+	return Source{
+		Status:  func() bridge.Status { return snapshot },
+		Ready:   func() bool { return ready },
+		KeysEnd: func() (time.Time, time.Time) { return time.Time{}, time.Unix(5000, 0) },
+	}
+}
+
+func get(t *testing.T, h http.Handler, method, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	return w.Code, w.Body.String()
+}
+
+func TestMetrics(t *testing.T) {
+	code, body := get(t, Handler(source(false)), "GET", "/metrics")
+	if code != http.StatusOK {
+		t.Fatalf("%d: %s", code, body)
+	}
+	for _, want := range []string{
+		"drawbridge_ready 0",
+		"drawbridge_start_time_seconds 1000",
+		"drawbridge_stray_messages_total 3",
+		`drawbridge_leg_up{leg="corp",proto="irc"} 1`,
+		`drawbridge_leg_up{leg="bot",proto="xmpp"} 0`,
+		`drawbridge_leg_connects_total{leg="corp",proto="irc"} 2`,
+		`drawbridge_intake_messages{leg="corp"} 4`,
+		`drawbridge_intake_bytes{leg="corp"} 99`,
+		`drawbridge_intake_stalled{leg="bot"} 1`,
+		`drawbridge_messages_total{bridge="dev",result="accepted"} 10`,
+		`drawbridge_messages_total{bridge="dev",result="refused"} 2`,
+		`drawbridge_copies_total{bridge="dev",fate="relayed"} 20`,
+		`drawbridge_copies_queued_total{bridge="dev"} 27`,
+		`drawbridge_ledger_balanced{bridge="dev"} 1`,
+		`drawbridge_queue_rows{bridge="dev",kind="chat"} 7`,
+		`drawbridge_queue_oldest_seconds{bridge="dev",kind="chat"} 60`,
+		`drawbridge_queue_rows{bridge="dev",kind="channel"} 0`,
+		`drawbridge_held_rooms{bridge="dev"} 1`,
+		`drawbridge_rooms{bridge="dev",kind="chat",state="up"} 1`,
+		`drawbridge_rooms{bridge="dev",kind="chat",state="down"} 1`,
+		`drawbridge_rooms_unproven{bridge="dev"} 1`,
+		`drawbridge_key_expiry_timestamp_seconds{of="people"} 5000`,
+		"go_goroutines ",
+		"process_resident_memory_bytes ",
+	} {
+		if !strings.Contains(body, "\n"+want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	for _, name := range []string{"alice", "bob", `of="bot"`} {
+		if strings.Contains(body, name) {
+			t.Errorf("%q stands in the metrics", name)
+		}
+	}
+}
+
+func TestProbes(t *testing.T) {
+	for _, tt := range []struct {
+		path  string
+		ready bool
+		code  int
+		body  string
+	}{
+		{"/healthz", false, 200, "ok\n"},
+		{"/readyz", true, 200, "ready\n"},
+		{"/readyz", false, 503, "not ready: see drawbridge status\n"},
+		{"/", true, 404, "404 page not found\n"},
+		{"/debug/pprof/", true, 404, "404 page not found\n"},
+	} {
+		if code, body := get(t, Handler(source(tt.ready)), "GET", tt.path); code != tt.code || body != tt.body {
+			t.Errorf("%s (ready %v) = %d %q, want %d %q", tt.path, tt.ready, code, body, tt.code, tt.body)
+		}
+	}
+	if code, _ := get(t, Handler(source(true)), "POST", "/readyz"); code != http.StatusMethodNotAllowed {
+		t.Errorf("POST = %d", code)
+	}
+}
+
+func TestHealthOfACoreThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		src := source(true)
+		src.Status = func() bridge.Status { <-hang; return snapshot }
+		if code, body := get(t, Handler(src), "GET", "/healthz"); code != http.StatusServiceUnavailable {
+			t.Errorf("healthz = %d %q", code, body)
+		}
+		close(hang)
+	})
+}
+
+func TestServe(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- New(ln, source(true), slog.New(slog.DiscardHandler)).Serve(ctx) }()
+	resp, err := http.Get("http://" + ln.Addr().String() + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if string(body) != "ready\n" {
+		t.Errorf("said %q", body)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
+}
