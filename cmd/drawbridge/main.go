@@ -125,6 +125,9 @@ failed, 2 misuse or a wrong configuration.`,
 		"configuration `FILE` (default: ./drawbridge.yaml, then /etc/drawbridge/drawbridge.yaml)")
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.AddCommand(
+		newRun(g),
+		newStatus(g),
+		newReload(g),
 		newVersion(g),
 		newMan(g),
 	)

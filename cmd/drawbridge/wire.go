@@ -1,10 +1,14 @@
 package main
 
 import (
+	"log/slog"
+
+	"drawbridge/bridge"
 	"drawbridge/internal/config"
 	"drawbridge/irc"
 	"drawbridge/policy"
 	"drawbridge/xmpp"
+	"drawbridge/xmpp/openpgp"
 	"drawbridge/xmpp/stream"
 )
 
@@ -45,7 +49,8 @@ func xmppConfig(c *config.Config, a *config.Account) xmpp.Config {
 		Name:     a.Name,
 		JID:      a.JID,
 		Password: a.Password.Expose(),
-		TLS:      stream.TLS{CAFile: a.CAFile},
+		Server:   a.Server,
+		TLS:      stream.TLS{Mode: streamTLS(a.TLS), CAFile: a.CAFile, Pins: a.PinSHA256},
 		Version:  product(),
 	}
 	for _, b := range c.Bridges {
@@ -64,14 +69,106 @@ func xmppConfig(c *config.Config, a *config.Account) xmpp.Config {
 	return out
 }
 
-// people are all configured persons, by name.
-func people(c *config.Config) map[string]*policy.Person {
-	out := make(map[string]*policy.Person, len(c.People))
-	for i := range c.People {
-		out[c.People[i].Name] = c.People[i].Policy()
+func streamTLS(m config.TLSMode) stream.TLSMode {
+	switch m {
+	case config.TLSDirect:
+		return stream.DirectTLS
+	case config.TLSOff:
+		return stream.NoTLS
+	default:
+		return stream.StartTLS
 	}
-	return out
 }
 
 // product is how the bot names itself to servers.
 func product() string { return "Drawbridge " + readVersion().Version }
+
+// coreConfig is what the core takes.
+func coreConfig(c *config.Config, legs []leg) bridge.Config {
+	out := bridge.Config{}
+	for _, l := range legs {
+		out.Legs = append(out.Legs, l.Leg)
+	}
+	for i := range c.People {
+		out.People = append(out.People, *c.People[i].Policy())
+	}
+	for i := range c.Bridges {
+		out.Bridges = append(out.Bridges, bridgeConfig(&c.Bridges[i]))
+	}
+	return out
+}
+
+func bridgeConfig(b *config.Bridge) bridge.BridgeConfig {
+	out := bridge.BridgeConfig{
+		Name:        b.Name,
+		Floor:       b.Require,
+		Schemes:     b.Schemes,
+		WhenBlocked: bridge.BlockedConfig{Hold: b.WhenBlocked.Hold},
+		Offline:     bridge.OfflineConfig{Keep: b.Offline.Keep, Lines: b.Offline.Lines},
+		Late:        bridge.LateConfig{After: b.Late.After, Digest: b.Late.Digest},
+		ShowIRC:     b.Show.IRC,
+		ShowXMPP:    b.Show.XMPP,
+		Announce:    b.Announce,
+	}
+	if b.OnDoubt == "skip" {
+		out.OnDoubt = bridge.Skip
+	}
+	if b.Show.Joins == "digest" {
+		out.Joins = bridge.JoinsDigest
+	}
+	for _, ch := range b.IRC {
+		out.Rooms = append(out.Rooms, bridge.RoomConfig{Room: irc.Room(ch.Network, ch.Channel)})
+	}
+	if b.XMPP == nil {
+		return out
+	}
+	for _, p := range b.XMPP.People {
+		out.Rooms = append(out.Rooms, bridge.RoomConfig{Room: bridge.Room{Leg: b.XMPP.Account, Kind: bridge.Chat, Name: p}})
+	}
+	for _, m := range b.XMPP.Rooms {
+		rc := bridge.RoomConfig{Room: bridge.Room{Leg: b.XMPP.Account, Kind: bridge.MUC, Name: m.Room}}
+		if m.Require == policy.Clear.String() {
+			rc.Floor = &policy.Floor{}
+		}
+		out.Rooms = append(out.Rooms, rc)
+	}
+	return out
+}
+
+// buildLeg makes the leg of the network or account called name.
+func buildLeg(log *slog.Logger) builder {
+	return func(c *config.Config, k *keys, name string) (leg, error) {
+		if n := c.Network(name); n != nil {
+			return buildIRC(c, n, log)
+		}
+		return buildXMPP(c, c.Account(name), k, log)
+	}
+}
+
+func buildIRC(c *config.Config, n *config.Network, log *slog.Logger) (leg, error) {
+	l, err := irc.New(ircConfig(c, n), irc.Deps{Log: log})
+	if err != nil {
+		return leg{}, c.Errorf("networks."+n.Name, "", "%v", err)
+	}
+	return leg{
+		Leg: l, proto: "irc",
+		apply: func(c *config.Config) error { return l.Reconfigure(ircConfig(c, c.Network(n.Name))) },
+	}, nil
+}
+
+func buildXMPP(c *config.Config, a *config.Account, k *keys, log *slog.Logger) (leg, error) {
+	l, err := xmpp.New(xmppConfig(c, a), xmpp.Deps{Log: log, Schemes: k.schemes(a.Name)})
+	if err != nil {
+		return leg{}, c.Errorf("accounts."+a.Name, "", "%v", err)
+	}
+	return leg{
+		Leg: l, proto: "xmpp",
+		apply:       func(c *config.Config) error { return l.Reconfigure(xmppConfig(c, c.Account(a.Name))) },
+		keysChanged: l.KeysChanged,
+	}, nil
+}
+
+// newOpenPGP makes the XEP-0027 scheme of an account.
+func newOpenPGP(account string, own *openpgp.Secret, ring *openpgp.Keyring, log *slog.Logger) *openpgp.Scheme {
+	return openpgp.New(openpgp.Config{Account: account, Secret: own, Keyring: ring}, openpgp.Deps{Log: log})
+}

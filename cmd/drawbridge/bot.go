@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/internal/config"
+)
+
+// bot is a running drawbridge: the core, its legs and keys, and the
+// configuration they were made of.
+type bot struct {
+	path    string // of the configuration
+	log     *slog.Logger
+	level   *slog.LevelVar
+	started time.Time
+	core    *bridge.Core
+	build   builder
+
+	mu   sync.Mutex // guards what follows, and makes reloads come one by one
+	cfg  *config.Config
+	keys *keys
+	legs []leg
+}
+
+// leg is a leg that takes another configuration while it runs.
+type leg struct {
+	bridge.Leg
+	proto string // "irc" or "xmpp"
+	// apply gives the leg its part of c. A leg newly built of c proved
+	// that it can.
+	apply func(c *config.Config) error
+	// keysChanged tells the leg that keys were read anew; nil if it has none.
+	keysChanged func()
+}
+
+// builder makes a leg for a network or an account of c; wire.go has the real one.
+type builder func(c *config.Config, k *keys, name string) (leg, error)
+
+// newBot makes everything that c asks for, and starts nothing.
+func newBot(c *config.Config, k *keys, build builder, log *slog.Logger, level *slog.LevelVar) (*bot, error) {
+	b := &bot{path: c.File, log: log, level: level, started: time.Now(), build: build, cfg: c, keys: k}
+	for _, name := range legNames(c) {
+		l, err := build(c, k, name)
+		if err != nil {
+			return nil, err
+		}
+		b.legs = append(b.legs, l)
+	}
+	core, err := bridge.New(coreConfig(c, b.legs), bridge.Deps{Log: log})
+	if err != nil {
+		return nil, err
+	}
+	b.core = core
+	return b, nil
+}
+
+// legNames are the names of the networks and accounts that bridges of c use, in
+// the order of the file. One that nothing uses is not connected.
+func legNames(c *config.Config) []string {
+	var names []string
+	add := func(name string, used bool) {
+		if used {
+			names = append(names, name)
+		}
+	}
+	for _, n := range c.Networks {
+		add(n.Name, slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool {
+			return slices.ContainsFunc(b.IRC, func(ch config.Channel) bool { return ch.Network == n.Name })
+		}))
+	}
+	for _, a := range c.Accounts {
+		add(a.Name, slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool { return b.XMPP != nil && b.XMPP.Account == a.Name }))
+	}
+	return names
+}
+
+// change is what a reload did, for the log and for `drawbridge reload`.
+type change struct {
+	bridge.Diff
+	LegsChanged []string `json:"legs_changed,omitempty"`
+	Keys        []string `json:"keys,omitempty"`
+	Other       []string `json:"other,omitempty"` // settings outside the core
+	// NeedRestart names what has changed in the file and cannot change while
+	// the bot runs.
+	NeedRestart []string `json:"need_restart,omitempty"`
+	Warnings    []string `json:"warnings,omitempty"`
+}
+
+// lines tells the change to people, a line for each thing.
+func (c *change) lines() []string {
+	var out []string
+	for _, part := range []struct {
+		sign, what string
+		names      []string
+	}{
+		{"+", "leg", c.LegsStarted},
+		{"-", "leg", c.LegsStopped},
+		{"~", "leg", c.LegsChanged},
+		{"+", "bridge", c.BridgesAdded},
+		{"-", "bridge", c.BridgesRemoved},
+		{"~", "bridge", c.BridgesChanged},
+		{"+", "room", c.RoomsAdded},
+		{"-", "room", c.RoomsRemoved},
+		{"+", "person", c.PeopleAdded},
+		{"-", "person", c.PeopleRemoved},
+		{"~", "person", c.PeopleChanged},
+		{"~", "key", c.Keys},
+		{"~", "", c.Other},
+		{"!", "needs a restart:", c.NeedRestart},
+		{"!", "", c.Warnings},
+	} {
+		for _, n := range part.names {
+			out = append(out, strings.Join(strings.Fields(part.sign+" "+part.what), " ")+" "+n)
+		}
+	}
+	if c.Bounced > 0 {
+		out = append(out, fmt.Sprintf("! %d waiting lines of removed rooms went back to their senders", c.Bounced))
+	}
+	return out
+}
+
+// errReload wraps what is wrong with a configuration that reload refused.
+var errReload = errors.New("the new configuration was refused, the old one stays")
+
+// reload reads the configuration anew and changes to it, whole or not at all.
+// Legs that are in both keep their connections.
+func (b *bot) reload(_ context.Context) (*change, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, err := config.Load(b.path, loadOptions())
+	var ch *change
+	if err == nil {
+		ch, err = b.change(c)
+	}
+	if err != nil {
+		b.log.Error("configuration refused, the old one stays", "err", err)
+		return nil, fmt.Errorf("%w:\n%w", errReload, err)
+	}
+	lines := ch.lines()
+	for _, l := range lines {
+		b.log.Info("reloaded", "change", l)
+	}
+	if len(lines) == 0 {
+		b.log.Info("reloaded: nothing changed")
+	}
+	return ch, nil
+}
+
+// change changes to c. b.mu is held.
+func (b *bot) change(c *config.Config) (*change, error) {
+	k, err := openKeys(c, b.keys, b.cfg, b.log)
+	if err != nil {
+		return nil, err
+	}
+	next, kept, err := b.nextLegs(c, k)
+	if err != nil {
+		return nil, err
+	}
+	diff, err := b.core.Reload(coreConfig(c, next))
+	if err != nil {
+		return nil, err
+	}
+	ch := &change{Diff: diff}
+	newKeys, err := k.commit()
+	if err != nil {
+		ch.Warnings = append(ch.Warnings, err.Error())
+	}
+	ch.Keys = newKeys
+	for _, l := range kept {
+		if err := l.apply(c); err != nil { // check took it: this is a fault of ours
+			b.log.Error("leg refused its new configuration", "leg", l.Name(), "err", err)
+			ch.Warnings = append(ch.Warnings, fmt.Sprintf("leg %s: %v", l.Name(), err))
+		}
+	}
+	ch.LegsChanged = changedLegs(b.cfg, c)
+	ch.Other, ch.NeedRestart = changedSettings(b.cfg, c)
+	for _, w := range c.Warnings {
+		ch.Warnings = append(ch.Warnings, w.Error())
+	}
+	b.level.Set(logLevel(c.Log.Level))
+	b.cfg, b.legs, b.keys = c, next, k
+	b.keysChanged()
+	return ch, nil
+}

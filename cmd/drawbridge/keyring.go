@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"drawbridge/internal/config"
+	"drawbridge/policy"
+	"drawbridge/xmpp/e2ee"
+	"drawbridge/xmpp/openpgp"
+)
+
+// keyPoll is how often the key folders are looked at.
+const keyPoll = 10 * time.Second
+
+// keys are the keyring of people and the scheme, with the bot's own key, of each
+// account. The map is never changed; another keys takes its place.
+type keys struct {
+	ring     *openpgp.Keyring
+	accounts map[string]*openpgp.Scheme
+	next     map[string]*openpgp.Secret // of accounts that are in both, until become
+	paths    []string
+}
+
+// openKeys reads the keys that c names. With prev, what did not change is not
+// opened again, the schemes of accounts that stay are those of prev, and prev
+// does not change before commit. The error is a config.Errors.
+func openKeys(c *config.Config, prev *keys, old *config.Config, log *slog.Logger) (*keys, error) {
+	var errs config.Errors
+	ring, err := openpgp.NewKeyring(c.Keyring.Paths)
+	for _, e := range split(err) {
+		errs = append(errs, keyError(c, "keyring.paths", e))
+	}
+	k := &keys{ring: ring, accounts: map[string]*openpgp.Scheme{}, next: map[string]*openpgp.Secret{}, paths: c.Keyring.Paths}
+	if prev != nil {
+		k.ring = prev.ring
+	}
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		if a.OpenPGP == nil {
+			continue
+		}
+		var have *openpgp.Scheme
+		if prev != nil {
+			have = prev.accounts[a.Name]
+		}
+		if o := oldAccount(old, a.Name); have != nil && o != nil && reflect.DeepEqual(o.OpenPGP, a.OpenPGP) {
+			k.accounts[a.Name] = have
+			continue
+		}
+		secret, err := openSecret(a)
+		if err != nil {
+			errs = append(errs, keyError(c, "accounts."+a.Name+".openpgp.key", err))
+			continue
+		}
+		if have == nil {
+			have = newOpenPGP(a.Name, secret, k.ring, log)
+		} else {
+			k.next[a.Name] = secret
+		}
+		k.accounts[a.Name] = have
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return k, nil
+}
+
+func oldAccount(c *config.Config, name string) *config.Account {
+	if c == nil {
+		return nil
+	}
+	return c.Account(name)
+}
+
+// openSecret unlocks the bot's own key of an account.
+func openSecret(a *config.Account) (*openpgp.Secret, error) {
+	s, err := openpgp.ParseSecret([]byte(a.OpenPGP.Key.Expose()), []byte(a.OpenPGP.Passphrase.Expose()), time.Now())
+	var ke *openpgp.KeyError
+	if errors.As(err, &ke) && ke.File == "" {
+		ke.File = a.OpenPGP.Key.File
+	}
+	return s, err
+}
+
+// commit swaps the new keys in, and returns the accounts whose own key changed.
+func (k *keys) commit() (changed []string, err error) {
+	for name, s := range k.next {
+		if k.accounts[name].Secret().Fingerprint() != s.Fingerprint() {
+			changed = append(changed, "the bot's own key of account "+name+" is now "+s.Fingerprint())
+		}
+		k.accounts[name].SetSecret(s)
+	}
+	k.next = nil
+	slices.Sort(changed)
+	return changed, k.ring.Load(k.paths)
+}
+
+// schemes are the encryption schemes of an account, in no order of preference.
+func (k *keys) schemes(account string) []e2ee.Scheme {
+	if s := k.accounts[account]; s != nil {
+		return []e2ee.Scheme{s}
+	}
+	return nil
+}
+
+// check returns what is wrong with the pinned keys of the people of bridges:
+// not in the keyring, expired, revoked, weak.
+func (k *keys) check(c *config.Config) config.Errors {
+	var out config.Errors
+	for _, p := range bridgedPeople(c) {
+		for _, err := range k.ring.Check([]*policy.Person{p}, time.Now()) {
+			out = append(out, keyError(c, personKey(p, err), err))
+		}
+	}
+	return out
+}
+
+// bridgedPeople are the persons who are in a bridge, in the order of the file.
+func bridgedPeople(c *config.Config) []*policy.Person {
+	var out []*policy.Person
+	for i := range c.People {
+		name := c.People[i].Name
+		if slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool { return b.XMPP != nil && slices.Contains(b.XMPP.People, name) }) {
+			out = append(out, c.People[i].Policy())
+		}
+	}
+	return out
+}
+
+// personKey is the key path of the fingerprint that err is about.
+func personKey(p *policy.Person, err error) string {
+	var ke *openpgp.KeyError
+	if errors.As(err, &ke) {
+		if i := slices.Index(p.OpenPGP, ke.Fingerprint); i >= 0 {
+			return fmt.Sprintf("people.%s.openpgp[%d]", p.Name, i)
+		}
+	}
+	return "people." + p.Name + ".openpgp"
+}
+
+// keyError gives err its place in the file and says what to do.
+func keyError(c *config.Config, path string, err error) config.Error {
+	what, fix, _ := strings.Cut(strings.TrimPrefix(err.Error(), "openpgp: "), "; hint: ")
+	return c.Errorf(path, fix, "%s", what)
+}
+
+// split takes a joined error apart.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
+}
+
+// report lists the bots' own keys and the pinned keys of bridged people.
+func (k *keys) report(c *config.Config) []keyReport {
+	now := time.Now()
+	var out []keyReport
+	for i := range c.Accounts {
+		s := k.accounts[c.Accounts[i].Name]
+		if s == nil {
+			continue
+		}
+		r := keyReport{Account: c.Accounts[i].Name, Fingerprint: s.Secret().Fingerprint()}
+		r.Expires, r.Use = soonest(s.Secret().Expiries(now), r.Fingerprint)
+		out = append(out, r)
+	}
+	for _, p := range bridgedPeople(c) {
+		one := []*policy.Person{p}
+		problems := k.ring.Check(one, now)
+		expiries := k.ring.Expiries(one, now)
+		for _, fpr := range p.OpenPGP {
+			r := keyReport{Person: p.Name, Fingerprint: fpr}
+			r.Expires, r.Use = soonest(expiries, fpr)
+			for _, err := range problems {
+				var ke *openpgp.KeyError
+				if errors.As(err, &ke) && ke.Fingerprint == fpr {
+					r.Problem = keyError(c, "", err).What
+				}
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func soonest(list []openpgp.Expiry, fpr string) (at time.Time, use string) {
+	for _, e := range list {
+		if e.Fingerprint == fpr && (at.IsZero() || e.At.Before(at)) {
+			at, use = e.At, e.Use
+		}
+	}
+	return at, use
+}
+
+// watchKeys reads the keys anew when their files change, and warns of those that
+// expire, until ctx ends.
+func (b *bot) watchKeys(ctx context.Context) {
+	tick := time.NewTicker(keyPoll)
+	defer tick.Stop()
+	warned := map[string]int{}
+	b.warnExpiry(warned)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		b.pollKeys()
+		b.warnExpiry(warned)
+	}
+}
+
+// pollKeys loads the keyring again if a file of it changed. A bad file is told
+// once, and the keys read before stay.
+func (b *bot) pollKeys() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.keys.ring.Changed() {
+		return
+	}
+	if err := b.keys.ring.Reload(); err != nil {
+		b.log.Error("keys not read, the old ones stay", "err", err)
+		return
+	}
+	b.log.Info("keys read anew", "n", b.keys.ring.Len())
+	b.keysChanged()
+}
+
+// keysChanged tells the legs. b.mu is held.
+func (b *bot) keysChanged() {
+	for _, l := range b.legs {
+		if l.keysChanged != nil {
+			l.keysChanged()
+		}
+	}
+}
+
+// keysEnd returns when the first of the bot's own keys and the first of the
+// people's keys expires, zero for never.
+func (b *bot) keysEnd() (own, people time.Time) {
+	for _, k := range b.keyReports() {
+		first := &people
+		if k.Account != "" {
+			first = &own
+		}
+		if !k.Expires.IsZero() && (first.IsZero() || k.Expires.Before(*first)) {
+			*first = k.Expires
+		}
+	}
+	return own, people
+}
+
+func (b *bot) keyReports() []keyReport {
+	b.mu.Lock()
+	cfg, k := b.cfg, b.keys
+	b.mu.Unlock()
+	return k.report(cfg)
+}
+
+// warnExpiry logs each key that has come to another step of warnSpans. warned
+// holds the step each key was last at.
+func (b *bot) warnExpiry(warned map[string]int) {
+	now := time.Now()
+	for _, k := range b.keyReports() {
+		step := warnStep(k, now)
+		id := k.Account + "/" + k.Fingerprint
+		if step == warned[id] {
+			continue
+		}
+		warned[id] = step
+		if step > 0 {
+			b.log.Warn(expiryWarning(k, k.Expires.Sub(now)), "fpr", k.Fingerprint)
+		}
+	}
+}
+
+// warnStep is how many of warnSpans a key has come within, one more once it has
+// expired.
+func warnStep(k keyReport, now time.Time) int {
+	if k.Expires.IsZero() {
+		return 0
+	}
+	left, n := k.Expires.Sub(now), 0
+	for _, span := range warnSpans {
+		if left <= span {
+			n++
+		}
+	}
+	if left <= 0 {
+		n++
+	}
+	return n
+}

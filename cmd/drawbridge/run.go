@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"drawbridge/internal/admin"
+	"drawbridge/internal/config"
+	"drawbridge/internal/host"
+	"drawbridge/internal/web"
+)
+
+// stopTime bounds a shutdown: the core drains its outboxes for a part of it,
+// then the legs say goodbye.
+const stopTime = 15 * time.Second
+
+func newRun(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the bot",
+		Long: `Run the bot in the foreground until SIGTERM or SIGINT.
+
+SIGHUP and "drawbridge reload" read the configuration anew. Logs go to stderr
+and never hold message text.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return runBot(g) },
+	}
+}
+
+// runBot is the life of the bot, from the configuration to the last goodbye.
+func runBot(g *globals) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	hardenErr := host.Harden()
+	c, err := g.load()
+	if err != nil {
+		return err
+	}
+	log, level := newLogger(g.err, c.Log.Format, c.Log.Level)
+	if hardenErr != nil {
+		log.Warn("memory is not kept from debuggers", "err", hardenErr)
+	}
+	k, err := openKeys(c, nil, nil, log)
+	if err != nil {
+		printErrors(g.err, err)
+		return misused(fmt.Errorf("%s is not usable", c.File), "")
+	}
+	b, err := newBot(c, k, buildLeg(log), log, level)
+	if err != nil {
+		printErrors(g.err, err)
+		return misused(fmt.Errorf("%s is not usable", c.File), "")
+	}
+	d, err := listen(b, c)
+	if err != nil {
+		return err
+	}
+	return d.serve(signals)
+}
+
+// daemon is a bot with its doors: admin socket, web server, systemd.
+type daemon struct {
+	*bot
+	admin  *admin.Server
+	web    *web.Server
+	notify host.Notifier
+}
+
+// listen opens the doors of b.
+func listen(b *bot, c *config.Config) (*daemon, error) {
+	d := &daemon{bot: b, notify: host.NewNotifier(os.Getenv)}
+	srv, err := admin.Listen(c.Admin.Socket, adminRows(b), b.log)
+	switch {
+	case errors.Is(err, admin.ErrRunning):
+		return nil, failed(fmt.Errorf("%w at %s", err, c.Admin.Socket), "drawbridge status; or give this bot another admin.socket")
+	case err != nil:
+		return nil, failed(err, "set admin.socket to a path that the bot's user may create")
+	}
+	d.admin = srv
+	if c.Metrics.Listen != "" {
+		ln, err := net.Listen("tcp", c.Metrics.Listen)
+		if err != nil {
+			srv.Close()
+			return nil, failed(fmt.Errorf("metrics.listen: %w", err), "choose another port in metrics.listen, or leave it out")
+		}
+		d.web = web.New(ln, web.Source{Status: b.core.Status, Ready: b.ready, KeysEnd: b.keysEnd}, b.log)
+		b.log.Info("metrics listen", "addr", ln.Addr().String())
+	}
+	return d, nil
+}
+
+// serve runs everything until a signal or a failure of the core ends it.
+func (d *daemon) serve(signals <-chan os.Signal) error {
+	aux, stopAux := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stopAux()
+	wg.Go(func() { d.logEnd("admin socket", d.admin.Serve(aux)) })
+	if d.web != nil {
+		wg.Go(func() { d.logEnd("web server", d.web.Serve(aux)) })
+	}
+	wg.Go(func() { d.watchKeys(aux) })
+	wg.Go(func() { d.tellSystemd(aux) })
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- d.core.Run(ctx) }()
+	d.log.Info("started", "pid", os.Getpid(), "version", readVersion().Version, "socket", d.admin.Path())
+	d.said(d.notify.Ready(d.summary()))
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				return failed(err, "")
+			}
+			return failed(errors.New("the core ended by itself"), "")
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				d.reloadNow()
+				continue
+			}
+			d.log.Info("stopping", "signal", s.String())
+			d.said(d.notify.Stopping())
+			stop()
+			return d.drain(done, signals)
+		}
+	}
+}
+
+// drain waits for the core to end, at most stopTime, and not beyond a second
+// signal.
+func (d *daemon) drain(done <-chan error, signals <-chan os.Signal) error {
+	late := time.NewTimer(stopTime)
+	defer late.Stop()
+	for {
+		select {
+		case err := <-done:
+			d.log.Info("stopped")
+			if err != nil && !errors.Is(err, context.Canceled) {
+				return failed(err, "")
+			}
+			return nil
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				continue
+			}
+			os.Exit(exitFailed)
+		case <-late.C:
+			d.log.Error("stopped before everything was sent", "took", stopTime)
+			os.Exit(exitFailed)
+		}
+	}
+}
+
+// reloadNow reloads because of SIGHUP: what changed goes to the log.
+func (d *daemon) reloadNow() {
+	d.said(d.notify.Reloading())
+	_, _ = d.reload(context.Background())
+	d.said(d.notify.Ready(d.summary()))
+}
+
+// tellSystemd feeds the watchdog for as long as the core answers, and keeps the
+// status line of systemctl fresh.
+func (d *daemon) tellSystemd(ctx context.Context) {
+	every := 10 * time.Second
+	if w := d.notify.Watchdog(); w > 0 {
+		every = min(every, w/2)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		// A core that hangs makes summary hang: then nobody feeds the watchdog.
+		if s := d.summary(); s != last {
+			last = s
+			d.said(d.notify.Status(s))
+		}
+		if d.notify.Watchdog() > 0 {
+			d.said(d.notify.Alive())
+		}
+	}
+}
+
+func (d *daemon) said(err error) {
+	if err != nil {
+		d.log.Debug("systemd not told", "err", err)
+	}
+}
+
+func (d *daemon) logEnd(what string, err error) {
+	if err != nil {
+		d.log.Error(what+" ended", "err", err)
+	}
+}
