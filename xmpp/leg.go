@@ -3,44 +3,296 @@ package xmpp
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/xmpp/e2ee"
+	"drawbridge/xmpp/stream"
 )
 
 // Leg is one XMPP account. It implements bridge.Leg.
-type Leg struct{ name string }
+type Leg struct {
+	name    string
+	deps    Deps
+	log     *slog.Logger
+	order   []string // names of all schemes
+	signers []e2ee.PresenceSigner
+
+	conf    atomic.Pointer[setup]
+	started atomic.Bool
+	counts  counts
+	pipe    *pipe
+	work    *workers
+	wake    chan struct{} // capacity 1: dial now, whatever the backoff
+
+	mu     sync.Mutex // guards all below
+	sess   *session   // nil while there is no stream
+	people map[string]*contact
+	byJID  map[string]*contact
+	rooms  map[string]*muc
+	pace   pace
+	state  bridge.State
+	since  time.Time
+	detail string
+	notes  map[string]string // trouble of the whole account, by kind
+}
 
 var _ bridge.Leg = (*Leg)(nil)
 
 // New checks c and returns the leg; nothing is dialled before Run.
 func New(c Config, d Deps) (*Leg, error) {
-	s, err := prepare(c)
+	conf, err := prepare(c)
 	if err != nil {
 		return nil, err
 	}
-	return &Leg{name: s.Name}, nil
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Dial == nil {
+		d.Dial = func(ctx context.Context, c stream.Config) (Stream, error) {
+			st, err := stream.Dial(ctx, c)
+			if err != nil {
+				return nil, err // not a nil *stream.Stream in a Stream
+			}
+			return st, nil
+		}
+	}
+	if d.Cores <= 0 {
+		d.Cores = runtime.GOMAXPROCS(0)
+	}
+	l := &Leg{
+		name: conf.Name, deps: d, log: d.Log,
+		pipe: newPipe(), work: newWorkers(), wake: make(chan struct{}, 1),
+		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{},
+		since: time.Now(), notes: map[string]string{},
+	}
+	for _, s := range d.Schemes {
+		l.order = append(l.order, s.Name())
+		if ps, ok := s.(e2ee.PresenceSigner); ok {
+			l.signers = append(l.signers, ps)
+		}
+	}
+	l.conf.Store(conf)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setPeople(conf)
+	l.setRooms(conf)
+	return l, nil
 }
 
 // Name returns the account's name in the config.
 func (l *Leg) Name() string { return l.name }
 
-// Run connects and serves until ctx ends.
-func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error { return errors.ErrUnsupported }
-
-// Send puts m on the wire.
-func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error { return bridge.ErrNotReady }
-
 // Window is 8 for a room and 64 for a chat.
-func (l *Leg) Window(room bridge.Room) int { return 8 }
+func (l *Leg) Window(room bridge.Room) int {
+	if room.Kind == bridge.MUC {
+		return 8
+	}
+	return 64
+}
 
-// Status returns a snapshot.
-func (l *Leg) Status() bridge.LegStatus { return bridge.LegStatus{Name: l.name, Proto: "xmpp"} }
+var errTwice = errors.New("xmpp: Run was called twice")
 
-// Reconfigure applies c live: people, rooms, nicks and status text change
-// without dropping the stream; another login or server makes a new one. If c is
-// wrong, nothing changes.
-func (l *Leg) Reconfigure(c Config) error { return errors.ErrUnsupported }
+// Run connects and serves until ctx ends, then says goodbye.
+func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
+	if !l.started.CompareAndSwap(false, true) {
+		return errTwice
+	}
+	var delivery, crew sync.WaitGroup
+	delivery.Go(func() { l.deliver(ctx, sink) })
+	for range l.deps.Cores {
+		crew.Go(l.work.run)
+	}
+	stop := context.AfterFunc(ctx, l.pipe.close)
+	defer stop()
+	var b backoff
+	for n := 0; ctx.Err() == nil; n++ {
+		class, detail, lived := l.once(ctx, sink, n)
+		if ctx.Err() != nil {
+			break
+		}
+		l.rest(ctx, class, detail, b.next(class, lived, time.Now()))
+	}
+	l.setState(bridge.StateDown, "stopped")
+	l.pipe.close()
+	l.work.close()
+	crew.Wait()
+	delivery.Wait()
+	return nil
+}
 
-// KeysChanged tells the leg that keys were loaded anew: presence is signed
-// again, and messages held for want of a key are tried again.
-func (l *Leg) KeysChanged() {}
+// once opens a stream and serves it to its end. n counts the attempts.
+func (l *Leg) once(ctx context.Context, sink bridge.Sink, n int) (class endClass, detail string, lived time.Duration) {
+	conf := l.conf.Load()
+	l.setState(bridge.StateOpening, "connecting")
+	var s *session
+	sc := stream.Config{
+		JID: conf.jid, Password: conf.Password, TLS: conf.TLS,
+		ChannelBinding: conf.ChannelBinding, AllowPlain: conf.AllowPlain, Log: l.log,
+		OnAck: func(n uint64) {
+			if s != nil { // it is called from Next, so by our reader
+				s.acknowledged(n)
+			}
+		},
+	}
+	if len(conf.Servers) > 0 {
+		sc.Server = conf.Servers[n%len(conf.Servers)]
+	}
+	st, err := l.deps.Dial(ctx, sc)
+	if err != nil {
+		class, detail = classify(err, conf.bare)
+		return class, detail, 0
+	}
+	s = newSession(l, st, sink)
+	l.counts.add(countStreams)
+	s.out.dropped = func() { l.counts.add(countReplies) }
+	l.up(s)
+	l.log.Info("connected", "leg", l.name, "jid", s.full, "sm", st.SM())
+	err = s.run(ctx)
+	lived = time.Since(s.began)
+	class, detail = classify(err, conf.bare)
+	l.down(s, detail)
+	if class == endViolation {
+		l.mu.Lock()
+		l.pace.halve(time.Now())
+		l.mu.Unlock()
+	}
+	return class, detail, lived
+}
+
+// rest waits for the next attempt; for ever if wait is negative, until the
+// configuration changes.
+func (l *Leg) rest(ctx context.Context, class endClass, detail string, wait time.Duration) {
+	state := bridge.StateDown
+	if class == endLogin || class == endCertificate {
+		state = bridge.StateRefused
+	}
+	changed := l.setState(state, detail)
+	switch {
+	case !changed:
+	case wait < 0:
+		l.log.Error("stopped until somebody acts", "leg", l.name, "err", detail)
+	default:
+		l.log.Warn("not connected", "leg", l.name, "err", detail, "took", wait)
+	}
+	var timer <-chan time.Time
+	if wait >= 0 {
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-timer:
+	case <-l.wake:
+	}
+}
+
+// setState reports whether the detail is news.
+func (l *Leg) setState(state bridge.State, detail string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state != state {
+		l.since = time.Now()
+	}
+	news := detail != l.detail && state != bridge.StateOpening
+	l.state = state
+	if state != bridge.StateOpening || l.detail == "" {
+		l.detail = detail
+	}
+	return news
+}
+
+// up enters a new stream.
+func (l *Leg) up(s *session) {
+	l.mu.Lock()
+	l.sess, l.state, l.since, l.detail = s, bridge.StateUp, time.Now(), ""
+	l.mu.Unlock()
+	l.notify(bridge.Event{Kind: bridge.LegUp})
+}
+
+// down ends a stream: nobody is online and no room is joined any more, and what
+// was not proven is in doubt.
+func (l *Leg) down(s *session, why string) {
+	l.mu.Lock()
+	l.sess = nil
+	l.notes = map[string]string{}
+	var gone []bridge.Event
+	for _, c := range l.people {
+		if c.reset() {
+			gone = append(gone, bridge.Event{Kind: bridge.RoomDown, Room: c.room, Detail: why})
+		}
+	}
+	for _, m := range l.rooms {
+		if m.reset() {
+			gone = append(gone, bridge.Event{Kind: bridge.RoomDown, Room: m.room, Detail: why})
+		}
+	}
+	l.mu.Unlock()
+	for _, e := range gone {
+		l.notify(e)
+	}
+	s.proofs.close()
+	l.notify(bridge.Event{Kind: bridge.LegDown, Detail: why})
+}
+
+// session returns the stream as it is now, or nil.
+func (l *Leg) session() *session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sess
+}
+
+// notify puts an event behind the messages that came before it.
+func (l *Leg) notify(e bridge.Event) {
+	e.Leg = l.name
+	e.Time = time.Now()
+	if l.started.Load() {
+		l.pipe.push(&item{isEvent: true, event: e})
+	}
+}
+
+// deliver hands messages and events to the core, in order.
+func (l *Leg) deliver(ctx context.Context, sink bridge.Sink) {
+	for {
+		it, ok := l.pipe.pop()
+		if !ok {
+			return
+		}
+		if it.ready != nil {
+			<-it.ready
+		}
+		var err error
+		switch {
+		case it.isEvent:
+			err = sink.Notify(ctx, it.event)
+		case it.skip:
+			it.skipped()
+		default:
+			err = sink.Take(ctx, it.msg)
+		}
+		if err != nil && ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			l.log.Error("the core did not take a message", "leg", l.name, "err", err)
+		}
+	}
+}
+
+// note remembers trouble of the whole account for status, and forgets it when
+// text is "".
+func (l *Leg) note(kind, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if format == "" {
+		delete(l.notes, kind)
+		return
+	}
+	l.notes[kind] = fmt.Sprintf(format, args...)
+}

@@ -1,0 +1,54 @@
+package xmpp
+
+import "sync/atomic"
+
+// count numbers what the leg counts and does not relay.
+type count int
+
+const (
+	countMalformed count = iota
+	countPanics
+	countStrangers
+	countSubscriptions
+	countPrivate
+	countOwn
+	countErrors
+	countHeadlines
+	countHistory
+	countEmpty
+	countReplies
+	countUnreadable
+	countUndecryptable
+	countStreams
+	countLast
+)
+
+var countNames = [countLast]string{
+	countMalformed:     "malformed",           // stanzas that could not be parsed, or were too large
+	countPanics:        "panics",              // stanzas whose handling panicked
+	countStrangers:     "strangers",           // messages and presences of people not configured
+	countSubscriptions: "subscriptions",       // subscription requests refused
+	countPrivate:       "muc_pm",              // private messages in rooms
+	countOwn:           "own",                 // own echoes, carbons, own account
+	countErrors:        "errors",              // error stanzas
+	countHeadlines:     "headlines",           // headlines
+	countHistory:       "history",             // room history that was not asked for
+	countEmpty:         "empty",               // chat states, markers, nothing to relay
+	countReplies:       "replies_dropped",     // answers given up because too many waited
+	countUnreadable:    "unreadable",          // messages that could not be opened
+	countUndecryptable: "peer_cannot_decrypt", // error 406 from a contact
+	countStreams:       "streams",             // streams opened
+}
+
+type counts [countLast]atomic.Uint64
+
+func (c *counts) add(n count) { c[n].Add(1) }
+
+// Counts returns what the leg has counted since it was made, by name.
+func (l *Leg) Counts() map[string]uint64 {
+	m := make(map[string]uint64, countLast)
+	for i, name := range countNames {
+		m[name] = l.counts[i].Load()
+	}
+	return m
+}

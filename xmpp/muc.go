@@ -1,0 +1,311 @@
+package xmpp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/xmpp/element"
+)
+
+// maxOccupants bounds what is remembered of one room.
+const maxOccupants = 10000
+
+// muc is one room of this account (XEP-0045). Its fields are guarded by Leg.mu.
+type muc struct {
+	conf RoomConfig
+	room bridge.Room
+
+	state  bridge.State
+	detail string
+	proven bool
+
+	nick      string // ours, as the room has it, or as we ask for it
+	occupants map[string]*occupant
+	settled   bool // the history is over: what comes now is live
+	stableIDs bool // the room announces XEP-0359: its stanza-ids can be trusted
+	created   bool // the room is new and waits for its configuration
+
+	deadline time.Time // of the join under way
+	retry    time.Time // of the next attempt; zero: none
+	attempts int
+	suffixes int // nick conflicts in this attempt
+	heard    time.Time
+	asked    bool // a self-ping is under way
+}
+
+// occupant is somebody in a room.
+type occupant struct {
+	jid  string // real bare JID, "" where the room hides it
+	role string
+}
+
+func newMUC(leg string, c RoomConfig) *muc {
+	return &muc{
+		conf: c, room: bridge.Room{Leg: leg, Kind: bridge.MUC, Name: c.JID},
+		nick: c.Nick, occupants: map[string]*occupant{}, detail: "not joined yet",
+	}
+}
+
+// reset forgets what only a stream tells, and reports whether we were in.
+func (m *muc) reset() bool {
+	in := m.state == bridge.StateUp
+	conf, room, proven := m.conf, m.room, false
+	*m = *newMUC(room.Leg, conf)
+	m.room, m.proven, m.detail = room, proven, "not connected"
+	return in
+}
+
+// setRooms makes rooms of those of conf, and keeps those that stay. It returns
+// those that went, and those to join. l.mu is held.
+func (l *Leg) setRooms(conf *setup) (gone, come []*muc) {
+	old := l.rooms
+	l.rooms = make(map[string]*muc, len(conf.Rooms))
+	for _, rc := range conf.Rooms {
+		bare, _ := splitJID(rc.JID)
+		m := old[bare]
+		delete(old, bare)
+		switch {
+		case m == nil:
+			m = newMUC(l.name, rc)
+			come = append(come, m)
+		case m.conf != rc:
+			if m.state != bridge.StateUp || m.conf.Password != rc.Password && m.conf.Nick == rc.Nick {
+				m.suffixes, m.attempts = 0, 0
+				if m.state != bridge.StateUp {
+					m.nick = rc.Nick
+					come = append(come, m)
+				}
+			} else if m.nick != rc.Nick {
+				come = append(come, m) // a presence to the new nick
+			}
+			m.conf = rc
+		}
+		l.rooms[bare] = m
+	}
+	for _, m := range old {
+		gone = append(gone, m)
+	}
+	return gone, come
+}
+
+// room returns the configured room with a bare JID, or nil.
+func (l *Leg) room(bare string) *muc {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rooms[bare]
+}
+
+// groupchat handles a message of a room: a reflection of ours, the subject, or
+// what somebody said.
+func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint64) bool {
+	l := s.leg
+	body := e.Child(nsClient, "body")
+	now := time.Now()
+	stamp, delayed := delayOf(e, now)
+
+	l.mu.Lock()
+	m.heard = now
+	own := nick != "" && nick == m.nick
+	settled := m.settled
+	if !delayed && (e.Child(nsClient, "subject") != nil && body == nil || own || nick != "") {
+		m.settled = true // XEP-0045 §7.1: the subject ends the history
+	}
+	ids := m.stableIDs
+	from := l.occupantSender(m, nick)
+	l.mu.Unlock()
+
+	switch {
+	case nick == "": // the room itself: notices of the service, in its own words
+		return false
+	case own:
+		s.reflection(m, e, ids)
+		return false
+	case delayed && !settled:
+		l.counts.add(countHistory)
+		return false
+	case body == nil || body.Text == "":
+		return false
+	}
+	msg := bridge.Message{Room: m.room, From: from, Time: stamp, Delayed: delayed}
+	if ids {
+		msg.ID = stanzaID(e, m.conf.JID)
+	}
+	if foreignEncryption(e, body.Text) {
+		msg.Kind, msg.Problem = bridge.Unreadable, errUnknownScheme
+		l.counts.add(countUnreadable)
+	} else {
+		msg.Kind, msg.Text = said(body.Text)
+	}
+	msg.Taken = func(bool) { s.tickets.done(ticket) }
+	l.pipe.push(&item{msg: msg, size: 300 + len(body.Text)})
+	return true
+}
+
+// stanzaID returns the id that a room gave a message (XEP-0359).
+func stanzaID(e *element.Element, by string) string {
+	for _, c := range e.Children {
+		if c.Local == "stanza-id" && c.Space == nsSID && c.Get("by") == by {
+			return c.Get("id")
+		}
+	}
+	return ""
+}
+
+// occupantSender is an occupant as who speaks. Only a real JID that the room
+// shows makes a person of a nick. l.mu is held.
+func (l *Leg) occupantSender(m *muc, nick string) bridge.Sender {
+	from := bridge.Sender{Nick: nick}
+	if o := m.occupants[nick]; o != nil {
+		from.JID = o.jid
+		from.Op = o.role == "moderator"
+		if c := l.byJID[o.jid]; c != nil && o.jid != "" {
+			from.Person = c.room.Name
+		}
+	}
+	return from
+}
+
+// reflection takes a message of our own occupant: the proof that the room has it.
+// By origin-id (XEP-0359); a room that rewrites messages keeps at least the id.
+func (s *session) reflection(m *muc, e *element.Element, ids bool) {
+	netID := ""
+	if ids {
+		netID = stanzaID(e, m.conf.JID)
+	}
+	id := e.Child(nsSID, "origin-id").Get("id")
+	if id == "" || !s.proofs.reflected(m.conf.JID, id, netID) {
+		if id = e.Get("id"); id == "" || !s.proofs.reflected(m.conf.JID, id, netID) {
+			s.leg.counts.add(countOwn)
+			return
+		}
+	}
+	s.leg.mu.Lock()
+	m.proven = true
+	s.leg.mu.Unlock()
+}
+
+func (s *session) sendRoom(ctx context.Context, m bridge.Outgoing) error {
+	l := s.leg
+	l.mu.Lock()
+	r := l.rooms[m.To.Name]
+	up := r != nil && r.state == bridge.StateUp
+	l.mu.Unlock()
+	switch {
+	case r == nil:
+		return fmt.Errorf("xmpp: send: %s is not a room of %s", m.To.Name, l.name)
+	case !up:
+		return bridge.ErrNotReady
+	}
+	body, err := clearBody(m)
+	if err != nil {
+		return err
+	}
+	msg := element.New(nsClient, "message", "to", m.To.Name, "type", "groupchat", "id", m.ID).Add(
+		body, element.New(nsSID, "origin-id", "id", m.ID))
+	if err := s.ready(ctx, msg); err != nil {
+		return err
+	}
+	now := time.Now()
+	if !s.proofs.muc(waiting{room: m.To, id: m.ID, sent: now}) {
+		return bridge.ErrNotReady
+	}
+	if _, err := s.st.Send(msg); err != nil {
+		if !s.proofs.forget(m.To.Name, m.ID) {
+			return nil // the end of the stream has put it in doubt already
+		}
+		return s.unsent(m, err)
+	}
+	s.lastSent.Store(now.UnixNano())
+	return nil
+}
+
+// roomBounce handles an error to a message of ours in a room.
+func (s *session) roomBounce(m *muc, id string, why *stanzaError) {
+	switch {
+	case why.Condition == "not-acceptable" || why.Condition == "item-not-found" || why.Condition == "gone":
+		// We are not in the room any more, whatever we believe: nothing of what
+		// waits has arrived, and it can be sent again after the rejoin.
+		s.lost(m, "the room does not know us any more ("+why.Condition+")")
+	case why.Type == "wait" || why.Condition == "resource-constraint" || why.Condition == "policy-violation":
+		s.leg.mu.Lock()
+		s.leg.pace.halve(time.Now())
+		s.leg.mu.Unlock()
+		s.proofs.settle(m.conf.JID, id, bridge.Proof{Outcome: bridge.Doubt})
+	case why.Condition == "forbidden":
+		s.proofs.settle(m.conf.JID, id, bridge.Proof{Outcome: bridge.Failed,
+			Err: fmt.Errorf("%w: no voice in this room; make the bot a member or give it voice", why)})
+	default:
+		s.proofs.settle(m.conf.JID, id, bridge.Proof{Outcome: bridge.Failed, Err: why})
+	}
+}
+
+// tendRooms looks after joins, retries, self-pings and missing reflections.
+func (l *Leg) tendRooms(s *session, now time.Time) {
+	conf := l.conf.Load()
+	var join, ping []*muc
+	var check []string
+	l.mu.Lock()
+	for _, m := range l.rooms {
+		switch {
+		case m.state == bridge.StateOpening && now.After(m.deadline):
+			m.fail("no answer to the join; is the service up?", now)
+		case m.state != bridge.StateUp && m.state != bridge.StateOpening && !m.retry.IsZero() && now.After(m.retry):
+			join = append(join, m)
+		case m.state == bridge.StateUp && !m.asked && now.Sub(m.heard) > conf.SelfPing:
+			m.asked = true
+			ping = append(ping, m)
+		}
+		if m.state == bridge.StateUp {
+			check = append(check, m.conf.JID)
+		}
+	}
+	l.mu.Unlock()
+	for _, m := range join {
+		s.join(m)
+	}
+	for _, m := range ping {
+		s.selfPing(m)
+	}
+	for _, room := range check {
+		// A reflection that does not come although the link lives: ask whether we
+		// are still in the room, and let the core decide what to do.
+		if s.proofs.leave(room, now.Add(-reflectionMax)) > 0 {
+			if m := l.room(room); m != nil {
+				s.selfPing(m)
+			}
+		}
+	}
+}
+
+// reflectionMax is how long a room may take to show us our own message.
+const reflectionMax = 30 * time.Second
+
+// selfPing asks whether we are still in a room (XEP-0410).
+func (s *session) selfPing(m *muc) {
+	l := s.leg
+	l.mu.Lock()
+	to := m.conf.JID + "/" + m.nick
+	l.mu.Unlock()
+	s.ask("get", to, element.New(nsPing, "ping"), 30*time.Second, func(_ *element.Element, err error) {
+		l.mu.Lock()
+		m.asked = false
+		m.heard = time.Now()
+		l.mu.Unlock()
+		var se *stanzaError
+		if err == nil {
+			return
+		}
+		if errors.As(err, &se) && !slices.Contains(notJoined, se.Condition) {
+			return // we are in; the answering client just refuses pings
+		}
+		s.lost(m, "no longer in the room (self-ping: "+err.Error()+")")
+	})
+}
+
+// notJoined are the answers to a self-ping that mean we are out (XEP-0410 §3.2,
+// and item-not-found as Prosody and ejabberd use it).
+var notJoined = []string{"not-acceptable", "item-not-found", "not-allowed", "remote-server-not-found", "remote-server-timeout", "gone"}

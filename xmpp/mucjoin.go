@@ -1,0 +1,405 @@
+package xmpp
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/xmpp/element"
+)
+
+const (
+	joinTimeout  = 30 * time.Second
+	refusedRetry = 10 * time.Minute // a refusal that an admin may lift
+	maxSuffixes  = 5
+)
+
+// joinAll joins every room of a new stream.
+func (l *Leg) joinAll(s *session) {
+	l.mu.Lock()
+	rooms := make([]*muc, 0, len(l.rooms))
+	for _, m := range l.rooms {
+		rooms = append(rooms, m)
+	}
+	l.mu.Unlock()
+	slices.SortFunc(rooms, func(a, b *muc) int {
+		if a.conf.JID < b.conf.JID {
+			return -1
+		}
+		return 1
+	})
+	for _, m := range rooms {
+		s.join(m)
+	}
+}
+
+// join asks for a room's features and enters it, without its history. In a room
+// we are in, it asks for the nick that is configured.
+func (s *session) join(m *muc) {
+	l := s.leg
+	l.mu.Lock()
+	conf, nick := m.conf, m.nick
+	in := m.state == bridge.StateUp
+	if in {
+		nick = conf.Nick
+	} else {
+		m.state, m.detail = bridge.StateOpening, "joining"
+		m.deadline, m.retry = time.Now().Add(joinTimeout), time.Time{}
+		m.occupants, m.settled = map[string]*occupant{}, false
+	}
+	l.mu.Unlock()
+	if !in {
+		s.ask("get", conf.JID, element.New(nsInfo, "query"), time.Minute, func(reply *element.Element, err error) {
+			if err == nil {
+				s.roomFeatures(m, reply)
+			}
+		})
+	}
+	// A room sees a presence of our own JID, not that of a contact: it may be
+	// unsigned where the key cannot sign.
+	p, _ := s.available(conf.JID + "/" + nick)
+	if !in {
+		x := element.New(nsMUC, "x").Add(element.New(nsMUC, "history", "maxstanzas", "0"))
+		if conf.Password != "" {
+			x.Add(element.New(nsMUC, "password").SetText(conf.Password))
+		}
+		p.Add(x)
+	}
+	s.out.own(p)
+}
+
+func (s *session) roomFeatures(m *muc, reply *element.Element) {
+	stable := false
+	if q := reply.Child(nsInfo, "query"); q != nil {
+		for _, f := range q.Children {
+			stable = stable || f.Local == "feature" && f.Get("var") == nsSID
+		}
+	}
+	s.leg.mu.Lock()
+	defer s.leg.mu.Unlock()
+	m.stableIDs = stable
+}
+
+// leave goes out of a room that is no longer configured.
+func (s *session) leave(m *muc) {
+	s.leg.mu.Lock()
+	in, to := m.state == bridge.StateUp || m.state == bridge.StateOpening, m.conf.JID+"/"+m.nick
+	m.reset()
+	s.leg.mu.Unlock()
+	if in {
+		s.out.own(element.New(nsClient, "presence", "type", "unavailable", "to", to))
+	}
+	s.proofs.leave(m.conf.JID, time.Time{})
+	s.leg.notify(bridge.Event{Kind: bridge.RoomDown, Room: m.room, Detail: "left: no longer configured"})
+}
+
+// fail ends a join that may work later; Leg.mu is held.
+func (m *muc) fail(why string, now time.Time) {
+	m.attempts = min(m.attempts+1, 10)
+	m.state, m.detail = bridge.StateDown, why
+	m.retry = now.Add(jitter(min(slowFirst<<(m.attempts-1), slowLast)))
+	m.nick, m.suffixes = m.conf.Nick, 0
+}
+
+// refuse ends a join that waits for somebody to act; after a long while it is
+// tried again anyway, unless retry is false. Leg.mu is held.
+func (m *muc) refuse(why string, retry bool, now time.Time) {
+	m.state, m.detail, m.retry = bridge.StateRefused, why, time.Time{}
+	if retry {
+		m.retry = now.Add(jitter(refusedRetry))
+	}
+	m.nick, m.suffixes = m.conf.Nick, 0
+}
+
+// lost takes us for outside of a room we were in, and joins it again soon.
+func (s *session) lost(m *muc, why string) {
+	l := s.leg
+	l.mu.Lock()
+	was := m.state == bridge.StateUp
+	if was {
+		m.fail(why, time.Now())
+		m.proven = false
+	}
+	l.mu.Unlock()
+	s.report(m, was, why)
+}
+
+// report tells of a room we are out of.
+func (s *session) report(m *muc, was bool, why string) {
+	if !was {
+		return
+	}
+	s.leg.log.Warn("out of the room", "leg", s.leg.name, "room", m.room.Name, "err", why)
+	s.leg.notify(bridge.Event{Kind: bridge.RoomDown, Room: m.room, Detail: why})
+	s.proofs.leave(m.conf.JID, time.Time{})
+}
+
+// mucUser is what <x xmlns='…muc#user'/> says.
+type mucUser struct {
+	codes           []string
+	role, jid, nick string
+	reason          string
+	destroyed       bool
+	venue           string // of a destroyed room
+}
+
+func readMUCUser(e *element.Element) mucUser {
+	var u mucUser
+	x := e.Child(nsMUCUser, "x")
+	if x == nil {
+		return u
+	}
+	for _, c := range x.Children {
+		switch c.Local {
+		case "status":
+			if len(u.codes) < 16 {
+				u.codes = append(u.codes, c.Get("code"))
+			}
+		case "item":
+			u.role, u.nick = c.Get("role"), c.Get("nick")
+			u.jid, _ = splitJID(c.Get("jid"))
+			if r := c.Child(nsMUCUser, "reason"); r != nil {
+				u.reason = r.Text
+			}
+		case "destroy":
+			u.destroyed, u.venue = true, c.Get("jid")
+			if r := c.Child(nsMUCUser, "reason"); r != nil {
+				u.reason = r.Text
+			}
+		}
+	}
+	u.reason = printable(u.reason, 200)
+	return u
+}
+
+func (u mucUser) has(code string) bool { return slices.Contains(u.codes, code) }
+
+// roomPresence handles a presence of a room or one of its occupants.
+func (s *session) roomPresence(m *muc, e *element.Element, typ, nick string) {
+	l := s.leg
+	l.mu.Lock()
+	m.heard = time.Now()
+	self := nick != "" && nick == m.nick && m.state == bridge.StateUp
+	l.mu.Unlock()
+	switch typ {
+	case "error":
+		s.joinRefused(m, errorOf(e))
+	case "":
+		if u := readMUCUser(e); self || u.has("110") {
+			s.selfPresence(m, nick, u)
+		} else if nick != "" {
+			s.occupantHere(m, nick, u)
+		}
+	case "unavailable":
+		if u := readMUCUser(e); self || u.has("110") {
+			s.selfGone(m, u)
+		} else if nick != "" {
+			s.occupantGone(m, nick, u)
+		}
+	}
+}
+
+// selfPresence is the room's word that we are in (status 110), possibly under
+// another nick than we asked for (210).
+func (s *session) selfPresence(m *muc, nick string, u mucUser) {
+	l := s.leg
+	l.mu.Lock()
+	if m.state != bridge.StateOpening && m.state != bridge.StateUp {
+		l.mu.Unlock()
+		return
+	}
+	m.nick = nick
+	m.occupants[nick] = &occupant{jid: s.bare, role: u.role}
+	if m.state == bridge.StateUp {
+		l.mu.Unlock()
+		return
+	}
+	if u.has("201") && !m.created {
+		m.created = true
+		l.mu.Unlock()
+		s.unlock(m)
+		return
+	}
+	m.state, m.detail, m.attempts, m.deadline = bridge.StateUp, "", 0, time.Time{}
+	switch {
+	case u.role == "visitor":
+		m.detail = "joined without voice: make the bot a member, or give it voice"
+	case nick != m.conf.Nick:
+		m.detail = "joined as " + printable(nick, 60) + ": the nick " + m.conf.Nick + " is taken"
+	case m.created:
+		m.detail = "this room did not exist and was created"
+	}
+	l.mu.Unlock()
+	l.log.Info("joined", "leg", l.name, "room", m.room.Name)
+	l.notify(bridge.Event{Kind: bridge.RoomUp, Room: m.room, Who: bridge.Sender{Nick: nick}})
+}
+
+// unlock takes a room that our join created as it comes (XEP-0045 §10.1.2); it
+// is closed to others until then.
+func (s *session) unlock(m *muc) {
+	s.leg.log.Warn("the room did not exist and was created", "leg", s.leg.name, "room", m.room.Name)
+	form := element.New(nsMUCOwner, "query").Add(element.New(nsForm, "x", "type", "submit"))
+	s.ask("set", m.conf.JID, form, joinTimeout, func(_ *element.Element, err error) {
+		s.leg.mu.Lock()
+		nick := m.nick
+		s.leg.mu.Unlock()
+		if err != nil {
+			s.leg.log.Warn("the new room could not be configured", "leg", s.leg.name, "room", m.room.Name, "err", err)
+		}
+		s.selfPresence(m, nick, mucUser{role: "moderator"})
+	})
+}
+
+// selfGone is the room's word that we are out, or have another nick (303).
+func (s *session) selfGone(m *muc, u mucUser) {
+	l := s.leg
+	if u.has("303") && u.nick != "" {
+		l.mu.Lock()
+		delete(m.occupants, m.nick)
+		m.nick = u.nick
+		if m.nick == m.conf.Nick {
+			m.detail = ""
+		}
+		l.mu.Unlock()
+		return
+	}
+	because := func(what string) string {
+		if u.reason == "" {
+			return what
+		}
+		return what + ": " + u.reason
+	}
+	l.mu.Lock()
+	was, now := m.state == bridge.StateUp, time.Now()
+	switch {
+	case m.state == bridge.StateRefused:
+	case u.has("332"):
+		m.fail("the room's service shut down", now)
+	case u.has("333"):
+		m.fail("put out by a technical error", now)
+	case u.has("301"):
+		m.refuse(because("banned from the room; ask its admins, then reload"), false, now)
+	case u.has("307"):
+		m.refuse(because("kicked from the room; ask its moderators, then reload"), false, now)
+	case u.has("321"):
+		m.refuse(because("the bot's affiliation was taken away; make it a member again, then reload"), false, now)
+	case u.has("322"):
+		m.refuse(because("the room is members-only now; make the bot a member, then reload"), false, now)
+	case u.destroyed && u.venue != "":
+		m.refuse(because("the room was destroyed; its new place is "+printable(u.venue, 100)), false, now)
+	case u.destroyed:
+		m.refuse(because("the room was destroyed"), false, now)
+	default:
+		m.fail(because("put out of the room"), now)
+	}
+	why := m.detail
+	m.proven = false
+	m.occupants = map[string]*occupant{}
+	l.mu.Unlock()
+	s.report(m, was, why)
+}
+
+// joinRefused handles an error presence: a join that is refused, or a nick that
+// is taken.
+func (s *session) joinRefused(m *muc, why *stanzaError) {
+	l := s.leg
+	l.mu.Lock()
+	now := time.Now()
+	if m.state != bridge.StateOpening {
+		l.mu.Unlock()
+		return // of a change of nick or status: we are in as before
+	}
+	again := false
+	switch why.Condition {
+	case "conflict":
+		if again = m.suffixes < maxSuffixes; again {
+			m.suffixes++
+			m.nick = m.conf.Nick + "_"
+			if m.suffixes > 1 {
+				m.nick = fmt.Sprintf("%s_%d", m.conf.Nick, m.suffixes)
+			}
+		} else {
+			m.refuse("the nick "+m.conf.Nick+" and its variants are taken; set another nick", true, now)
+		}
+	case "not-authorized":
+		m.refuse("the room wants a password, or another one; set password_file of the room", true, now)
+	case "registration-required":
+		m.refuse("the room is members-only; make the bot a member", true, now)
+	case "forbidden":
+		m.refuse("the bot is banned from the room; ask its admins", true, now)
+	case "item-not-found":
+		m.refuse("there is no such room, or it is locked; create it, or check its name", true, now)
+	case "not-allowed":
+		m.refuse("there is no such room, and the bot may not create rooms; create it", true, now)
+	case "not-acceptable":
+		m.refuse("the room wants a registered nick; set nick to the bot's own", true, now)
+	case "jid-malformed":
+		m.refuse("the room does not accept this nick; set another one", true, now)
+	case "service-unavailable":
+		m.fail("the room is full, or there is no such service", now)
+	case "remote-server-not-found", "remote-server-timeout":
+		m.fail("the room's server cannot be reached", now)
+	case "gone":
+		m.refuse("the room has moved or is gone for good", true, now)
+	default:
+		m.fail("the room refuses the join: "+why.Condition, now)
+	}
+	detail := m.detail
+	l.mu.Unlock()
+	if again {
+		s.join(m)
+		return
+	}
+	l.log.Warn("join refused", "leg", l.name, "room", m.room.Name, "err", detail)
+	l.notify(bridge.Event{Kind: bridge.RoomDown, Room: m.room, Detail: detail})
+}
+
+// occupantHere takes an occupant's presence.
+func (s *session) occupantHere(m *muc, nick string, u mucUser) {
+	l := s.leg
+	l.mu.Lock()
+	o := m.occupants[nick]
+	fresh := o == nil
+	if fresh {
+		if len(m.occupants) >= maxOccupants {
+			l.mu.Unlock()
+			return
+		}
+		o = &occupant{}
+		m.occupants[nick] = o
+	}
+	o.jid, o.role = u.jid, u.role
+	up := m.state == bridge.StateUp
+	who := l.occupantSender(m, nick)
+	l.mu.Unlock()
+	if fresh && up {
+		l.notify(bridge.Event{Kind: bridge.Joined, Room: m.room, Who: who})
+	}
+}
+
+// occupantGone takes an occupant's leave, or their change of nick (303).
+func (s *session) occupantGone(m *muc, nick string, u mucUser) {
+	l := s.leg
+	l.mu.Lock()
+	o := m.occupants[nick]
+	who := l.occupantSender(m, nick)
+	delete(m.occupants, nick)
+	renamed := u.has("303") && u.nick != "" && o != nil
+	if renamed {
+		m.occupants[u.nick] = o
+	}
+	up := m.state == bridge.StateUp
+	free := up && nick == m.conf.Nick && m.nick != m.conf.Nick
+	l.mu.Unlock()
+	if free {
+		s.join(m) // our own nick is free again
+	}
+	switch {
+	case o == nil || !up:
+	case renamed:
+		l.notify(bridge.Event{Kind: bridge.Renamed, Room: m.room, Who: who, Detail: printable(u.nick, 100)})
+	default:
+		l.notify(bridge.Event{Kind: bridge.Parted, Room: m.room, Who: who, Detail: u.reason})
+	}
+}

@@ -1,0 +1,94 @@
+package xmpp
+
+import (
+	"slices"
+
+	"drawbridge/bridge"
+)
+
+// Reconfigure applies c live: people, rooms, nicks and status text change
+// without dropping the stream; another login or server makes a new one. If c is
+// wrong, nothing changes. The account's name cannot change.
+func (l *Leg) Reconfigure(c Config) error {
+	c.Name = l.name
+	conf, err := prepare(c)
+	if err != nil {
+		return err
+	}
+	old := l.conf.Swap(conf)
+	l.mu.Lock()
+	goneRooms, joinRooms := l.setRooms(conf)
+	gonePeople, come := l.setPeople(conf)
+	for _, m := range l.rooms { // somebody acted: try again what was refused
+		if m.state == bridge.StateRefused && !slices.Contains(joinRooms, m) {
+			m.attempts = 0
+			joinRooms = append(joinRooms, m)
+		}
+	}
+	s := l.sess
+	refused := l.state == bridge.StateRefused
+	l.mu.Unlock()
+
+	for _, c := range gonePeople {
+		l.notify(bridge.Event{Kind: bridge.RoomDown, Room: c.room, Detail: "no longer configured"})
+	}
+	if relogin(old, conf) || refused {
+		if s != nil {
+			s.end(errReconfigured)
+		}
+		l.dialNow()
+		return nil
+	}
+	if s == nil {
+		return nil
+	}
+	for _, m := range goneRooms {
+		s.leave(m)
+	}
+	for _, m := range joinRooms {
+		s.join(m)
+	}
+	if len(come) > 0 {
+		s.subscribeAll()
+	}
+	if old.Status != conf.Status || old.HideVersion != conf.HideVersion || len(come) > 0 {
+		s.announce() // to newcomers who are subscribed already, it brings theirs
+	}
+	return nil
+}
+
+// relogin reports whether the stream itself depends on what changed.
+func relogin(a, b *setup) bool {
+	return a.jid.String() != b.jid.String() || a.Password != b.Password ||
+		!slices.Equal(a.Servers, b.Servers) || a.TLS.Mode != b.TLS.Mode || a.TLS.CAFile != b.TLS.CAFile ||
+		!slices.Equal(a.TLS.Pins, b.TLS.Pins) || a.ChannelBinding != b.ChannelBinding || a.AllowPlain != b.AllowPlain
+}
+
+// dialNow ends the waiting for the next attempt.
+func (l *Leg) dialNow() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// KeysChanged tells the leg that keys were loaded anew: presence is signed
+// again, and messages held for want of a key are tried again.
+func (l *Leg) KeysChanged() {
+	l.mu.Lock()
+	s := l.sess
+	rooms := make([]bridge.Room, 0, len(l.people))
+	for _, c := range l.people {
+		rooms = append(rooms, c.room)
+	}
+	l.mu.Unlock()
+	if s != nil {
+		s.sigMu.Lock()
+		s.sig = nil
+		s.sigMu.Unlock()
+		s.announce()
+	}
+	for _, r := range rooms {
+		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: r})
+	}
+}
