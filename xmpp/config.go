@@ -22,10 +22,8 @@ type Config struct {
 	Name     string // the account's name in the config: bridge.Room.Leg
 	JID      string // full or bare; without a resource "drawbridge" is asked for
 	Password string
-	// Servers are host:port addresses, tried in turn; none for SRV records, then
-	// the JID's domain.
-	Servers []string
-	TLS     stream.TLS
+	Server   string // host:port; "" for SRV records, then the JID's domain
+	TLS      stream.TLS
 	// ChannelBinding is one of stream's Binding constants; "" is auto.
 	ChannelBinding string
 	AllowPlain     bool // SASL PLAIN where there is no SCRAM; never without TLS

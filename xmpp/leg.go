@@ -111,8 +111,8 @@ func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
 	stop := context.AfterFunc(ctx, l.pipe.close)
 	defer stop()
 	var b backoff
-	for n := 0; ctx.Err() == nil; n++ {
-		class, detail, lived := l.once(ctx, sink, n)
+	for ctx.Err() == nil {
+		class, detail, lived := l.once(ctx, sink)
 		if ctx.Err() != nil {
 			break
 		}
@@ -126,22 +126,19 @@ func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
 	return nil
 }
 
-// once opens a stream and serves it to its end. n counts the attempts.
-func (l *Leg) once(ctx context.Context, sink bridge.Sink, n int) (class endClass, detail string, lived time.Duration) {
+// once opens a stream and serves it to its end.
+func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detail string, lived time.Duration) {
 	conf := l.conf.Load()
 	l.setState(bridge.StateOpening, "connecting")
 	var s *session
 	sc := stream.Config{
-		JID: conf.jid, Password: conf.Password, TLS: conf.TLS,
+		JID: conf.jid, Password: conf.Password, Server: conf.Server, TLS: conf.TLS,
 		ChannelBinding: conf.ChannelBinding, AllowPlain: conf.AllowPlain, Log: l.log,
 		OnAck: func(n uint64) {
 			if s != nil { // it is called from Next, so by our reader
 				s.acknowledged(n)
 			}
 		},
-	}
-	if len(conf.Servers) > 0 {
-		sc.Server = conf.Servers[n%len(conf.Servers)]
 	}
 	st, err := l.deps.Dial(ctx, sc)
 	if err != nil {

@@ -60,7 +60,7 @@ func (l *Leg) Reconfigure(c Config) error {
 // relogin reports whether the stream itself depends on what changed.
 func relogin(a, b *setup) bool {
 	return a.jid.String() != b.jid.String() || a.Password != b.Password ||
-		!slices.Equal(a.Servers, b.Servers) || a.TLS.Mode != b.TLS.Mode || a.TLS.CAFile != b.TLS.CAFile ||
+		a.Server != b.Server || a.TLS.Mode != b.TLS.Mode || a.TLS.CAFile != b.TLS.CAFile ||
 		!slices.Equal(a.TLS.Pins, b.TLS.Pins) || a.ChannelBinding != b.ChannelBinding || a.AllowPlain != b.AllowPlain
 }
 
