@@ -33,28 +33,38 @@ const (
 	xmlnsNS = "http://www.w3.org/2000/xmlns/"
 )
 
+// Parser parses one element after another and keeps its scratch space between
+// them. It has one user at a time.
+type Parser struct {
+	outer Scope
+	p     parser
+}
+
+// NewParser returns a Parser of elements that stand in outer.
+func NewParser(outer Scope, l Limits) *Parser {
+	return &Parser{outer: outer, p: parser{lim: l.withDefaults()}}
+}
+
+// Parse is a Parser's for once.
+func Parse(b []byte, outer Scope, l Limits) (*Element, error) {
+	return NewParser(outer, l).Parse(b)
+}
+
 // Parse parses one complete element: nothing may stand before or behind it. It
-// accepts less than XML 1.0 does: no comments, processing instructions, document types or
-// entities but the predefined ones (RFC 6120 §11.1), only ASCII names, and no
-// undeclared prefixes. The error is a *SyntaxError or wraps ErrLimit.
+// accepts less than XML 1.0 does: no comments, processing instructions, document
+// types or entities but the predefined ones (RFC 6120 §11.1), only ASCII names,
+// and no undeclared prefixes. The error is a *SyntaxError or wraps ErrLimit.
 //
 // The strings of the tree share one copy of b, which lives as long as any of
 // them.
-func Parse(b []byte, outer Scope, l Limits) (*Element, error) {
-	l = l.withDefaults()
-	if len(b) > l.Bytes {
+func (pp *Parser) Parse(b []byte) (*Element, error) {
+	p := &pp.p
+	if len(b) > p.lim.Bytes {
 		return nil, fmt.Errorf("%w: %d bytes", ErrLimit, len(b))
 	}
-	var bindings [8]binding
-	var frames [16]frame
-	var raw [16]string
-	var attrs [16]Attr
-	var kids [16]*Element
-	p := parser{
-		s: string(b), lim: l,
-		ns: bindings[:0], stack: frames[:0], raw: raw[:0], tag: attrs[:0], kids: kids[:0],
-	}
-	p.scope(outer)
+	defer p.reset()
+	p.s = string(b)
+	p.scope(pp.outer)
 	if err := p.element(); err != nil {
 		return nil, err
 	}
@@ -62,6 +72,16 @@ func Parse(b []byte, outer Scope, l Limits) (*Element, error) {
 		return nil, p.fail("more than one element")
 	}
 	return p.root, nil
+}
+
+// reset forgets the last element, so that nothing of it is kept alive.
+func (p *parser) reset() {
+	clear(p.kids[:cap(p.kids)])
+	clear(p.stack[:cap(p.stack)])
+	clear(p.ns[:cap(p.ns)])
+	clear(p.raw[:cap(p.raw)])
+	clear(p.tag[:cap(p.tag)])
+	*p = parser{lim: p.lim, stack: p.stack[:0], ns: p.ns[:0], raw: p.raw[:0], tag: p.tag[:0], kids: p.kids[:0]}
 }
 
 // ParseOpen parses one start tag, as a stream header is, and returns the element without
@@ -299,7 +319,7 @@ func (p *parser) resolve(name string, colon int) (space, local string, err error
 		prefix, local = name[:colon], name[colon+1:]
 	}
 	space, ok := p.lookup(prefix)
-	if !ok {
+	if !ok || space == xmlNS {
 		return "", "", p.fail("undeclared prefix")
 	}
 	return space, local, nil

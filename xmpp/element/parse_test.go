@@ -89,6 +89,7 @@ var parseTests = []struct {
 	{"nothing behind the colon", `<stream:/>`, nil},
 	{"name begins with a digit", `<1a/>`, nil},
 	{"xmlns as prefix", `<xmlns:a/>`, nil},
+	{"element of XML itself", `<xml:a/>`, nil},
 	{"xml redeclared", `<a xmlns:xml='u'/>`, nil},
 	{"prefix undeclared again", `<a xmlns:p=''/>`, nil},
 	{"slash inside", `<a / >`, nil},
@@ -239,8 +240,9 @@ func BenchmarkParse(b *testing.B) {
 	in := []byte(mucMessage)
 	b.SetBytes(int64(len(in)))
 	b.ReportAllocs()
+	p := NewParser(client, Limits{})
 	for b.Loop() {
-		if _, err := Parse(in, client, Limits{}); err != nil {
+		if _, err := p.Parse(in); err != nil {
 			b.Fatal(err)
 		}
 	}
