@@ -45,6 +45,9 @@ func NewParser(outer Scope, l Limits) *Parser {
 	return &Parser{outer: outer, p: parser{lim: l.withDefaults()}}
 }
 
+// Outer returns the scope that the parsed elements stand in.
+func (pp *Parser) Outer() Scope { return pp.outer }
+
 // Parse is a Parser's for once.
 func Parse(b []byte, outer Scope, l Limits) (*Element, error) {
 	return NewParser(outer, l).Parse(b)

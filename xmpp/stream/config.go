@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"mellium.im/xmpp/jid"
+
+	"drawbridge/internal/dialer"
 )
 
 // TLSMode says how a stream is encrypted. There is no opportunistic mode: what
@@ -32,16 +34,18 @@ const (
 	BindingOff      = "off"      // never
 )
 
-// TLS is how the server's certificate is checked. It is always checked against
-// the domain of the JID (RFC 6120 §13.7.2).
+// TLS says how the connection is encrypted and the server checked: always
+// against the domain of the JID (RFC 6120 §13.7.2), whatever Config.Server is.
 type TLS struct {
+	// Mode is StartTLS if not set. With DirectTLS and no Config.Server, the domain
+	// is dialled on port 5223.
 	Mode TLSMode
 	// CAFile is a PEM file of the only authorities to trust; "" means the
 	// system's.
 	CAFile string
-	// Pins are SHA-256 fingerprints of the leaf certificate in hex, colons
-	// allowed. If there are any, the certificate must have one of them; a pin
-	// stands beside the verification of the chain, not in its place.
+	// Pins are SHA-256 sums of the server's own certificate in hex, colons
+	// allowed; one of them must match. Without CAFile they take the place of the
+	// authority and of the name, with it both must hold.
 	Pins []string
 }
 
@@ -70,8 +74,38 @@ type Config struct {
 	OnAck func(n uint64)
 	// Log gets the few things an operator should know; default: none.
 	Log *slog.Logger
-	// Dial opens TCP connections; default net.Dialer with a timeout of 10 s for
-	// each address and keep-alives. Used for host:port only when set; SRV lookups
-	// are skipped then.
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Timeout bounds Dial; default 60 s.
+	Timeout time.Duration
+	// Dial opens TCP connections; default net.Dialer with 10 s for each address.
+	Dial dialer.DialFunc
+	// LookupSRV finds servers; default net.DefaultResolver's.
+	LookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
+}
+
+func (c Config) withDefaults() Config {
+	if c.ChannelBinding == "" {
+		c.ChannelBinding = BindingAuto
+	}
+	if c.MaxStanza <= 0 {
+		c.MaxStanza = 256 << 10
+	}
+	if c.WriteTimeout <= 0 {
+		c.WriteTimeout = 20 * time.Second
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 60 * time.Second
+	}
+	if c.OnAck == nil {
+		c.OnAck = func(uint64) {}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	if c.LookupSRV == nil {
+		c.LookupSRV = net.DefaultResolver.LookupSRV
+	}
+	return c
 }

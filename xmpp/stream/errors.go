@@ -3,16 +3,17 @@ package stream
 import (
 	"errors"
 	"fmt"
+
+	"drawbridge/xmpp/element"
 )
 
 var (
 	// ErrClosed is what Next and Send return after Close.
 	ErrClosed = errors.New("xmpp stream: closed")
-	// ErrPin means that the certificate is not one of Config.TLS.Pins. Nothing
-	// was sent on the connection.
-	ErrPin = errors.New("xmpp stream: the server's certificate is not the pinned one")
 	// ErrNoTLS means that the server does not do STARTTLS.
-	ErrNoTLS = errors.New("xmpp stream: the server refuses STARTTLS")
+	ErrNoTLS = errors.New("xmpp stream: the server does not offer STARTTLS")
+	// ErrNoMechanism means that the server offers no login that is allowed here.
+	ErrNoMechanism = errors.New("xmpp stream: no acceptable login mechanism is offered")
 )
 
 // AuthError is a refused login (RFC 6120 §6.5). Trying again at once is useless
@@ -61,6 +62,10 @@ func (e *StreamError) Error() string {
 type TooLargeError struct {
 	Size int // bytes
 	Max  int
+	// Head is its start tag: name and attributes; nil if that was too large too.
+	Head *element.Element
+
+	head []byte
 }
 
 // Error gives both sizes.
@@ -70,7 +75,11 @@ func (e *TooLargeError) Error() string {
 
 // MalformedError is a stanza that the element parser refused. It was skipped;
 // the stream lives on, and the stanza counts as one to be handled.
-type MalformedError struct{ Err error }
+type MalformedError struct {
+	Err error
+	// Head is its start tag: name and attributes.
+	Head *element.Element
+}
 
 // Error tells what the parser found.
 func (e *MalformedError) Error() string { return "xmpp stream: stanza skipped: " + e.Err.Error() }

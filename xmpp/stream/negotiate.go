@@ -1,0 +1,315 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"mellium.im/xmpp/jid"
+
+	"drawbridge/xmpp/element"
+)
+
+// Namespaces of the stream.
+const (
+	nsClient  = "jabber:client"
+	nsStream  = "http://etherx.jabber.org/streams"
+	nsTLS     = "urn:ietf:params:xml:ns:xmpp-tls"
+	nsSASL    = "urn:ietf:params:xml:ns:xmpp-sasl"
+	nsBind    = "urn:ietf:params:xml:ns:xmpp-bind"
+	nsSession = "urn:ietf:params:xml:ns:xmpp-session"
+	nsStreams = "urn:ietf:params:xml:ns:xmpp-streams"
+	nsStanzas = "urn:ietf:params:xml:ns:xmpp-stanzas"
+	nsSM      = "urn:xmpp:sm:3"
+)
+
+// maxEarly is how many stanzas may come before the session is ready.
+const maxEarly = 64
+
+// negotiation is a stream that is not ready yet (RFC 6120 §4.3).
+type negotiation struct {
+	c      Config
+	conn   net.Conn
+	secure bool
+	doing  string // for errors: what was under way
+
+	framer *framer
+	parser *element.Parser
+	early  []*element.Element // stanzas that came while we waited for something else
+}
+
+// run negotiates TLS, login, resource and stream management, in this order,
+// whatever order the server lists them in.
+func (n *negotiation) run(ctx context.Context) (*Stream, error) {
+	n.framer = newFramer(n.conn, n.c.MaxStanza)
+	n.doing = "opening the stream"
+	features, err := n.open()
+	if err != nil {
+		return nil, err
+	}
+	if !n.secure && n.c.TLS.Mode != NoTLS {
+		n.doing = "starting TLS"
+		if features, err = n.startTLS(ctx, features); err != nil {
+			return nil, err
+		}
+	}
+	n.doing = "logging in"
+	if features, err = n.login(features); err != nil {
+		return nil, err
+	}
+	n.doing = "binding the resource"
+	return n.session(features)
+}
+
+// open sends a stream header and reads the server's, and its features.
+func (n *negotiation) open() (*element.Element, error) {
+	head := "<?xml version='1.0'?><stream:stream to='" + n.c.JID.Domainpart() + "'"
+	if n.secure {
+		head += " from='" + n.c.JID.Bare().String() + "'" // not before TLS (RFC 6120 §4.7.1)
+	}
+	head += " version='1.0' xml:lang='en' xmlns='" + nsClient + "' xmlns:stream='" + nsStream + "'>"
+	if _, err := io.WriteString(n.conn, head); err != nil {
+		return nil, err
+	}
+	kind, frame, err := n.framer.next()
+	if err != nil {
+		return nil, fmt.Errorf("reading the stream header: %w", unexpected(err))
+	}
+	if kind != frameHeader {
+		return nil, notWellFormed("no stream header")
+	}
+	e, scope, err := element.ParseOpen(frame, element.Scope{}, element.Limits{})
+	if err != nil {
+		return nil, fmt.Errorf("reading the stream header: %w", err)
+	}
+	if !e.Is(nsStream, "stream") {
+		return nil, &StreamError{Condition: "invalid-namespace", Text: "the root is not <stream:stream/>", Ours: true}
+	}
+	n.parser = element.NewParser(scope, element.Limits{Bytes: n.c.MaxStanza})
+	features, err := n.read()
+	if err != nil {
+		return nil, err
+	}
+	if !features.Is(nsStream, "features") {
+		return nil, fmt.Errorf("the server sent <%s/> where its features belong", features.Local)
+	}
+	return features, nil
+}
+
+// read returns the next element; a stream error is an error.
+func (n *negotiation) read() (*element.Element, error) {
+	kind, frame, err := n.framer.next()
+	if err != nil {
+		return nil, unexpected(err)
+	}
+	if kind == frameEnd {
+		return nil, errors.New("the server closed the stream")
+	}
+	e, err := n.parser.Parse(frame)
+	if err != nil {
+		return nil, err
+	}
+	if e.Is(nsStream, "error") {
+		return nil, streamError(e)
+	}
+	return e, nil
+}
+
+func (n *negotiation) write(e *element.Element) error {
+	_, err := n.conn.Write(element.AppendXML(nil, e, nsClient))
+	return err
+}
+
+// ask sends e and reads the answer.
+func (n *negotiation) ask(e *element.Element) (*element.Element, error) {
+	if err := n.write(e); err != nil {
+		return nil, err
+	}
+	return n.read()
+}
+
+// startTLS upgrades the connection (RFC 6120 §5.4).
+func (n *negotiation) startTLS(ctx context.Context, features *element.Element) (*element.Element, error) {
+	if features.Child(nsTLS, "starttls") == nil {
+		return nil, ErrNoTLS
+	}
+	answer, err := n.ask(element.New(nsTLS, "starttls"))
+	if err != nil {
+		return nil, err
+	}
+	if !answer.Is(nsTLS, "proceed") {
+		return nil, ErrNoTLS
+	}
+	if n.framer.buffered() > 0 {
+		// Someone injected it in clear, to be read as if it had come through TLS.
+		return nil, notWellFormed("data behind <proceed/>")
+	}
+	conn, err := handshake(ctx, n.conn, n.c)
+	if err != nil {
+		return nil, err
+	}
+	n.conn, n.secure = conn, true
+	n.framer = newFramer(conn, n.c.MaxStanza)
+	return n.open()
+}
+
+// session binds the resource and enables stream management.
+func (n *negotiation) session(features *element.Element) (*Stream, error) {
+	bound, err := n.bind(features)
+	if err != nil {
+		return nil, err
+	}
+	if old := features.Child(nsSession, "session"); old != nil && old.Child(nsSession, "optional") == nil {
+		// Servers of RFC 3921 want it.
+		set := element.New(nsClient, "iq", "type", "set", "id", "session").Add(element.New(nsSession, "session"))
+		if _, err := n.iq(set); err != nil {
+			return nil, fmt.Errorf("establishing the session: %w", err)
+		}
+	}
+	sm, uncounted := false, 0
+	if features.Child(nsSM, "sm") != nil && !n.c.NoSM {
+		n.doing = "enabling stream management"
+		if sm, err = n.enable(); err != nil {
+			return nil, err
+		}
+		uncounted = len(n.early)
+	}
+	return newStream(n, bound, sm, uncounted), nil
+}
+
+// bind asks for the resource (RFC 6120 §7).
+func (n *negotiation) bind(features *element.Element) (jid.JID, error) {
+	if features.Child(nsBind, "bind") == nil {
+		return jid.JID{}, errors.New("the server offers no resource binding")
+	}
+	want := n.c.JID.Resourcepart()
+	payload := element.New(nsBind, "bind")
+	if want != "" {
+		payload.Add(element.New(nsBind, "resource").SetText(want))
+	}
+	answer, err := n.iq(element.New(nsClient, "iq", "type", "set", "id", "bind").Add(payload))
+	if err != nil {
+		return jid.JID{}, fmt.Errorf("binding resource %q: %w", want, err)
+	}
+	text := ""
+	if e := answer.Child(nsBind, "bind").Child(nsBind, "jid"); e != nil {
+		text = strings.TrimSpace(e.Text)
+	}
+	bound, err := jid.Parse(text)
+	if err != nil || bound.Resourcepart() == "" {
+		return jid.JID{}, errors.New("the server bound no usable JID")
+	}
+	if want != "" && bound.Resourcepart() != want {
+		n.c.Log.Warn("the server gave us another resource", "to", bound.String())
+	}
+	return bound, nil
+}
+
+// enable turns XEP-0198 on (§3). A refusal is no error.
+func (n *negotiation) enable() (bool, error) {
+	if err := n.write(element.New(nsSM, "enable")); err != nil {
+		return false, err
+	}
+	for {
+		e, err := n.read()
+		switch {
+		case err != nil:
+			return false, err
+		case e.Is(nsSM, "enabled"):
+			return true, nil
+		case e.Is(nsSM, "failed"):
+			n.c.Log.Warn("the server refuses stream management")
+			return false, nil
+		}
+		if err := n.keep(e); err != nil {
+			return false, err
+		}
+	}
+}
+
+// iq sends an IQ and waits for its answer.
+func (n *negotiation) iq(iq *element.Element) (*element.Element, error) {
+	if err := n.write(iq); err != nil {
+		return nil, err
+	}
+	for {
+		e, err := n.read()
+		if err != nil {
+			return nil, err
+		}
+		if !e.Is(nsClient, "iq") || e.Get("id") != iq.Get("id") {
+			if err := n.keep(e); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		switch e.Get("type") {
+		case "result":
+			return e, nil
+		case "error":
+			return nil, stanzaError(e)
+		}
+	}
+}
+
+// keep puts a stanza aside for Next.
+func (n *negotiation) keep(e *element.Element) error {
+	if len(n.early) >= maxEarly {
+		return fmt.Errorf("the server sent %d stanzas before the session was ready", maxEarly)
+	}
+	if isStanza(e) {
+		n.early = append(n.early, e)
+	}
+	return nil
+}
+
+func isStanza(e *element.Element) bool {
+	return e != nil && e.Space == nsClient && (e.Local == "message" || e.Local == "presence" || e.Local == "iq")
+}
+
+// unexpected makes an end of input within a negotiation an error that says so.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// streamError reads a <stream:error/> (RFC 6120 §4.9).
+func streamError(e *element.Element) *StreamError {
+	out := &StreamError{Condition: "undefined-condition"}
+	for _, c := range e.Children {
+		switch {
+		case c.Is(nsStreams, "text"):
+			out.Text = c.Text
+		case c.Space == nsStreams:
+			out.Condition = c.Local
+			if c.Local == "see-other-host" {
+				out.Host = strings.TrimSpace(c.Text)
+			}
+		}
+	}
+	return out
+}
+
+// stanzaError reads the <error/> of an IQ (RFC 6120 §8.3); that of a refused
+// resource is "conflict", as for a stream.
+func stanzaError(iq *element.Element) *StreamError {
+	out := &StreamError{Condition: "undefined-condition"}
+	e := iq.Child(nsClient, "error")
+	if e == nil {
+		return out
+	}
+	for _, c := range e.Children {
+		switch {
+		case c.Is(nsStanzas, "text"):
+			out.Text = c.Text
+		case c.Space == nsStanzas:
+			out.Condition = c.Local
+		}
+	}
+	return out
+}
