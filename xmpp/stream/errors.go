@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 
+	"drawbridge/internal/dialer"
 	"drawbridge/xmpp/element"
 )
 
 var (
 	// ErrClosed is what Next and Send return after Close.
 	ErrClosed = errors.New("xmpp stream: closed")
+	// ErrPin means that the certificate is not the pinned one. Nothing was sent to
+	// that server.
+	ErrPin = dialer.ErrPin
 	// ErrNoTLS means that the server does not do STARTTLS.
 	ErrNoTLS = errors.New("xmpp stream: the server does not offer STARTTLS")
 	// ErrNoMechanism means that the server offers no login that is allowed here.
