@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 
 	"drawbridge/policy"
@@ -15,6 +14,12 @@ import (
 func (d *decoder) checkBridges(c *Config) {
 	taken := map[[2]string]string{} // account, person → bridge
 	rooms := map[string]string{}    // room → bridge
+	owners := map[string]string{}   // JID → person
+	for i := range c.People {
+		for _, j := range c.People[i].JIDs {
+			owners[j] = c.People[i].Name
+		}
+	}
 	for i := range c.Bridges {
 		b := &c.Bridges[i]
 		path := "bridges." + b.Name
@@ -29,7 +34,7 @@ func (d *decoder) checkBridges(c *Config) {
 		}
 		d.checkRefs(x+".people", b.XMPP.People, "people", names(c.People, personName))
 		d.checkOneBridge(b, x, taken)
-		d.checkMUCs(c, b, x, rooms)
+		d.checkMUCs(b, x, owners, rooms)
 		d.checkFloor(c, b, path)
 	}
 }
@@ -102,16 +107,14 @@ func (d *decoder) checkOneBridge(b *Bridge, path string, taken map[[2]string]str
 	}
 }
 
-func (d *decoder) checkMUCs(c *Config, b *Bridge, path string, rooms map[string]string) {
+func (d *decoder) checkMUCs(b *Bridge, path string, owners, rooms map[string]string) {
 	for i, r := range b.XMPP.Rooms {
 		at := fmt.Sprintf("%s.rooms[%d]", path, i)
 		if r.Room == "" {
 			continue
 		}
-		for j := range c.People {
-			if slices.Contains(c.People[j].JIDs, r.Room) {
-				d.fail(at+".room", fmt.Sprintf("write people: [%s]", c.People[j].Name), "%s is a person, not a room", r.Room)
-			}
+		if p, ok := owners[r.Room]; ok {
+			d.fail(at+".room", fmt.Sprintf("write people: [%s]", p), "%s is a person, not a room", r.Room)
 		}
 		if b.Require.Encrypted() && r.Require != "clear" {
 			d.fail(at, fmt.Sprintf("own up to it: {room: %s, require: clear}, or put its members into people", r.Room),
@@ -127,12 +130,14 @@ func (d *decoder) checkFloor(c *Config, b *Bridge, path string) {
 		d.fail(path+".schemes", "remove it, or write schemes: [openpgp]", "is empty, so nothing can reach in: %s, out: %s", b.Require.In, b.Require.Out)
 	}
 	var keyless, unsigned []string
+	seen := map[string]bool{}
 	for i, name := range b.XMPP.People {
 		p := c.Person(name)
 		at := fmt.Sprintf("%s.xmpp.people[%d]", path, i)
-		if slices.Contains(b.XMPP.People[:i], name) {
+		if seen[name] {
 			continue
 		}
+		seen[name] = true
 		if p == nil || d.anyBroken("people."+name) {
 			continue
 		}
@@ -155,7 +160,7 @@ func (d *decoder) checkFloor(c *Config, b *Bridge, path string) {
 			"%s can never reach in: %s: profanity, mcabber, Psi, Gajim and Dino do not sign XEP-0027 messages", strings.Join(unsigned, ", "), b.Require.In)
 	}
 	a := c.Account(b.XMPP.Account)
-	if a == nil || !b.Require.Encrypted() || len(b.XMPP.People) == 0 || len(keyless) == len(b.XMPP.People) {
+	if a == nil || !b.Require.Encrypted() || len(b.XMPP.People) == 0 || len(keyless) == len(seen) {
 		return
 	}
 	if a.OpenPGP == nil && !d.anyBroken("accounts."+a.Name) {

@@ -107,10 +107,10 @@ type Keyring struct {
 
 // Person is one human with many names.
 type Person struct {
-	Name string   `yaml:"-"`                  // its key below people
-	JIDs []string `yaml:"jids" cfg:"barejid"` // the first is preferred; needed to be in a bridge
+	Name string   `yaml:"-"`                           // its key below people
+	JIDs []string `yaml:"jids" cfg:"barejid,noun=JID"` // the first is preferred; needed to be in a bridge
 	// OpenPGP are the pinned primary-key fingerprints, 40 upper-case hex digits.
-	OpenPGP []string `yaml:"openpgp" cfg:"fpr"`
+	OpenPGP []string `yaml:"openpgp" cfg:"fpr,noun=key"`
 	// AllowWeakKey accepts DSA-1024, RSA-1024 and SHA-1 of this person, logged.
 	AllowWeakKey bool          `yaml:"allow_weak_key"`
 	IRC          []IRCIdentity `yaml:"irc" cfg:"named"`
@@ -126,7 +126,7 @@ type IRCIdentity struct {
 // Bridge joins rooms together.
 type Bridge struct {
 	Name string      `yaml:"-"` // its key below bridges
-	IRC  []Channel   `yaml:"irc"`
+	IRC  []Channel   `yaml:"irc" cfg:"noun=channel"`
 	XMPP *BridgeXMPP `yaml:"xmpp"` // nil: IRC only
 	// Require is the floor of every XMPP destination; default
 	// {in: sealed, out: verified}.
@@ -151,7 +151,7 @@ type Bridge struct {
 
 // Channel is an IRC channel of a bridge.
 type Channel struct {
-	Network string `yaml:"network" cfg:"required,ref=networks"`
+	Network string `yaml:"network" cfg:"required"`
 	Channel string `yaml:"channel" cfg:"required,channel"`
 	Key     Secret `yaml:"key" cfg:"secret"`
 	// Require is "clear" where the file owns up that this network has no TLS
@@ -161,9 +161,9 @@ type Channel struct {
 
 // BridgeXMPP is the XMPP side of a bridge.
 type BridgeXMPP struct {
-	Account string   `yaml:"account" cfg:"required,ref=accounts"`
-	People  []string `yaml:"people" cfg:"ref=people"`
-	Rooms   []MUC    `yaml:"rooms"`
+	Account string   `yaml:"account" cfg:"required"`
+	People  []string `yaml:"people" cfg:"noun=person"`
+	Rooms   []MUC    `yaml:"rooms" cfg:"noun=room"`
 }
 
 // MUC is a multi-user chat of a bridge (XEP-0045).
@@ -178,20 +178,20 @@ type MUC struct {
 
 // WhenBlocked says how long a line waits for a usable key, and what then.
 type WhenBlocked struct {
-	Hold time.Duration `yaml:"hold" cfg:"min=0s,max=720h"` // default 24h
+	Hold time.Duration `yaml:"hold" cfg:"min=1s,max=720h"` // default 24h
 	Then string        `yaml:"then" cfg:"oneof=bounce"`    // default bounce
 }
 
 // Offline bounds the lines kept for a person who is not online.
 type Offline struct {
-	Keep  time.Duration `yaml:"keep" cfg:"min=0s,max=720h"`   // default 24h
-	Lines int           `yaml:"lines" cfg:"min=0,max=100000"` // default 200
+	Keep  time.Duration `yaml:"keep" cfg:"min=1s,max=720h"`   // default 24h
+	Lines int           `yaml:"lines" cfg:"min=1,max=100000"` // default 200
 }
 
 // Late marks lines that waited.
 type Late struct {
 	After  time.Duration `yaml:"after" cfg:"min=1s,max=720h"`   // default 5m
-	Digest int           `yaml:"digest" cfg:"min=0,max=100000"` // more late lines than this come as one digest; default 20
+	Digest int           `yaml:"digest" cfg:"min=1,max=100000"` // more late lines than this come as one digest; default 20
 }
 
 // Show says how lines are shown on the other side.
@@ -205,7 +205,7 @@ type Show struct {
 
 // Admin says who may command the running bot.
 type Admin struct {
-	People []string `yaml:"people" cfg:"ref=people"` // told of expiring keys and of trouble
+	People []string `yaml:"people" cfg:"noun=person"` // told of expiring keys and of trouble
 	// Socket is the admin socket. Default: admin.sock in $RUNTIME_DIRECTORY,
 	// else in $XDG_RUNTIME_DIR/drawbridge, else in /run/drawbridge.
 	Socket string `yaml:"socket" cfg:"path,env"`

@@ -208,6 +208,7 @@ func (d *decoder) value(v reflect.Value, t tag, n *yaml.Node, path string, depth
 
 // named decodes a mapping of names to blocks into a slice that keeps its order.
 func (d *decoder) named(v reflect.Value, n *yaml.Node, path string, depth int) {
+	like := map[string]string{}
 	d.pairs(n, path, func(key string, k, val *yaml.Node) {
 		at := join(path, key)
 		d.pos[at] = Pos{d.file, k.Line, k.Column}
@@ -215,12 +216,11 @@ func (d *decoder) named(v reflect.Value, n *yaml.Node, path string, depth int) {
 			d.fail(at, "use letters, digits, - and _, at most 64, beginning with a letter or digit", "is not a name")
 			return
 		}
-		for i := range v.Len() {
-			if other := v.Index(i).FieldByName("Name").String(); envName(other) == envName(key) {
-				d.fail(at, "choose names that differ in more than case, - and _", "is too like %q", other)
-				return
-			}
+		if other, ok := like[envName(key)]; ok {
+			d.fail(at, "choose names that differ in more than case, - and _", "is too like %q", other)
+			return
 		}
+		like[envName(key)] = key
 		item := reflect.New(v.Type().Elem()).Elem()
 		item.FieldByName("Name").SetString(key)
 		d.block(item, val, at, depth+1)
@@ -330,7 +330,7 @@ func (d *decoder) scalar(n *yaml.Node, path string, secret bool) (string, bool) 
 	case slices.Contains([]string{"!!str", "!!int", "!!float", "!!timestamp", "!!bool"}, n.Tag):
 		return n.Value, true
 	default:
-		d.fail(path, "remove it", "has the YAML tag %s", quote(n.Tag))
+		d.fail(path, "put quotes around a value that begins with !", "has a YAML tag")
 	}
 	return "", false
 }

@@ -14,8 +14,7 @@ const DefaultAnnounce = "This channel is joined to Jabber: what is said here is 
 // in unencrypted, nothing goes out but to a pinned key.
 var defaultFloor = policy.Floor{In: policy.Sealed, Out: policy.Verified}
 
-// complete fills in the defaults. A value is only filled in where the file has
-// none: an explicit 0 stays.
+// complete fills in the defaults.
 func (d *decoder) complete(c *Config) {
 	for i := range c.Networks {
 		n := &c.Networks[i]
@@ -53,22 +52,12 @@ func (d *decoder) completeBridge(b *Bridge) {
 		b.Schemes = []string{"openpgp"}
 	}
 	setDefault(&b.Trust, "pinned")
-	if absent("when_blocked.hold") {
-		b.WhenBlocked.Hold = 24 * time.Hour
-	}
+	setDefault(&b.WhenBlocked.Hold, 24*time.Hour)
 	setDefault(&b.WhenBlocked.Then, "bounce")
-	if absent("offline.keep") {
-		b.Offline.Keep = 24 * time.Hour
-	}
-	if absent("offline.lines") {
-		b.Offline.Lines = 200
-	}
-	if absent("late.after") {
-		b.Late.After = 5 * time.Minute
-	}
-	if absent("late.digest") {
-		b.Late.Digest = 20
-	}
+	setDefault(&b.Offline.Keep, 24*time.Hour)
+	setDefault(&b.Offline.Lines, 200)
+	setDefault(&b.Late.After, 5*time.Minute)
+	setDefault(&b.Late.Digest, 20)
 	setDefault(&b.OnDoubt, "resend")
 	setDefault(&b.Show.Joins, "off")
 	switch b.Announce {

@@ -22,6 +22,7 @@ const (
 	maxFile   = 1 << 20
 	maxVisits = 100_000
 	maxDepth  = 32
+	maxErrors = 100 // more are counted only
 )
 
 // Options are what Load takes besides the file. The zero value reads no
@@ -60,7 +61,9 @@ func parse(path string, data []byte, mode os.FileMode, opt Options) (*Config, er
 	d.overlay(c)
 	d.keepsSecrets(mode)
 	d.complete(c)
-	d.check(c)
+	if len(d.errs) < maxErrors {
+		d.check(c)
+	}
 	d.sort()
 	if len(d.errs) > 0 {
 		return nil, Errors(d.errs)
@@ -120,16 +123,7 @@ func parseYAML(path string, data []byte) (*yaml.Node, *Error) {
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return fail(0, "is empty", "drawbridge init writes one to start from")
 	} else if err != nil {
-		m := yamlLine.FindStringSubmatch(err.Error())
-		line, _ := strconv.Atoi(m[1])
-		fix := ""
-		if at := hashValue.FindIndex(data); at != nil {
-			line = 1 + bytes.Count(data[:at[0]], []byte("\n"))
-			fix = `put quotes around a value with #, as in channel: "#dev": # begins a comment`
-		} else if bytes.Contains(data, []byte("\n\t")) {
-			fix = "indent with spaces: YAML knows no tabs there"
-		}
-		return fail(line, "is not YAML: "+m[2], fix)
+		return fail(yamlProblem(data, err))
 	}
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
 		return fail(second.Line, "has more than one YAML document", "remove the line ---, and what follows")
@@ -139,6 +133,28 @@ func parseYAML(path string, data []byte) (*yaml.Node, *Error) {
 		return fail(root.Line, "must be a mapping of networks, accounts, people, bridges …, but is "+kindOf(root), "see config.example.yaml")
 	}
 	return root, nil
+}
+
+// yamlProblem says in which line what is wrong, and the likely way out. What
+// yaml.v3 cites of the text may be a password, and is left out.
+func yamlProblem(data []byte, err error) (line int, what, fix string) {
+	lineOf := func(offset int) int { return 1 + bytes.Count(data[:offset], []byte("\n")) }
+	m := yamlLine.FindStringSubmatch(err.Error())
+	line, _ = strconv.Atoi(m[1])
+	what = "is not YAML: " + m[2]
+	hash := hashValue.FindIndex(data)
+	switch _, anchor, unknown := strings.Cut(m[2], "unknown anchor '"); {
+	case unknown:
+		anchor, _, _ = strings.Cut(anchor, "'")
+		return lineOf(max(0, bytes.Index(data, []byte("*"+anchor)))), "is not YAML: a value begins with *", "put quotes around it"
+	case hash != nil:
+		return lineOf(hash[0]), what, `put quotes around a value with #, as in channel: "#dev": # begins a comment`
+	case bytes.Contains(data, []byte("\n\t")):
+		fix = "indent with spaces: YAML knows no tabs there"
+	case strings.Contains(what, "cannot start any token"):
+		fix = "put quotes around a value that begins with a sign"
+	}
+	return line, what, fix
 }
 
 // decoder collects what one Load finds.
@@ -203,5 +219,8 @@ func (d *decoder) sort() {
 		return a.Pos.Line - b.Pos.Line
 	}
 	slices.SortStableFunc(d.errs, order)
+	if more := len(d.errs) - maxErrors; more > 0 {
+		d.errs = append(d.errs[:maxErrors:maxErrors], Error{Pos: Pos{File: d.file}, What: fmt.Sprintf("%d more errors like these", more)})
+	}
 	slices.SortStableFunc(d.warnings, order)
 }
