@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"drawbridge/policy"
@@ -97,6 +99,9 @@ type OpenPGPKey struct {
 	// Key is the whole export. Key.File names its file, if it came from one.
 	Key        Secret `yaml:"key" cfg:"required,secret,key"`
 	Passphrase Secret `yaml:"passphrase" cfg:"secret"`
+	// Unsigned leaves the signature inside of messages out. It is there by
+	// default: every client shows such messages, and it proves who wrote them.
+	Unsigned bool `yaml:"unsigned"`
 }
 
 // Keyring is where other people's public keys are.
@@ -233,6 +238,18 @@ func (c *Config) Person(name string) *Person { return find(c.People, name, perso
 
 // Bridge returns the bridge with the given name, nil if there is none.
 func (c *Config) Bridge(name string) *Bridge { return find(c.Bridges, name, bridgeName) }
+
+// KeyPath returns the key path of a person's pinned fingerprint, for Pos and
+// Errorf; that of the person if it is not one of theirs.
+func (c *Config) KeyPath(person, fingerprint string) string {
+	path := "people." + person
+	if p := c.Person(person); p != nil {
+		if i := slices.Index(p.OpenPGP, fingerprint); i >= 0 {
+			return fmt.Sprintf("%s.openpgp[%d]", path, i)
+		}
+	}
+	return path
+}
 
 func networkName(n *Network) string { return n.Name }
 func accountName(a *Account) string { return a.Name }
