@@ -25,3 +25,6 @@ func logLevel(name string) slog.Level {
 	}
 	return l
 }
+
+// newQuiet returns a logger that says nothing.
+func newQuiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

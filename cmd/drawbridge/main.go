@@ -125,9 +125,11 @@ failed, 2 misuse or a wrong configuration.`,
 		"configuration `FILE` (default: ./drawbridge.yaml, then /etc/drawbridge/drawbridge.yaml)")
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.AddCommand(
+		newCheck(g),
 		newRun(g),
 		newStatus(g),
 		newReload(g),
+		newKeys(g),
 		newVersion(g),
 		newMan(g),
 	)
