@@ -27,7 +27,6 @@ type TB interface {
 	Fatalf(format string, args ...any)
 	Failed() bool
 	Cleanup(func())
-	TempDir() string
 }
 
 // Lab is one set of servers and clients. Its methods fail the test where they
@@ -48,7 +47,13 @@ type Lab struct {
 // process's log is printed.
 func New(tb TB) *Lab {
 	tb.Helper()
-	l := &Lab{TB: tb, Dir: tb.TempDir(), names: map[string]int{}}
+	// Sockets lie in it, whose paths may not be long: a test's TempDir is.
+	dir, err := os.MkdirTemp("", "lab")
+	if err != nil {
+		tb.Fatalf("lab: %v", err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l := &Lab{TB: tb, Dir: dir, names: map[string]int{}}
 	l.CA = newCA(l)
 	return l
 }

@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Profanity is a running profanity 0.13, the way its user has it: on a terminal,
+// with gpg.
+type Profanity struct {
+	*Terminal
+	JID  string // bare
+	Data string // its XDG data folder
+
+	lab *Lab
+}
+
+// ProfanityUser tells who uses a profanity.
+type ProfanityUser struct {
+	Name string // account
+	GPG  *GPG   // nil for none
+	Key  string // fingerprint of the own key
+	// Width and Height of the terminal; 1000 × 60 if zero, so that no line
+	// wraps.
+	Width, Height int
+}
+
+// Profanity starts profanity, logs it in and waits until it is online.
+func (l *Lab) Profanity(s *XMPPServer, o ProfanityUser) *Profanity {
+	l.Helper()
+	p := l.profanity(s, o)
+	p.Expect("] " + p.JID + "/prof") // the status bar
+	return p
+}
+
+func (l *Lab) profanity(s *XMPPServer, o ProfanityUser) *Profanity {
+	l.Helper()
+	home := l.folder("profanity-" + o.Name)
+	p := &Profanity{JID: o.Name + "@" + Domain, Data: filepath.Join(home, "data", "profanity"), lab: l}
+	host, port, _ := strings.Cut(s.Addr, ":")
+	account := []string{
+		"[" + o.Name + "]", "enabled=true", "jid=" + p.JID, "server=" + host, "port=" + port, "resource=prof",
+		"password=" + Password, "tls.policy=trust", "presence.last=online", "presence.login=online",
+	}
+	if o.GPG != nil {
+		account = append(account, "pgp.keyid="+o.Key[len(o.Key)-16:])
+	}
+	l.write(filepath.Join(p.Data, "accounts"), strings.Join(account, "\n")+"\n")
+	l.write(filepath.Join(home, "config", "profanity", "profrc"), strings.Join([]string{
+		"[connection]", "account=" + o.Name, "autoping=0",
+		"[logging]", "chlog=true",
+		"[pgp]", "log=on",
+		"[ui]", "splash=false", "beep=false", "flash=false", "occupants=false", "history=false", "wrap=true", "time.chat=%H:%M", "intype=false", "outtype=false",
+		"[notifications]", "message=false", "room=false", "typing=false",
+		"[presence]", "autoaway.mode=off",
+	}, "\n")+"\n")
+	env := []string{"HOME=" + home, "XDG_CONFIG_HOME=" + filepath.Join(home, "config"), "XDG_DATA_HOME=" + filepath.Join(home, "data")}
+	if o.GPG != nil {
+		env = append(env, o.GPG.env()...)
+	}
+	if o.Width == 0 {
+		o.Width, o.Height = 1000, 60
+	}
+	p.Terminal = l.terminal(o.Name, o.Width, o.Height, env, l.program("profanity"), "-l", "DEBUG")
+	return p
+}
+
+// Talk opens a chat with a contact and switches encryption on, with the given
+// key of theirs.
+func (p *Profanity) Talk(jid, fpr string) {
+	p.lab.Helper()
+	p.Type("/pgp setkey " + jid + " " + fpr[len(fpr)-16:])
+	p.Type("/msg " + jid)
+	p.Type("/pgp start")
+	p.Expect("PGP encryption enabled")
+}
+
+// Said1to1 is one line of a chat, as a client recorded it after decryption.
+type Said1to1 struct {
+	Mine bool
+	Text string
+}
+
+var profLine = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\dT[0-9:.]+Z - (me|[^:\n]+): `)
+
+// Chat returns the lines of the chat with a contact, from profanity's own log.
+func (p *Profanity) Chat(jid string) []Said1to1 {
+	p.lab.Helper()
+	dir := filepath.Join(p.Data, "chatlogs", munge(p.JID), munge(jid))
+	files, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+	var out []Said1to1
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		p.lab.must(err)
+		at := profLine.FindAllStringSubmatchIndex(string(b), -1)
+		for i, m := range at {
+			end := len(b)
+			if i+1 < len(at) {
+				end = at[i+1][0]
+			}
+			out = append(out, Said1to1{string(b[m[2]:m[3]]) == "me", strings.TrimSuffix(string(b[m[1]:end]), "\n")})
+		}
+	}
+	return out
+}
+
+func munge(jid string) string { return strings.ReplaceAll(jid, "@", "_at_") }
+
+// Heard returns what the contact said, in order.
+func (p *Profanity) Heard(jid string) []string {
+	p.lab.Helper()
+	return theirs(p.Chat(jid))
+}
+
+func theirs(lines []Said1to1) []string {
+	var out []string
+	for _, l := range lines {
+		if !l.Mine {
+			out = append(out, l.Text)
+		}
+	}
+	return out
+}
+
+// Raw returns profanity's debug log, which holds each stanza sent and received.
+func (p *Profanity) Raw() string {
+	files, _ := filepath.Glob(filepath.Join(p.Data, "logs", "*.log"))
+	var b strings.Builder
+	for _, f := range files {
+		text, _ := os.ReadFile(f)
+		b.Write(text)
+	}
+	return b.String()
+}
+
+// Quit logs out and ends profanity.
+func (p *Profanity) Quit() {
+	p.lab.Helper()
+	p.Type("/quit")
+	Poll(5*time.Second, func() bool { return strings.TrimSpace(p.Screen()) == "" })
+}
