@@ -192,7 +192,9 @@ func (s *session) roomPresence(m *muc, e *element.Element, typ, nick string) {
 			s.occupantHere(m, nick, u)
 		}
 	case "unavailable":
-		if u := readMUCUser(e); self || u.has("110") {
+		if u := readMUCUser(e); s.leaving.Load() {
+			return
+		} else if self || u.has("110") {
 			s.selfGone(m, u)
 		} else if nick != "" {
 			s.occupantGone(m, nick, u)

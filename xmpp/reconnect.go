@@ -100,22 +100,28 @@ const (
 
 // backoff remembers failures in a row.
 type backoff struct {
+	known bool          // this login has worked: a refusal may be the server's fault
 	since time.Time     // first failure of TCP in a row
 	slow  time.Duration // last slow step
 }
 
 // next returns how long to wait before the next attempt after an end of this
 // class, of a stream that lived for lived (0: Dial failed). Negative: never,
-// until somebody acts.
+// until somebody acts. A login that has worked before is tried again slowly: a
+// server whose user database is away says "not authorized", too.
 func (b *backoff) next(class endClass, lived time.Duration, now time.Time) time.Duration {
 	if lived >= resetAfter {
-		*b = backoff{}
+		*b = backoff{known: true}
 	}
+	b.known = class != endChanged && (b.known || lived > 0)
 	if class != endNet {
 		b.since = time.Time{}
 	}
 	switch class {
 	case endLogin:
+		if b.known {
+			return jitter(slowLast)
+		}
 		return -1
 	case endChanged:
 		return 0

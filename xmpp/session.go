@@ -40,6 +40,7 @@ type session struct {
 
 	lastRead atomic.Int64 // Unix nanoseconds of the last stanza
 	inHand   atomic.Bool  // the reader is not reading: the core is full
+	leaving  atomic.Bool  // we said goodbye: rooms put us out, as they should
 	lastSent atomic.Int64 // of the last message sent
 
 	causeMu sync.Mutex // guards cause
@@ -84,6 +85,7 @@ func (s *session) run(ctx context.Context) error {
 		defer close(bye)
 		s.wantAck()
 		s.proofs.settled(lastProofs)
+		s.leaving.Store(true)
 		_, _ = s.st.Send(element.New(nsClient, "presence", "type", "unavailable"))
 		s.end(context.Cause(ctx))
 	})
