@@ -2,14 +2,52 @@ package irc
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/internal/dialer"
 )
+
+// How long to wait between connections.
+const (
+	quickWait = 300 * time.Millisecond // while nobody listens, for quickFor
+	quickFor  = 60 * time.Second
+	slowFirst = time.Second // then, and whenever the server refuses us
+	slowLast  = 5 * time.Minute
+	// steady is how long a session must last for its end to be taken as the loss of
+	// a good connection.
+	steady = 30 * time.Second
+)
+
+// errEmpty is returned by Send for a message without anything to show.
+var errEmpty = errors.New("irc: the message holds nothing that can be sent")
 
 // Leg is one IRC network. Make one with New.
 type Leg struct {
-	cfg  Config
+	name string
 	deps Deps
+	log  *slog.Logger
+
+	running atomic.Bool
+	changed atomic.Bool // the session has yet to take cfg over
+
+	mu        sync.Mutex // guards what follows
+	cfg       Config
+	session   *session
+	restart   bool // the session is to end: its connection is not cfg's
+	kick      chan struct{}
+	state     bridge.State
+	since     time.Time
+	detail    string
+	connected bool
 }
 
 var _ bridge.Leg = (*Leg)(nil)
@@ -17,45 +55,280 @@ var _ bridge.Leg = (*Leg)(nil)
 // New returns a leg for cfg, not yet connected. It fails with ErrConfig,
 // ErrPlainSASL or ErrDupeChannel, and when a certificate file cannot be used.
 func New(cfg Config, deps Deps) (*Leg, error) {
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
-	return &Leg{cfg: cfg, deps: deps.withDefaults()}, nil
+	deps = deps.withDefaults()
+	return &Leg{name: cfg.Name, cfg: cfg, deps: deps, log: deps.Log, since: deps.Now(), kick: make(chan struct{}, 1)}, nil
+}
+
+// check fills cfg's defaults and tries its certificate files.
+func (c Config) check() (Config, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return c, err
+	}
+	if !c.TLSOff {
+		if _, err := c.tls().Config("localhost"); err != nil {
+			return c, fmt.Errorf("irc: %s: %w", c.Name, err)
+		}
+	}
+	return c, nil
 }
 
 // Name returns the network's name in the config.
-func (l *Leg) Name() string { return l.cfg.Name }
+func (l *Leg) Name() string { return l.name }
+
+func (l *Leg) config() Config {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cfg
+}
+
+// restarting reports whether the connection is not the configured one any more.
+func (l *Leg) restarting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.restart
+}
+
+// Reconfigure applies cfg. Channels are joined, left and given new keys, and a
+// new nick is taken, on the live connection; anything else reconnects. Channels
+// that refused us are asked again. Nothing changes when it returns an error.
+func (l *Leg) Reconfigure(cfg Config) error {
+	cfg, err := cfg.check()
+	if err != nil {
+		return err
+	}
+	if cfg.Name != l.name {
+		return errNameChanged
+	}
+	l.mu.Lock()
+	same := l.cfg.sameConnection(cfg)
+	l.cfg = cfg
+	s := l.session
+	l.restart = l.restart || !same
+	l.mu.Unlock()
+	select {
+	case l.kick <- struct{}{}: // a wait between connections ends
+	default:
+	}
+	if s != nil {
+		l.changed.Store(true)
+		s.wake()
+	}
+	return nil
+}
 
 // Run connects and serves until ctx ends. It owns every goroutine it starts;
 // when it returns, none is left. A second call is an error.
 func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
-	<-ctx.Done()
-	return errSecondRun
-}
-
-// Reconfigure applies cfg. Channels are joined, left and given new keys, and a
-// new nick is taken, on the live connection; anything else reconnects. Nothing
-// changes when it returns an error.
-func (l *Leg) Reconfigure(cfg Config) error {
-	cfg, err := cfg.withDefaults()
-	if err != nil {
-		return err
+	if !l.running.CompareAndSwap(false, true) {
+		return errSecondRun
 	}
-	if cfg.Name != l.cfg.Name {
-		return errNameChanged
+	var retry retrier
+	for server := 0; ctx.Err() == nil; server++ {
+		cfg := l.config()
+		l.setState(bridge.StateOpening, "")
+		started := l.deps.Now()
+		err := l.once(ctx, sink, cfg, cfg.Servers[server%len(cfg.Servers)])
+		if ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, errRestart) {
+			retry, server = retrier{}, -1
+			continue
+		}
+		wait := retry.next(err, l.deps.Now(), l.deps.Now().Sub(started), len(cfg.Servers), l.deps.Rand)
+		l.lost(ctx, sink, err, wait)
+		if err := l.pause(ctx, wait); err != nil {
+			break
+		}
 	}
-	l.cfg = cfg
+	l.setState(bridge.StateDown, "stopped")
 	return nil
 }
 
-// Send writes m to its channel and returns when its lines are on the socket.
-// The proof may reach the Sink before Send returns. Errors: bridge.ErrNotReady,
-// and ctx's; after an error nothing of m was sent.
-func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error { return bridge.ErrNotReady }
+// errRestart ends a session whose connection is not the configured one any more.
+var errRestart = errors.New("irc: the configuration changed")
+
+// once makes one connection and serves it to its end.
+func (l *Leg) once(ctx context.Context, sink bridge.Sink, cfg Config, addr string) error {
+	conn, err := l.connect(ctx, cfg, addr)
+	if err != nil {
+		return err
+	}
+	s := newSession(l, cfg, conn, sink.Prove)
+	l.mu.Lock()
+	l.session, l.restart = s, !l.cfg.sameConnection(cfg)
+	l.changed.Store(true) // what came while we dialled
+	l.mu.Unlock()
+	err = s.run(ctx, sink)
+	l.mu.Lock()
+	l.session = nil
+	restart := l.restart
+	l.mu.Unlock()
+	if restart {
+		if nerr := l.down(ctx, sink, "reconnecting: the configuration changed"); nerr != nil {
+			return nerr
+		}
+		return errRestart
+	}
+	return err
+}
+
+// connect dials addr and, unless told otherwise, does TLS on top.
+func (l *Leg) connect(ctx context.Context, cfg Config, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.RegisterTimeout)
+	defer cancel()
+	conn, err := dialer.TCP(ctx, l.deps.Dial, addr)
+	if err != nil || cfg.TLSOff {
+		return conn, err
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return dialer.Client(ctx, conn, cfg.tls(), host)
+}
+
+// lost notes why there is no connection.
+func (l *Leg) lost(ctx context.Context, sink bridge.Sink, err error, wait time.Duration) {
+	state := bridge.StateDown
+	if errors.Is(err, errRefusedUs) || dialer.NotTrusted(err) {
+		state = bridge.StateRefused
+	}
+	first := l.setState(state, err.Error())
+	if first {
+		l.log.Warn("no connection", "leg", l.name, "err", err, "retry", wait)
+	} else {
+		l.log.Debug("no connection", "leg", l.name, "err", err, "retry", wait)
+	}
+	_ = l.down(ctx, sink, err.Error()) // ctx ended: Run ends too
+}
+
+// down tells that the leg is down, if it was up.
+func (l *Leg) down(ctx context.Context, sink bridge.Sink, why string) error {
+	l.mu.Lock()
+	was := l.connected
+	l.connected = false
+	l.mu.Unlock()
+	if !was {
+		return nil
+	}
+	return sink.Notify(ctx, bridge.Event{Kind: bridge.LegDown, Leg: l.name, Detail: why, Time: l.deps.Now()})
+}
+
+// pause waits, or until Reconfigure is called.
+func (l *Leg) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.kick:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// setState notes how the leg is doing, and reports whether that is news.
+func (l *Leg) setState(state bridge.State, detail string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if state == bridge.StateOpening && l.detail != "" {
+		detail = l.detail // keep why the last one failed
+	}
+	news := l.state != state && state != bridge.StateOpening && l.detail != detail
+	if l.state != state {
+		l.since = l.deps.Now()
+	}
+	l.state, l.detail = state, detail
+	if state == bridge.StateUp {
+		l.connected = true
+	}
+	return news
+}
+
+// retrier says how long to wait for the next connection.
+type retrier struct {
+	lostAt time.Time // of the first failure in a row of unreachable servers
+	slow   int       // slow waits so far
+}
+
+// next returns the wait after err, which ended an attempt that took as long as
+// it says. Nobody listening: 300 ms ± jitter for a minute, then 1 s doubling to
+// 5 min. Refused after TCP: 1 s doubling to 5 min at once. With several servers
+// the others are tried without delay before a slow wait.
+func (r *retrier) next(err error, now time.Time, took time.Duration, servers int, rand func() float64) time.Duration {
+	refused := errors.Is(err, errRefusedUs) || dialer.NotTrusted(err)
+	if took >= steady && !dialer.Unreachable(err) {
+		*r = retrier{}
+	}
+	if !refused {
+		if r.lostAt.IsZero() {
+			r.lostAt = now
+		}
+		if now.Sub(r.lostAt) < quickFor {
+			return quickWait/2 + time.Duration(rand()*float64(quickWait))
+		}
+	}
+	r.slow++
+	if servers > 1 && r.slow%servers != 0 {
+		return quickWait
+	}
+	return backoff(slowFirst, slowLast, (r.slow+servers-1)/servers, rand)
+}
+
+// Send writes m to its channel and returns when its lines are on the socket. A
+// message of several lines is sent whole or ends in doubt. Errors:
+// bridge.ErrNotReady, ctx's, and one for a message with nothing to show.
+func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error {
+	l.mu.Lock()
+	s := l.session
+	l.mu.Unlock()
+	if s == nil {
+		return bridge.ErrNotReady
+	}
+	limit, ok := s.win.bodyLimit(m.To)
+	if !ok {
+		return bridge.ErrNotReady
+	}
+	lines := encode(m, limit)
+	if len(lines) == 0 {
+		return errEmpty
+	}
+	return s.win.send(ctx, m.To, m.ID, lines, m.Notice)
+}
 
 // Window is how many messages to room may wait for their proof at once.
-func (l *Leg) Window(room bridge.Room) int { return 6 }
+func (l *Leg) Window(bridge.Room) int { return windowLines - guardLines }
 
 // Status returns a snapshot of the leg.
-func (l *Leg) Status() bridge.LegStatus { return bridge.LegStatus{Name: l.cfg.Name, Proto: "irc"} }
+func (l *Leg) Status() bridge.LegStatus {
+	l.mu.Lock()
+	st := bridge.LegStatus{Name: l.name, Proto: "irc", State: l.state, Since: l.since, Detail: l.detail}
+	cfg, s := l.cfg, l.session
+	l.mu.Unlock()
+	if s == nil {
+		for _, ch := range cfg.Channels {
+			st.Rooms = append(st.Rooms, bridge.RoomStatus{Room: Room(l.name, ch.Name), State: bridge.StateDown, Detail: "not connected"})
+		}
+		return st
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	st.Self = s.self()
+	for _, key := range slices.Sorted(maps.Keys(s.notes)) {
+		st.Notes = append(st.Notes, s.notes[key])
+	}
+	for _, ch := range cfg.Channels {
+		r := bridge.RoomStatus{Room: Room(l.name, ch.Name), State: bridge.StateOpening}
+		if c := s.channel(ch.Name); c != nil && c.wanted {
+			r.State, r.Detail, r.Proven, r.Members = c.state, c.detail, c.proven, s.nicks(c)
+		}
+		st.Rooms = append(st.Rooms, r)
+	}
+	return st
+}

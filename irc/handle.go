@@ -1,0 +1,304 @@
+package irc
+
+import (
+	"strings"
+	"time"
+
+	"github.com/ergochat/irc-go/ircmsg"
+
+	"drawbridge/bridge"
+)
+
+// markTag is the client-only tag that carries Outgoing.ID, so that another
+// Drawbridge in the channel knows a relayed line.
+const markTag = "+drawbridge/id"
+
+const (
+	whoxToken  = "801"
+	maxBatches = 32
+	maxDetail  = 200 // bytes of foreign text in details, errors and notes
+)
+
+// batch is an open BATCH.
+type batch struct{ kind, label, parent string }
+
+// commands says who handles what; numerics of refusal not named here are
+// handled by onError.
+var commands = map[string]func(*session, *ircmsg.Message){
+	"PING":         func(s *session, m *ircmsg.Message) { s.win.raw("PONG :" + oneLine(param(m, -1))) },
+	"PONG":         (*session).onPong,
+	"ERROR":        (*session).onServerError,
+	"CAP":          (*session).onCap,
+	"AUTHENTICATE": (*session).onAuthenticate,
+	"PRIVMSG":      (*session).onMessage,
+	"NOTICE":       (*session).onMessage,
+	"TAGMSG":       (*session).onTagmsg,
+	"JOIN":         (*session).onJoin,
+	"PART":         (*session).onPart,
+	"KICK":         (*session).onKick,
+	"QUIT":         (*session).onQuit,
+	"NICK":         (*session).onNick,
+	"MODE":         (*session).onMode,
+	"TOPIC":        (*session).onTopic,
+	"INVITE":       (*session).onInvite,
+	"ACCOUNT":      (*session).onAccount,
+	"AWAY":         (*session).onAway,
+	"CHGHOST":      (*session).onChghost,
+	"SETNAME":      (*session).onSetname,
+	"BATCH":        (*session).onBatch,
+	"ACK":          (*session).onAck,
+	"FAIL":         (*session).onFail,
+
+	"001": (*session).onWelcome,
+	"005": (*session).onISupport,
+	"303": (*session).onIson,
+	"324": (*session).onChannelModes,
+	"331": (*session).onNoTopic,
+	"332": (*session).onTopicIs,
+	"333": (*session).onTopicBy,
+	"353": (*session).onNames,
+	"354": (*session).onWhox,
+	"366": (*session).onNamesEnd,
+	"376": (*session).onMotdEnd,
+	"396": (*session).onOwnHost,
+	"422": (*session).onMotdEnd,
+	"432": (*session).onNickRefused,
+	"433": (*session).onNickRefused,
+	"436": (*session).onNickRefused,
+	"437": (*session).onUnavailable,
+	"465": (*session).onBanned,
+	"464": (*session).onBanned,
+	"731": (*session).onMonOffline,
+	"900": func(*session, *ircmsg.Message) {},
+	"901": (*session).onLoggedOut,
+	"902": (*session).onSASL,
+	"903": (*session).onSASL,
+	"904": (*session).onSASL,
+	"905": (*session).onSASL,
+	"906": (*session).onSASL,
+	"907": (*session).onSASL,
+	"908": (*session).onSASL,
+}
+
+// handle takes one line in. The caller holds mu.
+func (s *session) handle(line []byte) {
+	m, err := parseLine(line)
+	if err != nil {
+		if len(line) > 0 {
+			s.bad++
+		}
+		return
+	}
+	if h := commands[m.Command]; h != nil {
+		h(s, &m)
+		return
+	}
+	if len(m.Command) == 3 && (m.Command[0] == '4' || m.Command[0] == '5' || m.Command[0] == '9' || m.Command == "263") {
+		s.onError(&m)
+	}
+}
+
+func (s *session) onPong(m *ircmsg.Message) {
+	then, ok := s.win.pong(param(m, -1))
+	if ok {
+		for _, f := range then {
+			f()
+		}
+	}
+}
+
+// onServerError handles ERROR, the last line of a connection.
+func (s *session) onServerError(m *ircmsg.Message) {
+	if s.bye.IsZero() {
+		s.refuse("%s", cleanText(param(m, -1)))
+	}
+}
+
+func (s *session) onBanned(m *ircmsg.Message) {
+	if !s.reg.welcomed {
+		s.refuse("%s (%s)", cleanText(param(m, -1)), m.Command)
+	}
+}
+
+// onMessage handles PRIVMSG and NOTICE: the way of every line said.
+func (s *session) onMessage(m *ircmsg.Message) {
+	if len(m.Params) < 2 {
+		return
+	}
+	nick, _, isUser := strings.Cut(m.Source, "!")
+	target, body := m.Params[0], m.Params[1]
+	c := s.channel(target)
+	if s.isMe(nick) {
+		s.onEcho(m, c, body)
+		return
+	}
+	notice := m.Command == "NOTICE"
+	kind := bridge.Say
+	if notice {
+		kind = bridge.Notice
+	}
+	command, rest, isCTCP := ctcpBody(body)
+	switch {
+	case isCTCP && command == "ACTION":
+		kind, body = bridge.Action, rest
+	case isCTCP:
+		if !notice && isUser {
+			s.answerCTCP(nick, command, rest)
+		}
+		return
+	}
+	if c == nil || !c.joined || !c.wanted || !isUser && s.reg.enabled["userhost-in-names"] && c.members[s.fold(nick)] == nil {
+		return // private, to operators only, or a server's notice
+	}
+	mark := tag(m, markTag)
+	if relayed, by := m.GetTag("draft/relaymsg"); relayed {
+		if s.isMe(by) {
+			return
+		}
+		mark = "relaymsg:" + by
+	}
+	s.out = append(s.out, output{message: bridge.Message{
+		ID: tag(m, "msgid"), Room: c.room, From: s.sender(c, nick, tag(m, "account")), Kind: kind,
+		Text: bridge.NewText(ToStyling(Decode(body))), Mark: mark,
+		Time: s.said(m), Delayed: s.inHistory(m),
+	}})
+	from := &s.out[len(s.out)-1].message.From
+	from.Nick = Decode(nick)
+}
+
+// onEcho handles our own line coming back. It is a proof and never a message.
+func (s *session) onEcho(m *ircmsg.Message, c *channel, body string) {
+	if s.inHistory(m) {
+		return
+	}
+	if c != nil && c.joined {
+		c.proven = true
+	}
+	if s.win.labelled(s.label(m), tag(m, "msgid"), nil) || c == nil {
+		return
+	}
+	s.win.echoed(c.room, body, tag(m, "msgid"))
+}
+
+// onTagmsg handles a message of tags alone: of interest only as an answer.
+func (s *session) onTagmsg(m *ircmsg.Message) { s.win.labelled(s.label(m), "", nil) }
+
+func (s *session) onAck(m *ircmsg.Message) { s.win.labelled(s.label(m), "", nil) }
+
+// said is when a line was said: server-time where there is one.
+func (s *session) said(m *ircmsg.Message) time.Time {
+	if v := tag(m, "time"); v != "" {
+		if t, err := time.Parse("2006-01-02T15:04:05.000Z", v); err == nil {
+			return t
+		}
+	}
+	return s.now
+}
+
+func (s *session) onBatch(m *ircmsg.Message) {
+	ref := param(m, 0)
+	if len(ref) < 2 {
+		return
+	}
+	if ref[0] == '-' {
+		b, ok := s.batches[ref[1:]]
+		delete(s.batches, ref[1:])
+		if ok && b.label != "" {
+			s.win.labelled(b.label, "", nil)
+		}
+		return
+	}
+	if ref[0] == '+' && len(s.batches) < maxBatches {
+		s.batches[ref[1:]] = batch{kind: param(m, 1), label: tag(m, "label"), parent: tag(m, "batch")}
+	}
+}
+
+// label is the label that a line answers, its own or that of a batch around it.
+func (s *session) label(m *ircmsg.Message) string {
+	if l := tag(m, "label"); l != "" {
+		return l
+	}
+	id := tag(m, "batch")
+	for range 4 {
+		b, ok := s.batches[id]
+		if !ok {
+			break
+		}
+		if b.label != "" {
+			return b.label
+		}
+		id = b.parent
+	}
+	return ""
+}
+
+// inHistory reports whether a line is a replay of what was said before.
+func (s *session) inHistory(m *ircmsg.Message) bool {
+	id := tag(m, "batch")
+	for range 4 {
+		b, ok := s.batches[id]
+		if !ok {
+			return false
+		}
+		if b.kind == "chathistory" || b.kind == "znc.in/playback" {
+			return true
+		}
+		id = b.parent
+	}
+	return false
+}
+
+// onError handles the numerics of refusal: of a join, or of something said.
+func (s *session) onError(m *ircmsg.Message) {
+	err := refusal(m.Command, param(m, -1))
+	if s.win.labelled(s.label(m), "", err) || s.onJoinRefused(m) {
+		return
+	}
+	switch m.Command {
+	case "411", "412", "417":
+		s.win.refused(bridge.Room{}, err)
+		return
+	case "263", "421":
+		if param(m, 1) == "PRIVMSG" || param(m, 1) == "NOTICE" {
+			s.win.refused(bridge.Room{}, err)
+		}
+		return
+	}
+	if c := s.channel(param(m, 1)); c != nil {
+		s.win.refused(c.room, err)
+	}
+}
+
+// onFail handles FAIL (standard replies): command, code, context…, text.
+func (s *session) onFail(m *ircmsg.Message) {
+	err := refusal(param(m, 1), param(m, -1))
+	if s.win.labelled(s.label(m), "", err) {
+		return
+	}
+	if cmd := param(m, 0); cmd != "PRIVMSG" && cmd != "NOTICE" && cmd != "*" {
+		return
+	}
+	for _, p := range m.Params[min(2, len(m.Params)):] {
+		if c := s.channel(p); c != nil {
+			s.win.refused(c.room, err)
+			return
+		}
+	}
+	s.win.refused(bridge.Room{}, err)
+}
+
+// onUnavailable handles 437, for a nick or a channel.
+func (s *session) onUnavailable(m *ircmsg.Message) {
+	if s.isupport.IsChannel(param(m, 1)) {
+		s.onError(m)
+		return
+	}
+	s.onNickRefused(m)
+}
+
+// cleanText makes foreign text fit for status, logs and events: one line, no
+// control characters, of bounded length.
+func cleanText(s string) string {
+	s = strings.Map(dropControl, Decode(s))
+	return strings.TrimSpace(firstPiece(s, maxDetail))
+}

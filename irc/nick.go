@@ -1,0 +1,115 @@
+package irc
+
+import (
+	"time"
+
+	"github.com/ergochat/irc-go/ircmsg"
+)
+
+// regainEvery is how often we ask for our nick where the server cannot tell us
+// that it is free.
+const regainEvery = time.Minute
+
+// regain is the way back to the configured nick.
+type regain struct {
+	at       time.Time // when to ask next; zero: nothing to regain, or the server tells
+	watching bool      // MONITOR is on for it
+	asked    bool      // services were asked
+}
+
+// startRegain sees to it that we get the configured nick when it is free.
+func (s *session) startRegain() {
+	want := s.cfg.Nick
+	if want == s.nick {
+		s.note("nick", "")
+		s.regain.at = time.Time{}
+		return
+	}
+	if s.tooLong() {
+		s.note("nick", "nick "+want+" is too long for this server: we are "+s.nick)
+		return
+	}
+	s.note("nick", "nick "+want+" is taken: we are "+s.nick+" until it is free")
+	switch {
+	case s.fold(want) == s.fold(s.nick):
+		_ = s.win.command("NICK "+want, nil) // asked again in regainEvery
+	case s.isupport.Monitor && !s.regain.watching:
+		s.regain.watching = true
+		_ = s.win.command("MONITOR + "+want, nil)
+	}
+	if s.reg.loggedIn && !s.regain.asked {
+		s.regain.asked = true
+		_ = s.win.command("PRIVMSG NickServ :REGAIN "+want, nil)
+	}
+	s.regain.at = s.now.Add(regainEvery)
+	s.timer(s.regain.at)
+}
+
+func (s *session) tooLong() bool {
+	return s.reg.short && s.isupport.NickLen == 0 || s.isupport.NickLen > 0 && len(s.cfg.Nick) > s.isupport.NickLen
+}
+
+// regainDue asks whether the nick is free.
+func (s *session) regainDue() {
+	if s.regain.at.IsZero() || s.now.Before(s.regain.at) {
+		return
+	}
+	s.regain.at = s.now.Add(regainEvery)
+	if s.cfg.Nick == s.nick {
+		s.regain.at = time.Time{}
+		return
+	}
+	s.win.whenIdle("ISON " + s.cfg.Nick)
+}
+
+// regainRefused handles 433 and its kin after registration.
+func (s *session) regainRefused() {
+	s.regain.at = s.now.Add(regainEvery)
+	s.timer(s.regain.at)
+}
+
+// freed takes the nick that somebody left, if it is ours.
+func (s *session) freed(nick string) {
+	if s.up && s.nick != s.cfg.Nick && s.fold(nick) == s.fold(s.cfg.Nick) && !s.isMe(nick) {
+		_ = s.win.command("NICK "+s.cfg.Nick, nil)
+	}
+}
+
+// onIson handles 303, the answer to ISON.
+func (s *session) onIson(m *ircmsg.Message) {
+	if s.up && param(m, -1) == "" {
+		s.freed(s.cfg.Nick)
+	}
+}
+
+// onMonOffline handles 731.
+func (s *session) onMonOffline(m *ircmsg.Message) { s.freed(param(m, 1)) }
+
+func (s *session) onNick(m *ircmsg.Message) {
+	nuh, _ := ircmsg.ParseNUH(m.Source)
+	to := param(m, 0)
+	if to == "" {
+		return
+	}
+	me := s.isMe(nuh.Name)
+	if !me {
+		s.tellRenamed(nuh.Name, to)
+	}
+	s.rename(nuh.Name, to)
+	if !me {
+		s.freed(nuh.Name)
+		return
+	}
+	s.nick = to
+	s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
+	if to != s.cfg.Nick {
+		s.startRegain()
+		return
+	}
+	s.note("nick", "")
+	s.regain.at = time.Time{}
+	if s.regain.watching {
+		s.regain.watching = false
+		s.win.whenIdle("MONITOR - " + to)
+	}
+}

@@ -1,0 +1,150 @@
+package irc
+
+import (
+	"strings"
+
+	"github.com/ergochat/irc-go/ircmsg"
+
+	"drawbridge/bridge"
+)
+
+// This file keeps the state up to date from what the server tells.
+
+func (u *user) setAccount(account string) {
+	u.accountKnown = true
+	u.account = account
+	if account == "*" || account == "0" {
+		u.account = ""
+	}
+}
+
+// who returns the user of a line's source, or nil.
+func (s *state) who(m *ircmsg.Message) *user {
+	nick, _, _ := strings.Cut(m.Source, "!")
+	return s.users[s.fold(nick)]
+}
+
+func (s *session) onQuit(m *ircmsg.Message) {
+	nick, _, _ := strings.Cut(m.Source, "!")
+	if s.isMe(nick) {
+		return
+	}
+	for _, c := range s.channels {
+		if c.members[s.fold(nick)] != nil {
+			s.tell(bridge.Quit, c, nick, tag(m, "account"), cleanText(param(m, 0)))
+			s.remove(c, nick)
+		}
+	}
+	s.freed(nick)
+}
+
+func (s *session) tellRenamed(from, to string) {
+	for _, c := range s.channels {
+		if c.members[s.fold(from)] != nil {
+			s.tell(bridge.Renamed, c, from, "", cleanText(to))
+		}
+	}
+}
+
+func (s *session) onMode(m *ircmsg.Message) {
+	if c := s.channel(param(m, 0)); c != nil && c.joined && len(m.Params) > 1 {
+		s.mode(c, m.Params[1], m.Params[2:])
+	}
+}
+
+// onChannelModes handles 324, the answer to MODE #channel.
+func (s *session) onChannelModes(m *ircmsg.Message) {
+	if c := s.channel(param(m, 1)); c != nil && c.joined && len(m.Params) > 2 {
+		c.modes = nil
+		s.mode(c, m.Params[2], m.Params[3:])
+	}
+}
+
+func (s *session) onTopic(m *ircmsg.Message) {
+	if c := s.channel(param(m, 0)); c != nil && c.joined {
+		by, _, _ := strings.Cut(m.Source, "!")
+		c.topic, c.topicBy = param(m, 1), by
+	}
+}
+
+func (s *session) onTopicIs(m *ircmsg.Message) {
+	if c := s.channel(param(m, 1)); c != nil && c.joined {
+		c.topic = param(m, 2)
+	}
+}
+
+func (s *session) onTopicBy(m *ircmsg.Message) {
+	if c := s.channel(param(m, 1)); c != nil && c.joined {
+		c.topicBy, _, _ = strings.Cut(param(m, 2), "!")
+	}
+}
+
+func (s *session) onNoTopic(m *ircmsg.Message) {
+	if c := s.channel(param(m, 1)); c != nil {
+		c.topic, c.topicBy = "", ""
+	}
+}
+
+func (s *session) onNames(m *ircmsg.Message) {
+	if c := s.channel(param(m, 2)); c != nil && c.joined {
+		s.names(c, param(m, 3))
+	}
+}
+
+// onWhox handles 354 for our token: token, channel, user, host, nick, flags, account.
+func (s *session) onWhox(m *ircmsg.Message) {
+	if len(m.Params) != 8 || m.Params[1] != whoxToken {
+		return
+	}
+	u := s.users[s.fold(m.Params[5])]
+	if u == nil {
+		return
+	}
+	u.name, u.host = m.Params[3], m.Params[4]
+	u.away = strings.HasPrefix(m.Params[6], "G")
+	u.setAccount(m.Params[7])
+}
+
+func (s *session) onAccount(m *ircmsg.Message) {
+	if u := s.who(m); u != nil {
+		u.setAccount(param(m, 0))
+	}
+}
+
+func (s *session) onAway(m *ircmsg.Message) {
+	if u := s.who(m); u != nil {
+		u.away = len(m.Params) > 0
+	}
+}
+
+func (s *session) onSetname(m *ircmsg.Message) {
+	if u := s.who(m); u != nil {
+		u.realname = param(m, 0)
+	}
+}
+
+func (s *session) onChghost(m *ircmsg.Message) {
+	if len(m.Params) < 2 {
+		return
+	}
+	nick, _, _ := strings.Cut(m.Source, "!")
+	if s.isMe(nick) {
+		s.name, s.host = m.Params[0], m.Params[1]
+		s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
+	}
+	if u := s.users[s.fold(nick)]; u != nil {
+		u.name, u.host = m.Params[0], m.Params[1]
+	}
+}
+
+// onOwnHost handles 396: our host as others see it, or user@host.
+func (s *session) onOwnHost(m *ircmsg.Message) {
+	host := param(m, 1)
+	if name, h, ok := strings.Cut(host, "@"); ok {
+		s.name, host = name, h
+	}
+	if host != "" {
+		s.host = host
+		s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
+	}
+}
