@@ -1,0 +1,190 @@
+package e2ee_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"drawbridge/policy"
+	"drawbridge/xmpp/e2ee"
+)
+
+// fake is a scheme that reaches a rung or fails.
+type fake struct {
+	name string
+	rung policy.Rung
+	err  error
+}
+
+func (f fake) Name() string                         { return f.name }
+func (f fake) Claims(in e2ee.Incoming) bool         { return in.Body == f.name }
+func (f fake) Reach(e2ee.Peer) (policy.Rung, error) { return f.rung, f.err }
+func (f fake) Seal(context.Context, e2ee.Peer, e2ee.Plain) (e2ee.Payload, error) {
+	return e2ee.Payload{}, nil
+}
+func (f fake) Open(context.Context, e2ee.Peer, e2ee.Incoming) (e2ee.Opened, error) {
+	return e2ee.Opened{}, nil
+}
+
+var (
+	nobody  = &policy.Person{Name: "nobody"}
+	pgpOnly = &policy.Person{Name: "alice", OpenPGP: []string{"A"}}
+	otrOnly = &policy.Person{Name: "bob", OTR: []string{"B"}}
+	both    = &policy.Person{Name: "carol", OpenPGP: []string{"A"}, OTR: []string{"B"}}
+)
+
+func TestChoose(t *testing.T) {
+	pgp := fake{name: "openpgp", rung: policy.Verified}
+	expired := fake{name: "openpgp", err: e2ee.ErrKeyExpired}
+	otr := fake{name: "otr", rung: policy.Sealed}
+	otrUp := fake{name: "otr", rung: policy.Verified}
+	for _, tt := range []struct {
+		name    string
+		schemes []e2ee.Scheme
+		order   string
+		floor   policy.Rung
+		person  *policy.Person
+		want    string
+		err     error
+	}{
+		{"first of the order", []e2ee.Scheme{otrUp, pgp}, "openpgp otr", policy.Verified, both, "openpgp", nil},
+		{"the other order", []e2ee.Scheme{otrUp, pgp}, "otr openpgp", policy.Verified, both, "otr", nil},
+		{"expired: the next", []e2ee.Scheme{expired, otrUp}, "openpgp otr", policy.Verified, both, "otr", nil},
+		{"never below the floor", []e2ee.Scheme{otr}, "otr", policy.Signed, nobody, "", e2ee.ErrFloor},
+		{"sealed will do", []e2ee.Scheme{otr}, "otr", policy.Sealed, nobody, "otr", nil},
+		{"a pin elsewhere forbids", []e2ee.Scheme{expired, otrUp}, "openpgp otr", policy.Sealed, pgpOnly, "", e2ee.ErrOtherPinned},
+		{"and says what the pinned one lacks", []e2ee.Scheme{expired, otrUp}, "openpgp otr", policy.Sealed, pgpOnly, "", e2ee.ErrKeyExpired},
+		{"also where the pinned scheme is not built", []e2ee.Scheme{pgp}, "openpgp", policy.Sealed, otrOnly, "", e2ee.ErrOtherPinned},
+		{"listed but not built", nil, "ox", policy.Sealed, pgpOnly, "", e2ee.ErrNotBuilt},
+		{"nothing listed", []e2ee.Scheme{pgp}, "", policy.Clear, both, "", e2ee.ErrFloor},
+		{"a clear floor is still never clear", []e2ee.Scheme{fake{name: "openpgp"}}, "openpgp", policy.Clear, both, "", e2ee.ErrFloor},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, rung, err := e2ee.Choose(tt.schemes, strings.Fields(tt.order), tt.floor, e2ee.Peer{Person: tt.person})
+			if tt.err != nil {
+				if !errors.Is(err, tt.err) || !errors.Is(err, e2ee.ErrFloor) || s != nil || rung != policy.Clear {
+					t.Fatalf("Choose = %v, %v, %v; want %v", s, rung, err, tt.err)
+				}
+				return
+			}
+			if err != nil || s.Name() != tt.want || rung < tt.floor {
+				t.Fatalf("Choose = %v, %v, %v; want %s", s, rung, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestClaim(t *testing.T) {
+	schemes := []e2ee.Scheme{fake{name: "openpgp"}, fake{name: "otr"}}
+	for _, tt := range []struct {
+		name, body, order string
+		person            *policy.Person
+		want              string
+		err               error
+	}{
+		{"its own", "otr", "openpgp otr", otrOnly, "otr", nil},
+		{"nobody's", "hello", "openpgp otr", both, "", nil},
+		{"not listed", "otr", "openpgp", both, "otr", e2ee.ErrNotListed},
+		{"pinned elsewhere", "otr", "openpgp otr", pgpOnly, "otr", e2ee.ErrOtherPinned},
+		{"no pins at all", "otr", "otr", nobody, "otr", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := e2ee.Claim(schemes, strings.Fields(tt.order), e2ee.Peer{Person: tt.person}, e2ee.Incoming{Body: tt.body})
+			got := ""
+			if s != nil {
+				got = s.Name()
+			}
+			if got != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("Claim = %q, %v; want %q, %v", got, err, tt.want, tt.err)
+			}
+		})
+	}
+}
+
+func TestCheckFloor(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		person *policy.Person
+		order  string
+		floor  policy.Floor
+		want   []string // parts of the error and its way out, nil for none
+	}{
+		{"sealed in, verified out", pgpOnly, "openpgp", policy.Floor{In: policy.Sealed, Out: policy.Verified}, nil},
+		{"signed in by XEP-0027", pgpOnly, "openpgp", policy.Floor{In: policy.Signed, Out: policy.Verified},
+			[]string{"alice", "in: signed", "profanity", "mcabber", "Psi", "require: {in: sealed}", "otr"}},
+		{"signed in by OX", pgpOnly, "openpgp ox", policy.Floor{In: policy.Verified, Out: policy.Verified}, nil},
+		{"no key at all", nobody, "openpgp", policy.Floor{In: policy.Sealed, Out: policy.Verified}, []string{"nobody", "out: verified", "pin"}},
+		{"unpinned OTR", nobody, "otr", policy.Floor{In: policy.Verified, Out: policy.Signed}, []string{"in: verified", "pin"}},
+		{"unpinned OTR, signed", nobody, "otr", policy.Floor{In: policy.Signed, Out: policy.Signed}, nil},
+		{"pinned in what is not listed", otrOnly, "openpgp", policy.Floor{In: policy.Sealed, Out: policy.Sealed}, []string{"bob", "out: sealed", "another scheme"}},
+		{"clear floor", nobody, "", policy.Floor{}, nil},
+		{"only in", nobody, "openpgp", policy.Floor{In: policy.Sealed}, []string{"nobody"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := e2ee.CheckFloor(tt.person, strings.Fields(tt.order), tt.floor)
+			if tt.want == nil {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			var fe *e2ee.FloorError
+			if !errors.As(err, &fe) || !errors.Is(err, e2ee.ErrFloor) {
+				t.Fatalf("CheckFloor = %v", err)
+			}
+			for _, w := range tt.want {
+				if !strings.Contains(fe.Error()+" "+fe.Way, w) {
+					t.Errorf("%q / %q does not say %q", fe.Error(), fe.Way, w)
+				}
+			}
+		})
+	}
+}
+
+func TestReplayCache(t *testing.T) {
+	t0 := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	c := e2ee.NewReplayCache(time.Hour, 3)
+	for i, tt := range []struct {
+		what, bare, id string
+		after          time.Duration
+		want           e2ee.Verdict
+	}{
+		{"one", "a@x", "1", 0, e2ee.Fresh},
+		{"one", "a@x", "1", 0, e2ee.Redelivery},
+		{"one", "a@x", "2", 0, e2ee.Replayed},
+		{"one", "b@x", "1", 0, e2ee.Replayed}, // another peer, same id
+		{"one", "a@x", "", 0, e2ee.Replayed},
+		{"two", "a@x", "", time.Minute, e2ee.Fresh},
+		{"two", "a@x", "", time.Minute, e2ee.Replayed}, // without ids nothing is a redelivery
+		{"three", "a@x", "3", 2 * time.Minute, e2ee.Fresh},
+		{"four", "a@x", "4", 3 * time.Minute, e2ee.Fresh}, // pushes "one" out
+		{"two", "a@x", "9", 3 * time.Minute, e2ee.Replayed},
+		{"three", "a@x", "9", 62*time.Minute - 1, e2ee.Replayed},
+		{"three", "a@x", "9", 63 * time.Minute, e2ee.Fresh}, // past the span
+	} {
+		if got := c.Mark([]byte(tt.what), tt.bare, tt.id, t0.Add(tt.after)); got != tt.want {
+			t.Errorf("row %d: Mark(%s, %s, %q) = %v, want %v", i, tt.what, tt.bare, tt.id, got, tt.want)
+		}
+		if i == 8 {
+			if h := c.Horizon(t0.Add(tt.after)); !h.Equal(t0) {
+				t.Errorf("horizon %v: a message as old as the one pushed out would pass", h)
+			}
+		}
+	}
+	if h := c.Horizon(t0.Add(2 * time.Hour)); !h.Equal(t0.Add(time.Hour)) {
+		t.Errorf("horizon %v, want the span", h)
+	}
+}
+
+func TestReplayCacheStaysBounded(t *testing.T) {
+	c := e2ee.NewReplayCache(time.Hour, 100)
+	now := time.Now()
+	for i := range 10000 {
+		c.Mark([]byte{byte(i), byte(i >> 8), 1}, "a@x", "", now.Add(time.Duration(i)*time.Millisecond))
+	}
+	if c.Len() != 100 {
+		t.Errorf("holds %d", c.Len())
+	}
+}
