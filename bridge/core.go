@@ -2,39 +2,269 @@ package bridge
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// Core joins the rooms of its bridges. Make one with New.
+// Times of a shutdown.
+const (
+	// DrainTime bounds how long Run waits for the outboxes to empty once its
+	// context ended.
+	DrainTime   = 10 * time.Second
+	noticeTime  = 2 * time.Second  // for the notices about what could not be drained
+	goodbyeTime = 15 * time.Second // for a leg to end
+)
+
+// What Run returns beside errors of legs.
+var (
+	ErrRunning  = errors.New("bridge: a core runs once")
+	ErrLegsDead = errors.New("bridge: every leg has ended")
+)
+
+// Core joins the rooms of its bridges. Make one with New. Its goroutines are:
+// the dispatcher, one for each outbox, one for each leg, the confirmer, and the
+// one that answers chat commands; Run starts them and waits for them.
 type Core struct {
-	mu  sync.Mutex // guards cfg
-	cfg Config
-	d   Deps
+	log       *slog.Logger
+	journal   Journal
+	now       func() time.Time
+	ids       *idSource
+	confirmer *confirmer
+	bounces   *bounces
+	answers   chan question // to the goroutine that answers chat commands
+	wake      chan struct{} // capacity 1: the dispatcher has something to do
+	settled   chan struct{} // capacity 1: an outbox stopped moving
+	changes   chan *change  // from Reload to Run
+	stopped   chan struct{} // closed when Run no longer reads changes
+	closing   atomic.Bool
+	strays    atomic.Uint64
+	started   time.Time
+
+	table atomic.Pointer[table]
+	legs  atomic.Pointer[[]*legState]
+
+	reload sync.Mutex // held by a Reload from first to last
+
+	mu       sync.Mutex // guards all below
+	state    runState
+	outboxes map[Room]*outbox // retired ones too, while rows are on their wire
+	lasting  map[string]*lasting
 }
 
-// New checks c and returns a core that is not running yet. Errors wrap
+type runState uint8
+
+const (
+	stateNew runState = iota
+	stateRunning
+	stateStopped
+)
+
+// New checks cfg and returns a core that is not running yet. Errors wrap
 // ErrConfig and name everything that is wrong.
-func New(c Config, d Deps) (*Core, error) {
-	return &Core{cfg: c, d: d}, nil
+func New(cfg Config, d Deps) (*Core, error) {
+	ids, err := newIDSource(d.Rand)
+	if err != nil {
+		return nil, err
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Journal == nil {
+		d.Journal = NewMemory()
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	c := &Core{
+		log: d.Log, journal: d.Journal, now: d.Now, ids: ids,
+		confirmer: newConfirmer(d.Journal, d.Log),
+		bounces:   newBounces(),
+		answers:   make(chan question, 64), // more questions at once are dropped
+		wake:      make(chan struct{}, 1),
+		settled:   make(chan struct{}, 1),
+		changes:   make(chan *change),
+		stopped:   make(chan struct{}),
+		started:   d.Now(),
+		outboxes:  map[Room]*outbox{},
+		lasting:   map[string]*lasting{},
+	}
+	t, err := c.newTable(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var legs []*legState
+	for _, l := range cfg.Legs {
+		legs = append(legs, newLegState(c, l))
+	}
+	c.table.Store(t)
+	c.legs.Store(&legs)
+	c.attach(t, legs)
+	return c, nil
+}
+
+// newTable builds a table whose rooms and bridges keep their outboxes and
+// ledgers.
+func (c *Core) newTable(cfg Config) (*table, error) {
+	return newTable(cfg, func(r Room) *outbox {
+		o := c.outboxes[r]
+		if o == nil {
+			o = newOutbox(c, r)
+		}
+		return o
+	}, func(name string) *lasting {
+		if l := c.lasting[name]; l != nil {
+			return l
+		}
+		return &lasting{ledger: &ledger{}}
+	})
+}
+
+// attach makes the outboxes and ledgers of t the core's, and gives each outbox
+// its leg.
+func (c *Core) attach(t *table, legs []*legState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	byName := map[string]*legState{}
+	for _, l := range legs {
+		byName[l.name] = l
+	}
+	for _, b := range t.bridges {
+		c.lasting[b.cfg.Name] = b.lasting
+	}
+	for room, o := range t.outboxes {
+		c.outboxes[room] = o
+		o.setLeg(byName[room.Leg])
+	}
 }
 
 // Run starts the legs and relays until ctx ends, then stops in order: intake,
-// dispatcher, outboxes (drained for at most DrainTime), legs. What the journal
-// does not keep goes back to the sender's side. It fails when every leg ended
-// by itself. A second call is an error.
+// dispatcher, outboxes (drained for at most DrainTime), legs, journal. What a
+// journal that is not durable still holds goes back to the sender's side. It
+// fails with ErrLegsDead when every leg ended by itself. A second call is an
+// error.
 func (c *Core) Run(ctx context.Context) error {
-	<-ctx.Done()
+	c.mu.Lock()
+	if c.state != stateNew {
+		c.mu.Unlock()
+		return ErrRunning
+	}
+	c.state = stateRunning
+	c.mu.Unlock()
+	if err := c.load(ctx); err != nil {
+		close(c.stopped)
+		return err
+	}
+	// Each part ends by its own context, in the order of stop.
+	base := context.WithoutCancel(ctx)
+	r := newRunner(c)
+	var dispatch, confirm sync.WaitGroup
+	confirmCtx, stopConfirm := context.WithCancel(base)
+	defer confirm.Wait()
+	defer stopConfirm()
+	confirm.Go(func() { c.confirmer.run(confirmCtx) })
+	legCtx, stopLegs := context.WithCancel(base)
+	defer r.waitLegs()
+	defer stopLegs()
+	outCtx, stopOut := context.WithCancel(base)
+	defer r.outboxes.Wait()
+	defer stopOut()
+	for _, o := range c.table.Load().outboxes {
+		r.startOutbox(outCtx, o)
+	}
+	dispatchCtx, stopDispatch := context.WithCancel(base)
+	defer dispatch.Wait()
+	defer stopDispatch()
+	dispatch.Go(func() { c.dispatch(dispatchCtx) })
+	dispatch.Go(func() { c.answer(dispatchCtx) })
+	for _, l := range *c.legs.Load() {
+		r.startLeg(legCtx, l)
+	}
+	err := r.supervise(ctx, legCtx, outCtx)
+
+	c.mu.Lock()
+	c.state = stateStopped
+	c.mu.Unlock()
+	close(c.stopped)
+	c.closing.Store(true)
+	for _, l := range *c.legs.Load() {
+		l.in.setState(intakeClosing)
+	}
+	stopDispatch()
+	dispatch.Wait()
+	c.drainOutboxes(base)
+	return err
+}
+
+// load puts the rows of an earlier run back into their outboxes.
+func (c *Core) load(ctx context.Context) error {
+	t := c.table.Load()
+	n := 0
+	err := c.journal.Load(ctx, func(r *Row) error {
+		to, from := t.lookup(r)
+		if to == nil || from == nil {
+			c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, To: r.To, Fate: FateBounced})
+			c.bounces.add(r.Bridge, r.From, r.To, reasonRemoved, 1)
+			return nil
+		}
+		n++
+		r.ledger = to.bridge.ledger
+		r.ledger.reloaded()
+		to.out.size.Add(1)
+		to.out.enqueue(r)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("bridge: load the journal: %w", err)
+	}
+	if n > 0 {
+		c.log.Info("journal loaded", "n", n)
+	}
 	return nil
 }
 
-// Reload changes to cfg while Run is running, whole or not at all. Legs and
-// rooms that are in both configs are not disturbed; what waited for a removed
-// room goes back to the sender's side.
-func (c *Core) Reload(cfg Config) (Diff, error) {
-	return Diff{}, nil
+// drainOutboxes waits until the outboxes have nothing left that moves, then
+// sends what is left back, unless the journal keeps it.
+func (c *Core) drainOutboxes(base context.Context) {
+	c.waitSettled(base, DrainTime)
+	if c.journal.Durable() {
+		return
+	}
+	n := 0
+	for _, o := range c.table.Load().outboxes {
+		n += o.purge(func(r *Row) bool { return r.Kind != RowOwn }, reasonStopped)
+	}
+	if n == 0 {
+		return
+	}
+	c.log.Warn("lines undelivered at shutdown went back", "n", n)
+	c.bounces.flush(c, true)
+	c.waitSettled(base, noticeTime)
 }
 
-// Status returns a snapshot. It may be called at any time.
-func (c *Core) Status() Status {
-	return Status{}
+// waitSettled waits until every outbox is settled, at most for limit.
+func (c *Core) waitSettled(base context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(base, limit)
+	defer cancel()
+	for {
+		moving := false
+		now := c.now()
+		for _, o := range c.table.Load().outboxes {
+			if !o.isSettled(now) {
+				moving = true
+				break
+			}
+		}
+		if !moving {
+			return
+		}
+		select {
+		case <-c.settled:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

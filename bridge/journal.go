@@ -3,6 +3,8 @@ package bridge
 import (
 	"context"
 	"time"
+
+	"drawbridge/policy"
 )
 
 // Journal keeps what the core has taken in and not yet delivered. Ingest comes
@@ -26,6 +28,9 @@ type Journal interface {
 	// Load calls yield for every row kept, in the order of Seq, with Tried as
 	// recorded, before the first Ingest of a run.
 	Load(ctx context.Context, yield func(*Row) error) error
+	// Durable reports whether rows outlive the process. What a journal that is not
+	// durable still holds at shutdown goes back to the sender's side.
+	Durable() bool
 }
 
 // Entry is one message taken in.
@@ -61,11 +66,17 @@ type Row struct {
 	Person string // config name of the proven sender, else ""
 	Name   string // the sender's name as shown, sanitised
 	Text   Text
+	Rung   policy.Rung // what the message proved when it came
 	Said   time.Time
 	Queued time.Time
-	Tried  bool // was, or may have been, written to the wire
+	// Delayed marks one that was late already when it came.
+	Delayed bool
+	Tried   bool // was, or may have been, written to the wire
 
-	fleeting bool // own words worth nothing later: dropped unless sent at once
+	ledger   *ledger
+	pos      uint64 // place in the outbox
+	again    bool   // in doubt once: sent again
+	fleeting bool   // own words worth nothing later: dropped unless sent at once
 }
 
 // Fate is how a row ended.

@@ -93,3 +93,11 @@ func (l *ledger) count(where func(*Ledger) *uint64) {
 	*where(&l.l)++
 	l.mu.Unlock()
 }
+
+// reloaded counts a row that an earlier run left in the journal.
+func (l *ledger) reloaded() {
+	l.mu.Lock()
+	l.l.Queued++
+	l.l.Waiting++
+	l.mu.Unlock()
+}

@@ -85,9 +85,11 @@ type Message struct {
 	Time    time.Time
 	Delayed bool
 	Problem error // why an Unreadable message could not be opened; never text
-	// Taken, when not nil, is called exactly once, from the dispatcher, when the
-	// message was refused (false) or is in the journal (true). Only then may the
-	// leg acknowledge it (XEP-0184, XEP-0198). It must not block.
+	// Taken, when not nil, is called once, from the dispatcher, when the message
+	// was refused (false) or is in the journal (true). Only then may the leg
+	// acknowledge it to the server (XEP-0198), and only after true to the sender
+	// (XEP-0184). It is not called at all when the core stops first. It must not
+	// block.
 	Taken func(ok bool)
 }
 

@@ -1,6 +1,9 @@
 package bridge
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Status is a snapshot of the core, for `drawbridge status` and the metrics. It
 // holds no message text.
@@ -58,4 +61,80 @@ type QueueStatus struct {
 	Missed  int           `json:"missed,omitempty"`
 	// Paused is until when an operator of the room paused the bridge there.
 	Paused time.Time `json:"paused,omitzero"`
+}
+
+// Status returns a snapshot. It may be called at any time.
+func (c *Core) Status() Status {
+	now := c.now()
+	t := c.table.Load()
+	s := Status{Now: now, Started: c.started, Strays: c.strays.Load()}
+	rooms := map[Room]RoomStatus{}
+	for _, l := range *c.legs.Load() {
+		ls := LegState{LegStatus: l.status(), Intake: l.in.status()}
+		if !ls.Intake.Stalled.IsZero() {
+			ls.Notes = append(slices.Clip(ls.Notes), "intake full: waiting for the journal, nothing is read from this network")
+		}
+		for _, r := range ls.Rooms {
+			rooms[r.Room] = r
+		}
+		s.Legs = append(s.Legs, ls)
+	}
+	for _, b := range t.bridges {
+		bs := BridgeStatus{
+			Name: b.cfg.Name, In: b.cfg.Floor.In.String(), Out: b.cfg.Floor.Out.String(),
+			Ledger: b.ledger.snapshot(),
+		}
+		if w := b.clearWarning(); w != "" {
+			bs.Warnings = append(bs.Warnings, w)
+		}
+		for _, m := range b.members {
+			q := m.out.status(now)
+			r := rooms[m.room]
+			q.State, q.Detail, q.Proven = r.State, r.Detail, r.Proven
+			q.Scheme, q.In, q.Out = r.Scheme, r.In, r.Out
+			q.Clear = !m.floor.Encrypted()
+			bs.Rooms = append(bs.Rooms, q)
+		}
+		s.Bridges = append(s.Bridges, bs)
+	}
+	return s
+}
+
+// status describes the outbox's part of a QueueStatus.
+func (o *outbox) status(now time.Time) QueueStatus {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q := QueueStatus{
+		Room: o.room, Waiting: o.queue.len() - o.own, OnWire: 0, Missed: o.missed,
+	}
+	oldest := now
+	for _, r := range o.wire {
+		if r.Kind != RowOwn {
+			q.OnWire++
+			q.Waiting++
+			oldest = earlier(oldest, r.Queued)
+		}
+	}
+	for _, r := range o.queue.all() {
+		if r.Kind != RowOwn {
+			oldest = earlier(oldest, r.Queued)
+			break
+		}
+	}
+	q.Oldest = now.Sub(oldest)
+	if q.Waiting > 0 {
+		q.Held = o.reason
+	}
+	if now.Before(o.paused) {
+		q.Paused = o.paused
+		q.Held = "paused by an operator"
+	}
+	return q
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

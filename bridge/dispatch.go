@@ -1,0 +1,395 @@
+package bridge
+
+import (
+	"context"
+	"time"
+
+	"drawbridge/policy"
+)
+
+const (
+	batchPerLeg = 128         // messages taken from one leg at a time
+	tickEvery   = time.Second // of what the dispatcher does by the clock
+)
+
+// verdict is what becomes of a message taken in.
+type verdict uint8
+
+const (
+	accepted   verdict = iota
+	stray              // its room is in no bridge
+	refused            // below the floor, or not who the chat belongs to
+	unreadable         // could not be opened
+	command            // for the bot
+	looped             // relayed before
+	paused             // said while the room is paused
+)
+
+// counters tells where each verdict is counted; accepted counts its copies too.
+var counters = [...]func(*Ledger) *uint64{
+	refused:    func(l *Ledger) *uint64 { return &l.Refused },
+	unreadable: func(l *Ledger) *uint64 { return &l.Unreadable },
+	command:    func(l *Ledger) *uint64 { return &l.Commands },
+	looped:     func(l *Ledger) *uint64 { return &l.Looped },
+	paused:     func(l *Ledger) *uint64 { return &l.Paused },
+}
+
+// intent is a message on its way through the dispatcher.
+type intent struct {
+	entry  Entry
+	msg    *Message
+	leg    *legState
+	routes []*member // one for each bridge that holds the room
+	what   verdict
+	copies []copied
+}
+
+// copied is one copy of a message: a row, or nil where the outbox is full.
+type copied struct {
+	to  *member
+	row *Row
+}
+
+// dispatcher is the state of the dispatcher's goroutine, which alone touches it.
+type dispatcher struct {
+	c       *Core
+	items   []item
+	from    []*legState // of each item
+	intents []intent
+	batch   []*Entry
+	told    map[toldKey]time.Time
+	joins   map[Room]*digest
+}
+
+// dispatch takes what the legs hand over until ctx ends and their intakes, then
+// closed, are empty.
+func (c *Core) dispatch(ctx context.Context) {
+	d := &dispatcher{c: c, told: map[toldKey]time.Time{}, joins: map[Room]*digest{}}
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		for d.gather() {
+			if !d.handle(context.WithoutCancel(ctx)) {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			for d.gather() {
+				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTime)
+				ok := d.handle(last)
+				cancel()
+				if !ok {
+					return
+				}
+			}
+			return
+		case <-c.wake:
+		case <-tick.C:
+			d.tick(c.now())
+		}
+	}
+}
+
+// gather takes a batch from all legs in turn.
+func (d *dispatcher) gather() bool {
+	clear(d.items)
+	d.items, d.from = d.items[:0], d.from[:0]
+	for _, l := range *d.c.legs.Load() {
+		d.items = l.in.take(d.items, batchPerLeg)
+		for len(d.from) < len(d.items) {
+			d.from = append(d.from, l)
+		}
+	}
+	return len(d.items) > 0
+}
+
+// handle decides a batch, commits it to the journal, and only then acts on it.
+// It reports false when ctx ended before the journal took it.
+func (d *dispatcher) handle(ctx context.Context) bool {
+	now := d.c.now()
+	t := d.c.table.Load()
+	clear(d.intents)
+	d.intents, d.batch = d.intents[:0], d.batch[:0]
+	for i := range d.items {
+		if ev := d.items[i].ev; ev != nil {
+			d.event(t, d.from[i], ev, now)
+			continue
+		}
+		d.intents = append(d.intents, intent{msg: &d.items[i].msg, leg: d.from[i]})
+		d.decide(t, &d.intents[len(d.intents)-1], now)
+	}
+	for i := range d.intents {
+		d.batch = append(d.batch, &d.intents[i].entry)
+	}
+	if len(d.batch) > 0 {
+		err := retryJournal(ctx, d.c.log, "ingest", func() error { return d.c.journal.Ingest(ctx, d.batch) })
+		if err != nil {
+			return false
+		}
+	}
+	for i := range d.intents {
+		d.act(t, &d.intents[i], now)
+	}
+	d.free()
+	return true
+}
+
+// free gives the room of the batch back to the intakes.
+func (d *dispatcher) free() {
+	for i := 0; i < len(d.items); {
+		leg, n, cost := d.from[i], 0, int64(0)
+		for ; i < len(d.items) && d.from[i] == leg; i++ {
+			n++
+			cost += d.items[i].cost()
+		}
+		leg.in.free(n, cost)
+	}
+}
+
+// decide finds out what becomes of a message, and makes its rows.
+func (d *dispatcher) decide(t *table, in *intent, now time.Time) {
+	m := in.msg
+	in.entry = Entry{Room: m.Room, ID: m.ID, At: now}
+	in.routes = t.routes[m.Room]
+	if in.what = d.verdict(t, in, now); in.what == accepted {
+		d.copy(in, now)
+	}
+}
+
+// verdict judges a message by its room, its sender and what it proves.
+func (d *dispatcher) verdict(t *table, in *intent, now time.Time) verdict {
+	m := in.msg
+	if len(in.routes) == 0 {
+		return stray
+	}
+	first := in.routes[0]
+	switch {
+	case m.Mark != "" && m.Room.Kind != Chat:
+		return looped
+	case m.Room.Kind == Chat && m.From.Person != m.Room.Name:
+		return refused
+	case m.Kind == Unreadable:
+		return unreadable
+	case m.Rung < floorIn(in.routes):
+		return refused
+	}
+	var cmd *chatCommand
+	if m.Kind == Say {
+		cmd = findCommand(m.Text.s)
+	}
+	if _, ok := first.out.pausedUntil(now); ok && (cmd == nil || !cmd.ends) {
+		return paused
+	}
+	if cmd != nil {
+		return command
+	}
+	if m.From.Person == "" {
+		for _, r := range in.routes {
+			if r.bridge.recent.repeats(m.Text.s, now) {
+				return looped
+			}
+		}
+	}
+	return accepted
+}
+
+// floorIn returns the highest incoming floor of a room's bridges.
+func floorIn(routes []*member) policy.Rung {
+	in := policy.Clear
+	for _, r := range routes {
+		in = max(in, r.floor.In)
+	}
+	return in
+}
+
+// copy makes one row for each room that hears the message: every other room of
+// its bridges, once, but for the chat of the person who said it.
+func (d *dispatcher) copy(in *intent, now time.Time) {
+	m := in.msg
+	if m.Text.Len() == 0 {
+		return
+	}
+	said := m.Time
+	if said.IsZero() || said.After(now) {
+		said = now
+	}
+	n := 0
+	for _, r := range in.routes {
+		n += len(r.to)
+	}
+	in.copies = make([]copied, 0, n)
+	rows := make([]Row, 0, n)
+	for _, from := range in.routes {
+		name := from.bridge.names.show(m.From)
+		for _, to := range from.to {
+			if m.From.Person != "" && to.room.Kind == Chat && to.room.Name == m.From.Person || heard(in, to.room) {
+				continue
+			}
+			cp := copied{to: to}
+			if size := to.out.size.Add(1); size <= OutboxRows {
+				rows = append(rows, Row{
+					ID: d.c.ids.next(), Bridge: from.bridge.cfg.Name, From: m.Room, To: to.room,
+					Kind: rowKind(m.Kind), Person: m.From.Person, Name: name, Text: m.Text, Rung: m.Rung,
+					Said: said, Queued: now, Delayed: m.Delayed,
+					// Nothing waits there: it goes to the wire at once.
+					Tried: size == 1 && to.out.ready.Load(), ledger: from.bridge.ledger,
+				})
+				cp.row = &rows[len(rows)-1]
+				in.entry.Rows = append(in.entry.Rows, cp.row)
+			}
+			in.copies = append(in.copies, cp)
+		}
+	}
+}
+
+// heard reports whether another bridge of the message's room reaches room too.
+func heard(in *intent, room Room) bool {
+	if len(in.routes) == 1 {
+		return false
+	}
+	for _, cp := range in.copies {
+		if cp.to.room == room {
+			return true
+		}
+	}
+	return false
+}
+
+func rowKind(k MessageKind) RowKind {
+	switch k {
+	case Action:
+		return RowAction
+	case Notice:
+		return RowNotice
+	default:
+		return RowSay
+	}
+}
+
+// act carries out what was decided: the journal has the message.
+func (d *dispatcher) act(t *table, in *intent, now time.Time) {
+	m := in.msg
+	if in.entry.Again {
+		for _, cp := range in.copies {
+			cp.to.out.size.Add(-1)
+		}
+		for _, r := range in.routes {
+			r.bridge.ledger.received(func(l *Ledger) *uint64 { return &l.Again })
+		}
+		in.leg.taken(m, true)
+		return
+	}
+	if in.what == accepted {
+		d.enqueue(in)
+		in.leg.taken(m, true)
+		return
+	}
+	if in.what == stray {
+		d.c.strays.Add(1)
+	}
+	for _, r := range in.routes {
+		r.bridge.ledger.received(counters[in.what])
+	}
+	switch in.what {
+	case command:
+		if !m.Delayed { // what was asked long ago needs no answer now
+			d.c.ask(question{msg: m.withoutTaken(), member: in.routes[0]})
+		}
+	case refused, unreadable:
+		d.c.log.Debug("refused", "leg", m.Room.Leg, "room", m.Room.Name, "id", m.ID, "rule", in.what.String(), "scheme", m.Scheme, "err", m.Problem)
+		d.tellRefused(t, in, now)
+	case looped:
+		d.c.log.Debug("relayed line not relayed again", "leg", m.Room.Leg, "room", m.Room.Name, "from", clip(m.From.Nick, 64))
+		if m.Mark == "" {
+			d.tellLooped(in, now)
+		}
+	}
+	in.leg.taken(m, in.what == command)
+}
+
+// String names a verdict for the log.
+func (v verdict) String() string {
+	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused"}[v]
+}
+
+// enqueue counts a message and its copies in the ledgers of its bridges, and
+// hands the rows to their outboxes.
+func (d *dispatcher) enqueue(in *intent) {
+	for _, from := range in.routes {
+		n := 0
+		for _, cp := range in.copies {
+			if cp.to.bridge == from.bridge {
+				n++
+			}
+		}
+		from.bridge.ledger.accepted(n)
+	}
+	for _, cp := range in.copies {
+		if cp.row == nil {
+			cp.to.out.size.Add(-1)
+			cp.to.bridge.ledger.ended(FateBounced)
+			d.c.bounces.add(cp.to.bridge.cfg.Name, in.msg.Room, cp.to.room, reasonFull, 1)
+			continue
+		}
+		cp.to.out.enqueue(cp.row)
+	}
+}
+
+func (m *Message) withoutTaken() Message {
+	cp := *m
+	cp.Taken = nil
+	return cp
+}
+
+// event acts on an event of a leg.
+func (d *dispatcher) event(t *table, l *legState, e *Event, now time.Time) {
+	switch e.Kind {
+	case LegUp:
+		l.setUp(now)
+		for room, o := range t.outboxes {
+			if room.Leg == l.name {
+				o.kick()
+			}
+		}
+		d.c.log.Info("leg up", "leg", l.name)
+	case LegDown:
+		l.setUp(time.Time{})
+		d.c.log.Warn("leg down", "leg", l.name, "err", clip(e.Detail, 200))
+	case RoomUp, RoomKeys, RoomDown:
+		d.roomEvent(t, e, now)
+	case Joined, Parted, Quit, Renamed:
+		d.noteJoin(t, e, now)
+	case KeyProblem:
+		d.c.log.Warn("key problem", "leg", l.name, "room", e.Room.Name, "err", clip(e.Detail, 200))
+	}
+}
+
+func (d *dispatcher) roomEvent(t *table, e *Event, now time.Time) {
+	o := t.outboxes[e.Room]
+	if o == nil {
+		return
+	}
+	switch e.Kind {
+	case RoomUp:
+		if o.setUp(true) {
+			d.c.welcome(t, o)
+		}
+		o.kick()
+	case RoomKeys:
+		o.kick()
+	default:
+		o.setUp(false)
+	}
+}
+
+// tick does what is due by the clock.
+func (d *dispatcher) tick(now time.Time) {
+	d.c.bounces.flush(d.c, false)
+	d.flushJoins(d.c.table.Load(), now)
+	for k, at := range d.told {
+		if now.Sub(at) >= tellEvery {
+			delete(d.told, k)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// SeenLimit is how many message keys a Memory journal remembers, the newest.
+const SeenLimit = 16384
+
+// Memory is a Journal that dies with the process. Its zero value is not ready;
+// make one with NewMemory.
+type Memory struct {
+	mu   sync.Mutex // guards all below
+	seq  uint64
+	rows map[uint64]memRow
+	seen map[seenKey]struct{}
+	ring []seenKey // keys of seen, a ring once it is full
+	next int       // where the ring is written next
+}
+
+type memRow struct {
+	row   *Row
+	tried bool
+}
+
+type seenKey struct {
+	room Room
+	id   string
+}
+
+var _ Journal = (*Memory)(nil)
+
+// NewMemory returns an empty journal.
+func NewMemory() *Memory {
+	return &Memory{rows: map[uint64]memRow{}, seen: map[seenKey]struct{}{}}
+}
+
+// Ingest implements Journal.
+func (m *Memory) Ingest(_ context.Context, batch []*Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range batch {
+		if e.Again = !m.remember(seenKey{e.Room, e.ID}); e.Again {
+			continue
+		}
+		for _, r := range e.Rows {
+			m.seq++
+			r.Seq = m.seq
+			m.rows[r.Seq] = memRow{r, r.Tried}
+		}
+	}
+	return nil
+}
+
+// remember reports whether k is new. m.mu is held.
+func (m *Memory) remember(k seenKey) bool {
+	if k.id == "" {
+		return true
+	}
+	if _, known := m.seen[k]; known {
+		return false
+	}
+	if len(m.ring) < SeenLimit {
+		m.ring = append(m.ring, k)
+	} else {
+		delete(m.seen, m.ring[m.next])
+		m.ring[m.next] = k
+		m.next = (m.next + 1) % SeenLimit
+	}
+	m.seen[k] = struct{}{}
+	return true
+}
+
+// Tried implements Journal.
+func (m *Memory) Tried(_ context.Context, seqs []uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, seq := range seqs {
+		if r, ok := m.rows[seq]; ok {
+			r.tried = true
+			m.rows[seq] = r
+		}
+	}
+	return nil
+}
+
+// Confirm implements Journal.
+func (m *Memory) Confirm(_ context.Context, done []Done) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range done {
+		delete(m.rows, d.Seq)
+	}
+	return nil
+}
+
+// Load implements Journal.
+func (m *Memory) Load(ctx context.Context, yield func(*Row) error) error {
+	m.mu.Lock()
+	rows := make([]*Row, 0, len(m.rows))
+	for _, r := range m.rows {
+		row := *r.row
+		row.Tried = r.tried
+		rows = append(rows, &row)
+	}
+	m.mu.Unlock()
+	slices.SortFunc(rows, func(a, b *Row) int {
+		if a.Seq < b.Seq {
+			return -1
+		}
+		return 1
+	})
+	for _, r := range rows {
+		if err := errors.Join(ctx.Err(), yield(r)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Durable implements Journal: it is not.
+func (m *Memory) Durable() bool { return false }
