@@ -23,6 +23,9 @@ func adminRows(b *bot) []admin.Row {
 			}
 			return ch, nil
 		}},
+		{Verb: "doctor", Needs: admin.Look, Handle: func(context.Context, json.RawMessage) (any, error) {
+			return b.examine(), nil
+		}},
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -84,10 +83,10 @@ func legNames(c *config.Config) []string {
 
 // change is what a reload did, for the log and for `drawbridge reload`.
 type change struct {
-	bridge.Diff
-	LegsChanged []string `json:"legs_changed,omitempty"`
-	Keys        []string `json:"keys,omitempty"`
-	Other       []string `json:"other,omitempty"` // settings outside the core
+	Core bridge.Diff `json:"core"`
+	// Config are lines for people: "bridges.dev: + person carol".
+	Config []string `json:"config,omitempty"`
+	Keys   []string `json:"keys,omitempty"` // of the bot, that are new
 	// NeedRestart names what has changed in the file and cannot change while
 	// the bot runs.
 	NeedRestart []string `json:"need_restart,omitempty"`
@@ -96,33 +95,15 @@ type change struct {
 
 // lines tells the change to people, a line for each thing.
 func (c *change) lines() []string {
-	var out []string
-	for _, part := range []struct {
-		sign, what string
-		names      []string
-	}{
-		{"+", "leg", c.LegsStarted},
-		{"-", "leg", c.LegsStopped},
-		{"~", "leg", c.LegsChanged},
-		{"+", "bridge", c.BridgesAdded},
-		{"-", "bridge", c.BridgesRemoved},
-		{"~", "bridge", c.BridgesChanged},
-		{"+", "room", c.RoomsAdded},
-		{"-", "room", c.RoomsRemoved},
-		{"+", "person", c.PeopleAdded},
-		{"-", "person", c.PeopleRemoved},
-		{"~", "person", c.PeopleChanged},
-		{"~", "key", c.Keys},
-		{"~", "", c.Other},
-		{"!", "needs a restart:", c.NeedRestart},
-		{"!", "", c.Warnings},
-	} {
-		for _, n := range part.names {
-			out = append(out, strings.Join(strings.Fields(part.sign+" "+part.what), " ")+" "+n)
-		}
+	out := slices.Concat(c.Config, c.Keys)
+	for _, k := range c.NeedRestart {
+		out = append(out, "! "+k+" changes with a restart only")
 	}
-	if c.Bounced > 0 {
-		out = append(out, fmt.Sprintf("! %d waiting lines of removed rooms went back to their senders", c.Bounced))
+	if c.Core.Bounced > 0 {
+		out = append(out, fmt.Sprintf("! %d waiting lines of removed rooms went back to their senders", c.Core.Bounced))
+	}
+	for _, w := range c.Warnings {
+		out = append(out, "! "+w)
 	}
 	return out
 }
@@ -168,7 +149,7 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
-	ch := &change{Diff: diff}
+	ch := &change{Core: diff, Config: config.Diff(b.cfg, c), NeedRestart: needRestart(b.cfg, c)}
 	newKeys, err := k.commit()
 	if err != nil {
 		ch.Warnings = append(ch.Warnings, err.Error())
@@ -180,8 +161,6 @@ func (b *bot) change(c *config.Config) (*change, error) {
 			ch.Warnings = append(ch.Warnings, fmt.Sprintf("leg %s: %v", l.Name(), err))
 		}
 	}
-	ch.LegsChanged = changedLegs(b.cfg, c)
-	ch.Other, ch.NeedRestart = changedSettings(b.cfg, c)
 	for _, w := range c.Warnings {
 		ch.Warnings = append(ch.Warnings, w.Error())
 	}

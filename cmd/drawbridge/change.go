@@ -1,7 +1,6 @@
 package main
 
 import (
-	"reflect"
 	"slices"
 
 	"drawbridge/internal/config"
@@ -25,48 +24,20 @@ func (b *bot) nextLegs(c *config.Config, k *keys) (next, kept []leg, err error) 
 	return next, kept, nil
 }
 
-// changedLegs are the names of the networks and accounts that are in both, with
-// other settings.
-func changedLegs(old, now *config.Config) []string {
-	var names []string
-	for i := range now.Networks {
-		n := &now.Networks[i]
-		if o := old.Network(n.Name); o != nil && !reflect.DeepEqual(o, n) {
-			names = append(names, n.Name)
-		}
-	}
-	for i := range now.Accounts {
-		a := &now.Accounts[i]
-		if o := old.Account(a.Name); o != nil && !reflect.DeepEqual(o, a) {
-			names = append(names, a.Name)
-		}
-	}
-	return names
-}
-
-// changedSettings are the settings outside legs, bridges and people that differ:
-// those that apply at once, and those that need a restart.
-func changedSettings(old, now *config.Config) (live, restart []string) {
+// needRestart are the settings that differ and that a running bot cannot change.
+func needRestart(old, now *config.Config) []string {
+	var out []string
 	for _, s := range []struct {
 		key      string
-		old, now any
-		live     bool
+		old, now string
 	}{
-		{"keyring.paths", old.Keyring, now.Keyring, true},
-		{"admin.people", old.Admin.People, now.Admin.People, true},
-		{"admin.socket", old.Admin.Socket, now.Admin.Socket, false},
-		{"metrics.listen", old.Metrics, now.Metrics, false},
-		{"log.level", old.Log.Level, now.Log.Level, true},
-		{"log.format", old.Log.Format, now.Log.Format, false},
+		{"admin.socket", old.Admin.Socket, now.Admin.Socket},
+		{"metrics.listen", old.Metrics.Listen, now.Metrics.Listen},
+		{"log.format", old.Log.Format, now.Log.Format},
 	} {
-		if reflect.DeepEqual(s.old, s.now) {
-			continue
-		}
-		if s.live {
-			live = append(live, s.key)
-		} else {
-			restart = append(restart, s.key)
+		if s.old != s.now {
+			out = append(out, s.key)
 		}
 	}
-	return live, restart
+	return out
 }

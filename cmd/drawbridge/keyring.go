@@ -148,6 +148,9 @@ func personKey(p *policy.Person, err error) string {
 // keyError gives err its place in the file and says what to do.
 func keyError(c *config.Config, path string, err error) config.Error {
 	what, fix, _ := strings.Cut(strings.TrimPrefix(err.Error(), "openpgp: "), "; hint: ")
+	if errors.Is(err, e2ee.ErrNoKey) {
+		what = strings.Replace(what, strings.TrimPrefix(e2ee.ErrNoKey.Error(), "e2ee: "), "not in the keyring", 1)
+	}
 	return c.Errorf(path, fix, "%s", what)
 }
 

@@ -63,6 +63,9 @@ func (b *bot) ready() bool { return ready(b.core.Status()) }
 // ready reports whether every leg is up and every channel and MUC is joined and
 // proven by our own echo. A person who is offline does not count.
 func ready(s bridge.Status) bool {
+	if len(s.Legs) == 0 {
+		return false
+	}
 	for _, l := range s.Legs {
 		if l.State != bridge.StateUp {
 			return false

@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"strings"
 
 	"drawbridge/bridge"
 	"drawbridge/internal/config"
@@ -171,4 +172,16 @@ func buildXMPP(c *config.Config, a *config.Account, k *keys, log *slog.Logger) (
 // newOpenPGP makes the XEP-0027 scheme of an account.
 func newOpenPGP(account string, own *openpgp.Secret, ring *openpgp.Keyring, log *slog.Logger) *openpgp.Scheme {
 	return openpgp.New(openpgp.Config{Account: account, Secret: own, Keyring: ring}, openpgp.Deps{Log: log})
+}
+
+// bareJID is jid without its resource.
+func bareJID(jid string) string {
+	bare, _, _ := strings.Cut(jid, "/")
+	return bare
+}
+
+// domain is the domain of a JID.
+func domain(jid string) string {
+	_, d, _ := strings.Cut(bareJID(jid), "@")
+	return d
 }
