@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/ProtonMail/go-crypto v1.5.2
+	github.com/ergochat/irc-go v0.7.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/rivo/uniseg v0.4.7
 	github.com/spf13/cobra v1.10.2
@@ -11,10 +12,6 @@ require (
 	golang.org/x/net v0.60.0
 	golang.org/x/text v0.43.0
 	gopkg.in/yaml.v3 v3.0.1
-	github.com/ergochat/irc-go v0.7.0
-	github.com/rivo/uniseg v0.4.7
-	github.com/spf13/cobra v1.10.2
-	golang.org/x/crypto v0.58.0
 	mellium.im/sasl v0.3.2
 	mellium.im/xmpp v0.23.0
 	pgregory.net/rapid v1.3.0

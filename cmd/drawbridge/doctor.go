@@ -137,7 +137,7 @@ func visit(ctx context.Context, c *config.Config, wait time.Duration) ([]step, e
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
@@ -151,20 +151,26 @@ func visit(ctx context.Context, c *config.Config, wait time.Duration) ([]step, e
 		legs = append(legs, l)
 		wg.Go(func() { _ = l.Run(ctx, visitor{}) })
 	}
-	settle(ctx, legs)
+	settle(ctx, legs, wait)
 	var steps []step
 	for _, l := range legs {
 		s := l.Status()
 		if s.State != bridge.StateUp {
-			steps = append(steps, probe(context.WithoutCancel(ctx), c, l)...)
+			found := probe(ctx, c, l)
+			steps = append(steps, found...)
+			if slices.ContainsFunc(found, func(s step) bool { return s.Outcome == bad }) {
+				continue // the leg would only say the same again
+			}
 		}
 		steps = append(steps, legSteps(s)...)
 	}
 	return append(steps, keySteps(c, k)...), nil
 }
 
-// settle waits until every leg and room is up or refused, or ctx ends.
-func settle(ctx context.Context, legs []leg) {
+// settle waits until every leg and room is up or refused, at most for wait.
+func settle(ctx context.Context, legs []leg, wait time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for slices.ContainsFunc(legs, func(l leg) bool { return !settled(l.Status()) }) {

@@ -186,4 +186,6 @@ func roundTrip(a *config.Account, own *openpgp.Secret) error {
 	return nil
 }
 
-func nonce() bridge.Text { return bridge.NewText("drawbridge doctor " + time.Now().Format(time.RFC3339Nano)) }
+func nonce() bridge.Text {
+	return bridge.NewText("drawbridge doctor " + time.Now().Format(time.RFC3339Nano))
+}
