@@ -30,7 +30,7 @@ func (l *Lab) GPG(name string) *GPG {
 	g := &GPG{Home: l.folder("gpg-" + name), lab: l}
 	// Our own agent, in the foreground, ends with us; gpg would leave a daemon.
 	l.Start(&Proc{Name: "agent-" + name, Dir: g.Home, Args: []string{l.program("gpg-agent"), "--homedir", g.Home, "--daemon", "--no-detach", "--quiet"}})
-	sock := strings.TrimSpace(l.run(nil, l.program("gpgconf"), "--homedir", g.Home, "--list-dirs", "agent-socket"))
+	sock := strings.TrimSpace(l.run(l.program("gpgconf"), "--homedir", g.Home, "--list-dirs", "agent-socket"))
 	l.Await(10*time.Second, "gpg-agent listens", func() bool { _, err := os.Stat(sock); return err == nil })
 	return g
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -106,11 +107,27 @@ func (p *Proc) Kill() {
 	}
 }
 
-// run runs a command to its end and returns what it printed.
-func (l *Lab) run(env []string, name string, args ...string) string {
+// Run runs a command to its end, which must be a good one, and returns what it
+// printed to stdout.
+func (l *Lab) Run(name string, args ...string) string {
 	l.Helper()
 	cmd := exec.Command(name, args...)
-	cmd.Env, cmd.Dir = append(os.Environ(), env...), l.Dir
+	cmd.Dir = l.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var errText strings.Builder
+	cmd.Stderr = &errText
+	out, err := cmd.Output()
+	if err != nil {
+		l.Fatalf("lab: %s %v: %v\n%s%s", name, args, err, out, errText.String())
+	}
+	return string(out)
+}
+
+// run runs a command to its end and returns all that it printed.
+func (l *Lab) run(name string, args ...string) string {
+	l.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = l.Dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -36,19 +36,22 @@ func (l *Lab) Profanity(s *XMPPServer, o ProfanityUser) *Profanity {
 	return p
 }
 
-func (l *Lab) profanity(s *XMPPServer, o ProfanityUser) *Profanity {
+// PrepareProfanity writes the settings of a profanity that is not started, and
+// returns the environment to start it with, as NAME=VALUE.
+func (l *Lab) PrepareProfanity(s *XMPPServer, o ProfanityUser) []string {
 	l.Helper()
 	home := l.folder("profanity-" + o.Name)
-	p := &Profanity{JID: o.Name + "@" + Domain, Data: filepath.Join(home, "data", "profanity"), lab: l}
+	env := []string{"XDG_CONFIG_HOME=" + filepath.Join(home, "config"), "XDG_DATA_HOME=" + filepath.Join(home, "data")}
 	host, port, _ := strings.Cut(s.Addr, ":")
 	account := []string{
-		"[" + o.Name + "]", "enabled=true", "jid=" + p.JID, "server=" + host, "port=" + port, "resource=prof",
+		"[" + o.Name + "]", "enabled=true", "jid=" + o.Name + "@" + Domain, "server=" + host, "port=" + port, "resource=prof",
 		"password=" + Password, "tls.policy=trust", "presence.last=online", "presence.login=online",
 	}
 	if o.GPG != nil {
 		account = append(account, "pgp.keyid="+o.Key[len(o.Key)-16:])
+		env = append(env, o.GPG.env()...)
 	}
-	l.write(filepath.Join(p.Data, "accounts"), strings.Join(account, "\n")+"\n")
+	l.write(filepath.Join(home, "data", "profanity", "accounts"), strings.Join(account, "\n")+"\n")
 	l.write(filepath.Join(home, "config", "profanity", "profrc"), strings.Join([]string{
 		"[connection]", "account=" + o.Name, "autoping=0",
 		"[logging]", "chlog=true",
@@ -57,14 +60,18 @@ func (l *Lab) profanity(s *XMPPServer, o ProfanityUser) *Profanity {
 		"[notifications]", "message=false", "room=false", "typing=false",
 		"[presence]", "autoaway.mode=off",
 	}, "\n")+"\n")
-	env := []string{"HOME=" + home, "XDG_CONFIG_HOME=" + filepath.Join(home, "config"), "XDG_DATA_HOME=" + filepath.Join(home, "data")}
-	if o.GPG != nil {
-		env = append(env, o.GPG.env()...)
-	}
+	return env
+}
+
+func (l *Lab) profanity(s *XMPPServer, o ProfanityUser) *Profanity {
+	l.Helper()
+	env := l.PrepareProfanity(s, o)
+	data := strings.TrimPrefix(env[1], "XDG_DATA_HOME=")
+	p := &Profanity{JID: o.Name + "@" + Domain, Data: filepath.Join(data, "profanity"), lab: l}
 	if o.Width == 0 {
 		o.Width, o.Height = 1000, 60
 	}
-	p.Terminal = l.terminal(o.Name, o.Width, o.Height, env, l.program("profanity"), "-l", "DEBUG")
+	p.Terminal = l.terminal(o.Name, o.Width, o.Height, append(env, "HOME="+filepath.Dir(data)), l.program("profanity"), "-l", "DEBUG")
 	return p
 }
 

@@ -34,7 +34,7 @@ func (l *Lab) terminal(name string, width, height int, env []string, command ...
 
 func (t *Terminal) tmux(args ...string) string {
 	t.lab.Helper()
-	return t.lab.run(nil, t.lab.program("tmux"), append([]string{"-S", t.Sock, "-u"}, args...)...)
+	return t.lab.run(t.lab.program("tmux"), append([]string{"-S", t.Sock, "-u"}, args...)...)
 }
 
 // Type types one line and Enter.

@@ -98,7 +98,7 @@ func (l *Lab) Ejabberd(o Ejabberd) *XMPPServer {
 	if len(found) == 0 {
 		l.Fatalf("lab: ejabberd is not installed; run `make deps`")
 	}
-	l.run(nil, l.program("sqlite3"), filepath.Join(c.Dir, "mam.sqlite"), ".read /usr/share/ejabberd/sql/lite.sql")
+	l.run(l.program("sqlite3"), filepath.Join(c.Dir, "mam.sqlite"), ".read /usr/share/ejabberd/sql/lite.sql")
 	log := filepath.Join(c.Dir, "log", "ejabberd.log")
 	s := &XMPPServer{Addr: addr(c.Port), TLSAddr: addr(c.TLSPort), Cert: c.Cert, lab: l, http: "http://" + addr(c.HTTPPort), stanzas: log}
 	s.Proc = &Proc{
