@@ -229,16 +229,6 @@ func (d *decoder) checkUse(c *Config) {
 	}
 }
 
-// anyBroken reports whether a value at or below path was already called wrong.
-func (d *decoder) anyBroken(path string) bool {
-	for p := range d.broken {
-		if p == path || strings.HasPrefix(p, path+".") || strings.HasPrefix(p, path+"[") {
-			return true
-		}
-	}
-	return false
-}
-
 func names[T any](list []T, nameOf func(*T) string) []string {
 	out := make([]string, len(list))
 	for i := range list {

@@ -67,7 +67,7 @@ func (d *decoder) checkChannels(c *Config, b *Bridge, path string, rooms map[str
 			}
 			continue
 		}
-		if n.TLS == TLSOff && b.Require.Encrypted() && ch.Require != "clear" {
+		if n.TLS == TLSOff && b.XMPP != nil && b.Require.Encrypted() && ch.Require != "clear" {
 			d.fail(at, "remove tls: off, or own up to it: {…, require: clear}",
 				"network %s has tls: off, and the bridge requires in: %s, out: %s", n.Name, b.Require.In, b.Require.Out)
 		}

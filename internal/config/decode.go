@@ -162,12 +162,12 @@ func (d *decoder) unknown(p Pos, path, key string, t reflect.Type) {
 		return
 	}
 	known := keysOf(t)
-	if fix, ok := wrongWord(path, key, known); ok {
+	if fix, ok := wrongWord(key, known); ok {
 		d.failAt(p, at, fix, "unknown key")
 		return
 	}
 	if near, ok := nearest(key, known); ok {
-		d.broken[join(path, strings.TrimSuffix(near, "_file"))] = true // not missing, misspelt
+		d.mark(join(path, strings.TrimSuffix(near, "_file"))) // not missing, misspelt
 		d.failAt(p, at, fmt.Sprintf("did you mean %q?", near), "unknown key")
 		return
 	}

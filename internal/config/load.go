@@ -151,6 +151,8 @@ func yamlProblem(data []byte, err error) (line int, what, fix string) {
 		return lineOf(hash[0]), what, `put quotes around a value with #, as in channel: "#dev": # begins a comment`
 	case bytes.Contains(data, []byte("\n\t")):
 		fix = "indent with spaces: YAML knows no tabs there"
+	case strings.Contains(what, "mapping values are not allowed"):
+		fix = `put quotes around a value with ": " in it, and begin keys of one block in one column`
 	case strings.Contains(what, "cannot start any token"):
 		fix = "put quotes around a value that begins with a sign"
 	}
@@ -171,13 +173,14 @@ type decoder struct {
 	inline   []string          // key paths of secrets that stand in the file itself
 	used     map[string]bool   // environment variables and flags that were read
 	broken   map[string]bool   // key paths whose value was already called wrong
+	tainted  map[string]bool   // those, and all above them
 }
 
 func newDecoder(file string, opt Options) *decoder {
 	d := &decoder{
 		file: file, dir: filepath.Dir(file), opt: opt,
 		env: map[string]string{}, pos: map[string]Pos{}, files: map[string]string{},
-		used: map[string]bool{}, broken: map[string]bool{},
+		used: map[string]bool{}, broken: map[string]bool{}, tainted: map[string]bool{},
 	}
 	for _, kv := range opt.Environ {
 		if name, value, ok := strings.Cut(kv, "="); ok {
@@ -193,14 +196,27 @@ func (d *decoder) at(key string) Pos {
 }
 
 func (d *decoder) fail(key, fix, format string, args ...any) {
-	d.broken[key] = true
+	d.mark(key)
 	d.errs = append(d.errs, Error{Pos: d.at(key), Key: key, What: fmt.Sprintf(format, args...), Fix: fix})
 }
 
 func (d *decoder) failAt(p Pos, key, fix, format string, args ...any) {
-	d.broken[key] = true
+	d.mark(key)
 	d.errs = append(d.errs, Error{Pos: p, Key: key, What: fmt.Sprintf(format, args...), Fix: fix})
 }
+
+// mark notes that the value of a key was called wrong.
+func (d *decoder) mark(key string) {
+	d.broken[key], d.tainted[key] = true, true
+	for i := len(key) - 1; i > 0; i-- {
+		if key[i] == '.' || key[i] == '[' {
+			d.tainted[key[:i]] = true
+		}
+	}
+}
+
+// anyBroken reports whether a value at or below path was already called wrong.
+func (d *decoder) anyBroken(path string) bool { return d.tainted[path] }
 
 func (d *decoder) warn(key, fix, format string, args ...any) {
 	d.warnings = append(d.warnings, Error{Pos: d.at(key), Key: key, What: fmt.Sprintf(format, args...), Fix: fix})

@@ -40,6 +40,8 @@ bridges:
       people: [alice, bob]
     require: {in: sealed, out: verified}
     schemes: [openpgp]
+  open:
+    irc: [{network: open, channel: "#open"}, {network: corp, channel: "#open"}]
 admin: {people: [alice]}
 metrics: {listen: 127.0.0.1:9115}
 log: {level: info, format: text}

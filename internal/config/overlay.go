@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -87,17 +89,26 @@ func (d *decoder) overlayBlock(v reflect.Value, path string) {
 			d.overlayPlain(fv, f.tag, at)
 		}
 		if f.tag.has("required") && fv.IsZero() && !d.broken[at] && !d.broken[at+"_file"] {
-			fix := "add " + f.key
-			if f.tag.has("secret") {
-				fix = fmt.Sprintf("add %s_file: FILE", f.key)
-			}
-			d.failMissing(at, fix)
+			d.fail(at, "add "+sample(f), "is missing")
 		}
 	}
 }
 
-func (d *decoder) failMissing(at, fix string) {
-	d.fail(at, fix, "is missing")
+// sample shows how a required value is written.
+func sample(f field) string {
+	switch {
+	case f.tag.has("secret"):
+		return f.key + "_file: FILE"
+	case f.tag.has("addr"):
+		return f.key + ": HOST:PORT"
+	case f.tag.has("jid"):
+		return f.key + ": USER@DOMAIN"
+	case f.tag.has("room"):
+		return f.key + ": ROOM@SERVICE"
+	case f.tag.has("channel"):
+		return f.key + `: "#NAME"`
+	}
+	return f.key + ": " + strings.ToUpper(f.key)
 }
 
 // fromEnv returns the value of a variable, or of the file that its _FILE names.
@@ -164,7 +175,6 @@ func (d *decoder) overlayPlain(v reflect.Value, t tag, path string) {
 	if ok {
 		d.used[path] = true
 		d.pos[path] = Pos{File: flagName(path)}
-		_, _ = d.env[envPrefix+envName(path)]
 		d.used[envPrefix+envName(path)] = true
 	} else if text, _, ok = d.fromEnv(path, false, maxSecret); !ok {
 		return
@@ -192,8 +202,11 @@ func flagName(path string) string {
 func (d *decoder) readSecret(path, key string, secret bool, limit int) (string, bool) {
 	data, mode, err := readFile(path, limit)
 	if err != nil {
-		p := fileProblem(err)
-		d.fail(key, "write the secret into it: "+clip("(umask 077; cat > "+path+")"), "%s", p.what)
+		fix := ""
+		if errors.Is(err, fs.ErrNotExist) {
+			fix = "write the secret into it: (umask 077; cat > " + clip(path) + ")"
+		}
+		d.fail(key, fix, "%s", fileProblem(err).what)
 		return "", false
 	}
 	open := os.FileMode(0o077)

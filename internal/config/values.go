@@ -345,12 +345,12 @@ func (d *decoder) template(s string) (string, *badValue) {
 	}
 	if d.opt.CheckTemplate != nil {
 		if err := d.opt.CheckTemplate(s); err != nil {
-			return "", bad(`as in "<{name}@jabber> {text}"`, "%v", err)
+			return "", bad(`as in "<{name}@{origin}> {text}"`, "%s", strings.TrimPrefix(err.Error(), "bridge: "))
 		}
 		return s, nil
 	}
 	if !strings.Contains(s, "{text}") {
-		return "", bad(`as in "<{name}@jabber> {text}"`, "has no {text}")
+		return "", bad(`as in "<{name}@{origin}> {text}"`, "has no {text}")
 	}
 	return s, nil
 }

@@ -55,7 +55,7 @@ var otherWords = map[string]string{
 }
 
 // wrongWord returns the way out for keys that people bring from elsewhere.
-func wrongWord(path, key string, known []string) (string, bool) {
+func wrongWord(key string, known []string) (string, bool) {
 	low := strings.ToLower(key)
 	flat := strings.NewReplacer("_", "", "-", "").Replace(low)
 	switch flat {
@@ -69,10 +69,13 @@ func wrongWord(path, key string, known []string) (string, bool) {
 	if slices.Contains(known, low) {
 		return fmt.Sprintf("did you mean %q?", low), true
 	}
-	if path == "" && low == "contact" {
-		low = "contacts"
+	w, ok := otherWords[flat]
+	if !ok && len(flat) > 8 { // long words only: short ones are near to everything
+		if near, like := nearest(flat, sortedKeys(otherWords)); like {
+			w, ok = otherWords[near], true
+		}
 	}
-	if w, ok := otherWords[flat]; ok && slices.Contains(known, w) {
+	if ok && slices.Contains(known, w) {
 		return fmt.Sprintf("did you mean %q?", w), true
 	}
 	return "", false
