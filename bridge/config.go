@@ -17,6 +17,8 @@ type Config struct {
 	Legs    []Leg
 	Bridges []BridgeConfig
 	People  []policy.Person
+	// Admins are the config names of people who are told of key problems.
+	Admins []string
 	// Location is the zone of the times in late marks and digests; nil is local time.
 	Location *time.Location
 }

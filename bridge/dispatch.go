@@ -59,12 +59,14 @@ type dispatcher struct {
 	batch   []*Entry
 	told    map[toldKey]time.Time
 	joins   map[Room]*digest
+	// problems is when the admins were last told of a key problem of a room.
+	problems map[Room]time.Time
 }
 
 // dispatch takes what the legs hand over until ctx ends and their intakes, then
 // closed, are empty.
 func (c *Core) dispatch(ctx context.Context) {
-	d := &dispatcher{c: c, told: map[toldKey]time.Time{}, joins: map[Room]*digest{}}
+	d := &dispatcher{c: c, told: map[toldKey]time.Time{}, joins: map[Room]*digest{}, problems: map[Room]time.Time{}}
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for {
@@ -361,7 +363,7 @@ func (d *dispatcher) event(t *table, l *legState, e *Event, now time.Time) {
 	case Joined, Parted, Quit, Renamed:
 		d.noteJoin(t, e, now)
 	case KeyProblem:
-		d.c.log.Warn("key problem", "leg", l.name, "room", e.Room.Name, "err", clip(e.Detail, 200))
+		d.keyProblem(e, now)
 	}
 }
 

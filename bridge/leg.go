@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -127,6 +128,12 @@ func (s State) String() string {
 
 // MarshalText returns the state's name, for JSON.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; an unknown name is StateDown.
+func (s *State) UnmarshalText(name []byte) error {
+	*s = State(max(0, slices.Index(stateNames[:], string(name))))
+	return nil
+}
 
 // LegStatus is a snapshot of a leg.
 type LegStatus struct {

@@ -21,6 +21,7 @@ type legState struct {
 	done   chan struct{} // closed when Run has returned
 	up     time.Time     // LegUp since, zero when down
 	ended  error         // why Run returned though nobody asked
+	ups    uint64        // LegUp events so far
 }
 
 func newLegState(c *Core, l Leg) *legState {
@@ -93,6 +94,16 @@ func (l *legState) setUp(at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.up = at
+	if !at.IsZero() {
+		l.ups++
+	}
+}
+
+// connects returns how often the leg came up.
+func (l *legState) connects() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ups
 }
 
 // upFor returns for how long the leg has been up, 0 when it is down.

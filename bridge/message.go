@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"slices"
 	"time"
 
 	"drawbridge/policy"
@@ -28,6 +29,12 @@ func (k RoomKind) String() string {
 
 // MarshalText returns the kind's name, for JSON.
 func (k RoomKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; an unknown name is no kind.
+func (k *RoomKind) UnmarshalText(name []byte) error {
+	*k = RoomKind(max(0, slices.Index(roomKindNames[:], string(name))))
+	return nil
+}
 
 // Room is one place to speak. It is comparable and serves as a map key.
 type Room struct {

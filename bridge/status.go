@@ -70,7 +70,7 @@ func (c *Core) Status() Status {
 	s := Status{Now: now, Started: c.started, Strays: c.strays.Load()}
 	rooms := map[Room]RoomStatus{}
 	for _, l := range *c.legs.Load() {
-		ls := LegState{LegStatus: l.status(), Intake: l.in.status()}
+		ls := LegState{LegStatus: l.status(), Intake: l.in.status(), Connects: l.connects()}
 		if !ls.Intake.Stalled.IsZero() {
 			ls.Notes = append(slices.Clip(ls.Notes), "intake full: waiting for the journal, nothing is read from this network")
 		}

@@ -271,7 +271,8 @@ func (b *bot) keyReports() []keyReport {
 	return k.report(cfg)
 }
 
-// warnExpiry logs each key that has come to another step of warnSpans. warned
+// warnExpiry tells the log and the admins of each key that has come to another
+// step of warnSpans, once. The admins hear it sealed, when they are there. warned
 // holds the step each key was last at.
 func (b *bot) warnExpiry(warned map[string]int) {
 	now := time.Now()
@@ -283,7 +284,9 @@ func (b *bot) warnExpiry(warned map[string]int) {
 		}
 		warned[id] = step
 		if step > 0 {
-			b.log.Warn(expiryWarning(k, k.Expires.Sub(now)), "fpr", k.Fingerprint)
+			text := expiryWarning(k, k.Expires.Sub(now))
+			b.log.Warn("key expires", "err", text, "fpr", k.Fingerprint)
+			b.core.TellAdmins("Warning: " + text)
 		}
 	}
 }

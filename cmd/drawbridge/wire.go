@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"strings"
+	"time"
 
 	"drawbridge/bridge"
 	"drawbridge/internal/config"
@@ -86,7 +87,7 @@ func product() string { return "Drawbridge " + readVersion().Version }
 
 // coreConfig is what the core takes.
 func coreConfig(c *config.Config, legs []leg) bridge.Config {
-	out := bridge.Config{}
+	out := bridge.Config{Admins: c.Admin.People}
 	for _, l := range legs {
 		out.Legs = append(out.Legs, l.Leg)
 	}
@@ -104,9 +105,9 @@ func bridgeConfig(b *config.Bridge) bridge.BridgeConfig {
 		Name:        b.Name,
 		Floor:       b.Require,
 		Schemes:     b.Schemes,
-		WhenBlocked: bridge.BlockedConfig{Hold: b.WhenBlocked.Hold},
-		Offline:     bridge.OfflineConfig{Keep: b.Offline.Keep, Lines: b.Offline.Lines},
-		Late:        bridge.LateConfig{After: b.Late.After, Digest: b.Late.Digest},
+		WhenBlocked: bridge.BlockedConfig{Hold: orNone(b.WhenBlocked.Hold)},
+		Offline:     bridge.OfflineConfig{Keep: orNone(b.Offline.Keep), Lines: orNone(b.Offline.Lines)},
+		Late:        bridge.LateConfig{After: b.Late.After, Digest: orNone(b.Late.Digest)},
 		ShowIRC:     b.Show.IRC,
 		ShowXMPP:    b.Show.XMPP,
 		Announce:    b.Announce,
@@ -134,6 +135,15 @@ func bridgeConfig(b *config.Bridge) bridge.BridgeConfig {
 		out.Rooms = append(out.Rooms, rc)
 	}
 	return out
+}
+
+// orNone makes an explicit 0 of the configuration, which has its defaults filled
+// in already, less than anything: for the core 0 means its own default.
+func orNone[T int | time.Duration](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
 }
 
 // buildLeg makes the leg of the network or account called name.

@@ -1,0 +1,47 @@
+package bridge
+
+import (
+	"slices"
+	"time"
+)
+
+// TellAdmins says text to each of Config.Admins, once each, in their chat of an
+// encrypted bridge: sealed, or dropped where that cannot be. It returns how many
+// of them have such a chat. It may be called at any time.
+func (c *Core) TellAdmins(text string) int {
+	t := c.table.Load()
+	told := 0
+	for _, admin := range t.cfg.Admins {
+		if m := t.encryptedChat(admin); m != nil {
+			c.say(m, text)
+			told++
+		}
+	}
+	return told
+}
+
+// encryptedChat returns the person's chat of the first bridge above clear, or nil.
+func (t *table) encryptedChat(person string) *member {
+	for _, b := range t.bridges {
+		if !b.cfg.Floor.Encrypted() {
+			continue
+		}
+		i := slices.IndexFunc(b.members, func(m *member) bool { return m.room.Kind == Chat && m.room.Name == person })
+		if i >= 0 {
+			return b.members[i]
+		}
+	}
+	return nil
+}
+
+// keyProblem tells the operator that a contact cannot read us: in the log each
+// time, and to the admins once an hour for each room.
+func (d *dispatcher) keyProblem(e *Event, now time.Time) {
+	detail := clip(e.Detail, 200)
+	d.c.log.Warn("key problem", "leg", e.Room.Leg, "room", e.Room.Name, "err", detail)
+	if last, ok := d.problems[e.Room]; ok && now.Sub(last) < tellEvery {
+		return
+	}
+	d.problems[e.Room] = now
+	d.c.TellAdmins("Key problem with " + e.Room.Name + ": " + detail)
+}
