@@ -123,6 +123,7 @@ func encryptedText(in e2ee.Incoming) (string, error) {
 func decrypt(b *buffers, own *Secret) (plain, session []byte, err error) {
 	data := b.armor
 	var keys []*packet.EncryptedKey
+	damaged := false // a session key packet for us that cannot be read
 	for sessions, wild := 0, 0; ; {
 		var p pkt
 		if p, data, err = nextPacket(data); err != nil {
@@ -140,15 +141,18 @@ func decrypt(b *buffers, own *Secret) (plain, session []byte, err error) {
 			} else if hidden {
 				wild++
 			}
-			if k, err := packet.Read(bytes.NewReader(p.raw)); err == nil {
-				if k, ok := k.(*packet.EncryptedKey); ok {
-					keys = append(keys, k)
-				}
+			got, _ := packet.Read(bytes.NewReader(p.raw))
+			if k, ok := got.(*packet.EncryptedKey); ok {
+				keys = append(keys, k)
+			} else {
+				damaged = true
 			}
 		case tagProtected, tagAEAD:
 			switch {
 			case len(data) > 0:
 				return nil, nil, fmt.Errorf("%w: something follows the encrypted data", e2ee.ErrMalformed)
+			case len(keys) == 0 && damaged:
+				return nil, nil, errDamaged
 			case len(keys) == 0:
 				return nil, nil, e2ee.ErrWrongKey
 			}
@@ -158,6 +162,9 @@ func decrypt(b *buffers, own *Secret) (plain, session []byte, err error) {
 		}
 	}
 }
+
+// errDamaged is all that is said of a message to our key that does not open.
+var errDamaged = fmt.Errorf("%w: encrypted to our key, but altered or damaged", e2ee.ErrMalformed)
 
 // forUs reports whether a session key packet is for one of our keys, or for a
 // hidden recipient who may be us.
@@ -200,7 +207,7 @@ func decryptData(b *buffers, p pkt, keys []*packet.EncryptedKey, own *Secret) (p
 	if !tried { // hidden recipients only, none of them us
 		return nil, nil, e2ee.ErrWrongKey
 	}
-	return nil, nil, fmt.Errorf("%w: encrypted to our key, but altered or damaged", e2ee.ErrMalformed)
+	return nil, nil, errDamaged
 }
 
 // decryptWith decrypts the data packet and checks its integrity. AES with an MDC,
