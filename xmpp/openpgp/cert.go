@@ -77,13 +77,13 @@ func (c *cert) recipient(now time.Time, allowWeak bool) (r *recipient, weak bool
 		case werr == nil:
 			return nil, true, e2ee.ErrKeyWeak
 		case allowWeak:
-			return nil, true, werr
+			return nil, false, werr
 		}
 	}
 	return nil, false, err
 }
 
-// views returns the views that may verify signatures.
+// view returns the key as one may see it who allows weak keys or not.
 func (c *cert) view(allowWeak bool) *view {
 	if allowWeak {
 		if w := c.weak(); w != nil {

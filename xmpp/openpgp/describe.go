@@ -77,7 +77,7 @@ func (s *Secret) Info(now time.Time) Info {
 
 func (c *cert) info(now time.Time) Info {
 	_, weak, err := c.recipient(now, true)
-	v := c.view(weak)
+	v := c.view(true) // it sees more
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	e := v.entity
@@ -150,6 +150,12 @@ func algorithm(k *packet.PublicKey) string {
 	case k.PubKeyAlgo == packet.PubKeyAlgoECDH && curve == packet.Curve25519:
 		return "cv25519"
 	}
+	if name, ok := strings.CutPrefix(string(curve), "BrainpoolP"); ok {
+		return "brainpoolP" + name + "r1"
+	}
+	if name, ok := strings.CutPrefix(string(curve), "P"); ok {
+		return "nistp" + name
+	}
 	return strings.ToLower(string(curve))
 }
 
@@ -185,7 +191,9 @@ func Import(folder string, data []byte, now time.Time) ([]Info, error) {
 		if err := writeFile(path, text); err != nil {
 			return out, err
 		}
-		out = append(out, newCert(e).info(now))
+		info := newCert(e).info(now)
+		info.Secret = false // it stayed behind
+		out = append(out, info)
 	}
 	return out, nil
 }
