@@ -39,5 +39,11 @@ func needRestart(old, now *config.Config) []string {
 			out = append(out, s.key)
 		}
 	}
+	for i := range now.Accounts {
+		a := &now.Accounts[i]
+		if o := old.Account(a.Name); o != nil && o.OpenPGP != nil && a.OpenPGP != nil && o.OpenPGP.Unsigned != a.OpenPGP.Unsigned {
+			out = append(out, "accounts."+a.Name+".openpgp.unsigned")
+		}
+	}
 	return out
 }

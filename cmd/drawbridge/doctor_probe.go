@@ -171,7 +171,7 @@ func roundTrip(a *config.Account, own *openpgp.Secret) error {
 	}
 	self := bareJID(a.JID)
 	peer := e2ee.Peer{Account: a.Name, Self: self, Bare: self, Person: &policy.Person{Name: a.Name, JIDs: []string{self}, OpenPGP: []string{own.Fingerprint()}}}
-	s := newOpenPGP(a.Name, own, ring, newQuiet())
+	s := newOpenPGP(a, own, ring, newQuiet())
 	sealed, err := s.Seal(context.Background(), peer, nonce())
 	if err != nil {
 		return err

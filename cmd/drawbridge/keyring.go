@@ -60,7 +60,7 @@ func openKeys(c *config.Config, prev *keys, old *config.Config, log *slog.Logger
 			continue
 		}
 		if have == nil {
-			have = newOpenPGP(a.Name, secret, k.ring, log)
+			have = newOpenPGP(a, secret, k.ring, log)
 		} else {
 			k.next[a.Name] = secret
 		}

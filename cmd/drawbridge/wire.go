@@ -54,6 +54,8 @@ func xmppConfig(c *config.Config, a *config.Account) xmpp.Config {
 		Server:   a.Server,
 		TLS:      stream.TLS{Mode: streamTLS(a.TLS), CAFile: a.CAFile, Pins: a.PinSHA256},
 		Version:  product(),
+
+		AllowPlain: a.AllowPlain,
 	}
 	for _, b := range c.Bridges {
 		if b.XMPP == nil || b.XMPP.Account != a.Name {
@@ -180,8 +182,8 @@ func buildXMPP(c *config.Config, a *config.Account, k *keys, log *slog.Logger) (
 }
 
 // newOpenPGP makes the XEP-0027 scheme of an account.
-func newOpenPGP(account string, own *openpgp.Secret, ring *openpgp.Keyring, log *slog.Logger) *openpgp.Scheme {
-	return openpgp.New(openpgp.Config{Account: account, Secret: own, Keyring: ring}, openpgp.Deps{Log: log})
+func newOpenPGP(a *config.Account, own *openpgp.Secret, ring *openpgp.Keyring, log *slog.Logger) *openpgp.Scheme {
+	return openpgp.New(openpgp.Config{Account: a.Name, Secret: own, Keyring: ring, Unsigned: a.OpenPGP.Unsigned}, openpgp.Deps{Log: log})
 }
 
 // bareJID is jid without its resource.

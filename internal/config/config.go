@@ -183,14 +183,14 @@ type MUC struct {
 
 // WhenBlocked says how long a line waits for a usable key, and what then.
 type WhenBlocked struct {
-	Hold time.Duration `yaml:"hold" cfg:"min=1s,max=720h"` // default 24h
+	Hold time.Duration `yaml:"hold" cfg:"min=0s,max=720h"` // default 24h
 	Then string        `yaml:"then" cfg:"oneof=bounce"`    // default bounce
 }
 
 // Offline bounds the lines kept for a person who is not online.
 type Offline struct {
-	Keep  time.Duration `yaml:"keep" cfg:"min=1s,max=720h"`   // default 24h
-	Lines int           `yaml:"lines" cfg:"min=1,max=100000"` // default 200
+	Keep  time.Duration `yaml:"keep" cfg:"min=0s,max=720h"`   // default 24h
+	Lines int           `yaml:"lines" cfg:"min=0,max=100000"` // default 200
 }
 
 // Late marks lines that waited.

@@ -52,10 +52,16 @@ func (d *decoder) completeBridge(b *Bridge) {
 		b.Schemes = []string{"openpgp"}
 	}
 	setDefault(&b.Trust, "pinned")
-	setDefault(&b.WhenBlocked.Hold, 24*time.Hour)
 	setDefault(&b.WhenBlocked.Then, "bounce")
-	setDefault(&b.Offline.Keep, 24*time.Hour)
-	setDefault(&b.Offline.Lines, 200)
+	if absent("when_blocked.hold") { // 0 is a choice: to wait for nothing
+		b.WhenBlocked.Hold = 24 * time.Hour
+	}
+	if absent("offline.keep") {
+		b.Offline.Keep = 24 * time.Hour
+	}
+	if absent("offline.lines") {
+		b.Offline.Lines = 200
+	}
 	setDefault(&b.Late.After, 5*time.Minute)
 	setDefault(&b.Late.Digest, 20)
 	setDefault(&b.OnDoubt, "resend")

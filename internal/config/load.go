@@ -79,7 +79,7 @@ func readConfig(path string) ([]byte, os.FileMode, error) {
 	if err != nil {
 		return nil, 0, errors.Unwrap(err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, errors.Unwrap(err)

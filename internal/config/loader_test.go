@@ -79,12 +79,13 @@ func TestDefaults(t *testing.T) {
 func TestSettings(t *testing.T) {
 	text := edit(t, good, "    schemes: [openpgp]\n", "    when_blocked: {hold: 1h30m}\n    offline: {keep: 7d}\n    announce: off\n    on_doubt: skip\n    show: {joins: digest}\n")
 	text = edit(t, text, "{in: sealed,", "{")
+	text = edit(t, text, "keep: 7d", "keep: 7d, lines: 0")
 	c, errs := load(t, home(t), text, Options{})
 	if errs != nil {
 		t.Fatal(errs)
 	}
 	b := c.Bridge("dev")
-	if b.WhenBlocked.Hold != 90*time.Minute || b.Offline.Keep != 7*24*time.Hour || b.Announce != "" || b.OnDoubt != "skip" || b.Show.Joins != "digest" {
+	if b.WhenBlocked.Hold != 90*time.Minute || b.Offline.Keep != 7*24*time.Hour || b.Offline.Lines != 0 || b.Announce != "" || b.OnDoubt != "skip" || b.Show.Joins != "digest" {
 		t.Errorf("%+v", b)
 	}
 	if b.Require != defaultFloor {
