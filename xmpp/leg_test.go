@@ -392,18 +392,20 @@ func TestReconnectPolicy(t *testing.T) {
 		r.start()
 		defer r.stop()
 		time.Sleep(time.Minute)
-		if r.dialed < 150 || r.dialed > 280 {
-			t.Errorf("%d dials in the first minute of a refused port, every 300 ms would be 200", r.dialed)
+		n := r.dialCount()
+		if n < 150 || n > 280 {
+			t.Errorf("%d dials in the first minute of a refused port, every 300 ms would be 200", n)
 		}
-		n := r.dialed
 		time.Sleep(time.Hour)
-		if r.dialed-n < 10 || r.dialed-n > 30 {
-			t.Errorf("%d dials in the hour after", r.dialed-n)
+		if n = r.dialCount() - n; n < 10 || n > 30 {
+			t.Errorf("%d dials in the hour after", n)
 		}
 		if st := r.leg.Status(); st.State != bridge.StateDown && st.State != bridge.StateOpening || !strings.Contains(st.Detail, "cannot connect") {
 			t.Errorf("status: %v %s", st.State, st.Detail)
 		}
+		r.dialMu.Lock()
 		r.dials = nil
+		r.dialMu.Unlock()
 		time.Sleep(10 * time.Minute)
 		if st := r.leg.Status(); st.State != bridge.StateUp {
 			t.Errorf("status after the repair: %v %s", st.State, st.Detail)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,8 @@ type rig struct {
 	sink   *fakeSink
 	st     *xmpptest.Stream
 	onAck  func(uint64)
-	dials  []error // what the next dials fail with
+	dialMu sync.Mutex // guards dials, dialed and st against the leg's dialling
+	dials  []error    // what the next dials fail with
 	dialed int
 	sm     bool
 	cancel context.CancelFunc
@@ -58,6 +60,8 @@ func newRig(t *testing.T, conf Config) *rig {
 }
 
 func (r *rig) dial(_ context.Context, c stream.Config) (Stream, error) {
+	r.dialMu.Lock()
+	defer r.dialMu.Unlock()
 	r.dialed++
 	if len(r.dials) > 0 {
 		err := r.dials[0]
@@ -68,6 +72,13 @@ func (r *rig) dial(_ context.Context, c stream.Config) (Stream, error) {
 	}
 	r.st = xmpptest.NewStream(c.JID.String(), r.sm, c.OnAck)
 	return r.st, nil
+}
+
+// dialCount returns how often the leg has dialled.
+func (r *rig) dialCount() int {
+	r.dialMu.Lock()
+	defer r.dialMu.Unlock()
+	return r.dialed
 }
 
 func (r *rig) start() {
