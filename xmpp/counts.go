@@ -1,6 +1,9 @@
 package xmpp
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // count numbers what the leg counts and does not relay.
 type count int
@@ -51,4 +54,12 @@ func (l *Leg) Counts() map[string]uint64 {
 		m[name] = l.counts[i].Load()
 	}
 	return m
+}
+
+// mayLog reports whether something that strangers can cause at will may be logged
+// again: once a second. The rest is only counted.
+func (l *Leg) mayLog(last *atomic.Int64) bool {
+	now := time.Now().UnixNano()
+	was := last.Load()
+	return now-was >= int64(time.Second) && last.CompareAndSwap(was, now)
 }

@@ -30,6 +30,8 @@ type Leg struct {
 	work    *workers
 	wake    chan struct{} // capacity 1: dial now, whatever the backoff
 
+	lastPanic, lastRefused atomic.Int64 // when these were last logged
+
 	mu     sync.Mutex // guards all below
 	sess   *session   // nil while there is no stream
 	people map[string]*contact

@@ -162,7 +162,9 @@ func (s *session) subscription(c *contact, typ, bare string) {
 		if typ == "subscribe" {
 			l.counts.add(countSubscriptions)
 			s.out.reply(element.New(nsClient, "presence", "type", "unsubscribed", "to", bare))
-			l.log.Info("subscription refused", "leg", l.name, "from", printable(bare, 100))
+			if l.mayLog(&l.lastRefused) {
+				l.log.Info("subscription refused", "leg", l.name, "from", printable(bare, 100))
+			}
 		}
 		return
 	}

@@ -4,13 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"errors"
 
 	"drawbridge/bridge"
 	"drawbridge/xmpp/element"
@@ -157,6 +156,9 @@ func (s *session) guard(what string, f func()) (ok bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.leg.counts.add(countPanics)
+			if !s.leg.mayLog(&s.leg.lastPanic) {
+				return
+			}
 			s.leg.log.Error("panic while handling a stanza", "leg", s.leg.name, "rule", what,
 				"err", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
 		}
