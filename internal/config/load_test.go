@@ -61,6 +61,7 @@ func home(t testing.TB) string {
 	} {
 		write(t, filepath.Join(dir, name), text, 0o600)
 	}
+	write(t, filepath.Join(dir, "secrets/cert.pem"), certificate(t), 0o600)
 	return dir
 }
 

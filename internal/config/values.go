@@ -319,7 +319,7 @@ func parseRoom(s string) (string, *badValue) {
 // path returns s below the config's folder, or below systemd's credentials.
 func (d *decoder) path(s string) (string, *badValue) {
 	const name = "CREDENTIALS_DIRECTORY"
-	if rest, ok := strings.CutPrefix(strings.NewReplacer("${"+name+"}", "$"+name).Replace(s), "$"+name); ok {
+	if rest, ok := strings.CutPrefix(strings.NewReplacer("${"+name+"}", "$"+name).Replace(s), "$"+name); ok && (rest == "" || rest[0] == '/') {
 		dir := d.env[name]
 		if dir == "" {
 			return "", bad("set LoadCredential= in the unit, or name a file", "$%s is not set", name)
