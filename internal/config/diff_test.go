@@ -25,10 +25,14 @@ func TestDiff(t *testing.T) {
 		{"a value that was not there", "    schemes: [openpgp]", "    show: {irc: \"<{name}> {text}\"}", []string{"bridges.dev.show.irc: (none) → <{name}> {text}"}},
 		{"a block goes", "    sasl: {account: bridge, password_file: secrets/irc}\n", "", []string{"- networks.corp.sasl"}},
 		{"a bridge goes", "  open:\n    irc: [{network: open, channel: \"#open\"}, {network: corp, channel: \"#open\"}]\n", "", []string{"- bridges.open"}},
-		{"servers in another order", "[irc.open.example:6697, irc2.open.example:6697]", "[irc2.open.example:6697, irc.open.example:6697]",
-			[]string{"networks.open.server: irc.open.example:6697, irc2.open.example:6697 → irc2.open.example:6697, irc.open.example:6697"}},
-		{"a key is replaced", "0123456789012345678901234567890123456789", "9876543210987654321098765432109876543210",
-			[]string{"people.bob: + key 9876543210987654321098765432109876543210", "people.bob: - key 0123456789012345678901234567890123456789"}},
+		{
+			"servers in another order", "[irc.open.example:6697, irc2.open.example:6697]", "[irc2.open.example:6697, irc.open.example:6697]",
+			[]string{"networks.open.server: irc.open.example:6697, irc2.open.example:6697 → irc2.open.example:6697, irc.open.example:6697"},
+		},
+		{
+			"a key is replaced", "0123456789012345678901234567890123456789", "9876543210987654321098765432109876543210",
+			[]string{"people.bob: + key 9876543210987654321098765432109876543210", "people.bob: - key 0123456789012345678901234567890123456789"},
+		},
 		{"a duration", "    schemes: [openpgp]", "    offline: {keep: 8h}", []string{"bridges.dev.offline.keep: 24h0m0s → 8h0m0s"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -276,6 +276,16 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("password is %q", got)
 		}
 	}
+	write(t, filepath.Join(creds, "cert"), certificate(t), 0o440)
+	text := edit(t, good, "{account: bridge, password_file: secrets/irc}", "{cert_file: $CREDENTIALS_DIRECTORY/cert}")
+	if _, errs := load(t, dir, text, Options{Environ: []string{"CREDENTIALS_DIRECTORY=" + creds}}); errs != nil {
+		t.Error(errs)
+	}
+	write(t, filepath.Join(creds, "xmpp"), "from systemd", 0o444)
+	_, errs := load(t, dir, edit(t, good, "secrets/xmpp", "$CREDENTIALS_DIRECTORY/xmpp"), Options{Environ: []string{"CREDENTIALS_DIRECTORY=" + creds}})
+	if len(errs) != 1 || !strings.Contains(errs[0], "is open to others (mode 0444)") {
+		t.Errorf("a credential for all: %q", errs)
+	}
 }
 
 func TestFileProblems(t *testing.T) {

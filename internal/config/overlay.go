@@ -197,8 +197,17 @@ func flagName(path string) string {
 	return "--" + strings.NewReplacer(".", "-", "_", "-").Replace(path)
 }
 
+// open reports whether others may touch a file that holds a secret. systemd's
+// credentials show a group bit that is an access list for this service alone.
+func (d *decoder) open(path string, mode os.FileMode) bool {
+	if dir := d.env["CREDENTIALS_DIRECTORY"]; dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
+		return mode.Perm()&0o007 != 0
+	}
+	return mode.Perm()&0o077 != 0
+}
+
 // readSecret reads a file for the value at key. A secret's file is refused if
-// others can read it; systemd's credentials show a group bit that is an ACL.
+// others can read it.
 func (d *decoder) readSecret(path, key string, secret bool, limit int) (string, bool) {
 	data, mode, err := readFile(path, limit)
 	if err != nil {
@@ -209,11 +218,7 @@ func (d *decoder) readSecret(path, key string, secret bool, limit int) (string, 
 		d.fail(key, fix, "%s", fileProblem(err).what)
 		return "", false
 	}
-	open := os.FileMode(0o077)
-	if dir := d.env["CREDENTIALS_DIRECTORY"]; dir != "" && filepath.Dir(path) == filepath.Clean(dir) {
-		open = 0o007
-	}
-	if secret && mode.Perm()&open != 0 {
+	if secret && d.open(path, mode) {
 		d.fail(key, "chmod 600 "+clip(path), "%s is open to others (mode %04o)", clip(path), mode.Perm())
 		return "", false
 	}

@@ -46,10 +46,10 @@ var textRules = map[string]func(d *decoder, s string) (string, *badValue){
 }
 
 // fileRules look into a file that a path names.
-var fileRules = map[string]func(path string) *badValue{
-	"exists":  checkExists,
-	"pem":     checkPEM,
-	"keypair": checkKeyPair,
+var fileRules = map[string]func(d *decoder, path string) *badValue{
+	"exists":  func(_ *decoder, path string) *badValue { return checkExists(path) },
+	"pem":     func(_ *decoder, path string) *badValue { return checkPEM(path) },
+	"keypair": (*decoder).keyPair,
 }
 
 // checkText applies the rules of a text value.
@@ -71,7 +71,7 @@ func (d *decoder) checkText(t tag, s string) (string, *badValue) {
 	}
 	for rule, look := range fileRules {
 		if t.has(rule) {
-			if err := look(s); err != nil {
+			if err := look(d, s); err != nil {
 				return "", err
 			}
 		}
@@ -381,13 +381,13 @@ func checkPEM(path string) *badValue {
 	return nil
 }
 
-// checkKeyPair looks at a client certificate; its file holds a secret key.
-func checkKeyPair(path string) *badValue {
+// keyPair looks at a client certificate; its file holds a secret key.
+func (d *decoder) keyPair(path string) *badValue {
 	data, mode, err := readFile(path, maxFile)
 	if err != nil {
 		return fileProblem(err)
 	}
-	if mode.Perm()&0o077 != 0 {
+	if d.open(path, mode) {
 		return bad("chmod 600 "+clip(path), "%s holds a secret key and is open to others (mode %04o)", clip(path), mode.Perm())
 	}
 	if _, err := tls.X509KeyPair(data, data); err != nil {
