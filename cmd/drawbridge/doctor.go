@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,7 +91,12 @@ func (g *globals) doctor(cmd *cobra.Command, wait time.Duration) error {
 		_ = g.printSteps(steps)
 		return said(exitMisuse)
 	}
-	return g.printSteps(append(steps, live...))
+	for _, s := range live {
+		if !slices.ContainsFunc(found, func(f finding) bool { return f.What != "" && strings.HasSuffix(s.Said, f.What) }) {
+			steps = append(steps, s)
+		}
+	}
+	return g.printSteps(steps)
 }
 
 // printSteps prints what was tried; the error is code 1 if anything failed.

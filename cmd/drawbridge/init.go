@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -70,6 +71,9 @@ func (g *globals) initConfig(o *initOptions) error {
 			in.In = t
 			in.ReadSecret = t.readSecret
 		}
+	}
+	if err := os.MkdirAll(filepath.Dir(in.Path), 0o700); err != nil {
+		return failed(err, "")
 	}
 	made, err := in.Run(loadOptions())
 	switch {

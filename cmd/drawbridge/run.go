@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -50,21 +51,33 @@ func runBot(g *globals) error {
 	if hardenErr != nil {
 		log.Warn("memory is not kept from debuggers", "err", hardenErr)
 	}
-	k, err := openKeys(c, nil, nil, log)
-	if err != nil {
-		printErrors(g.err, err)
-		return misused(fmt.Errorf("%s is not usable", c.File), "")
-	}
-	b, err := newBot(c, k, buildLeg(log), log, level)
-	if err != nil {
-		printErrors(g.err, err)
-		return misused(fmt.Errorf("%s is not usable", c.File), "")
-	}
-	d, err := listen(b, c)
+	srv, err := takeSocket(c, log) // before the keys are opened, which takes time
 	if err != nil {
 		return err
 	}
+	d, err := newDaemon(c, srv, log, level)
+	if err != nil {
+		srv.Close()
+		var e *exitError
+		if errors.As(err, &e) {
+			return err
+		}
+		printErrors(g.err, err)
+		return misused(fmt.Errorf("%s is not usable", c.File), "")
+	}
 	return d.serve(signals)
+}
+
+// takeSocket takes the admin socket; who has it is the one instance.
+func takeSocket(c *config.Config, log *slog.Logger) (*admin.Server, error) {
+	srv, err := admin.Listen(c.Admin.Socket, log)
+	switch {
+	case errors.Is(err, admin.ErrRunning):
+		return nil, failed(fmt.Errorf("%w at %s", err, c.Admin.Socket), "drawbridge status; or give this bot another admin.socket")
+	case err != nil:
+		return nil, failed(err, "set admin.socket to a path that the bot's user may create")
+	}
+	return srv, nil
 }
 
 // daemon is a bot with its doors: admin socket, web server, systemd.
@@ -75,26 +88,26 @@ type daemon struct {
 	notify host.Notifier
 }
 
-// listen opens the doors of b.
-func listen(b *bot, c *config.Config) (*daemon, error) {
-	d := &daemon{bot: b, notify: host.NewNotifier(os.Getenv)}
-	srv, err := admin.Listen(c.Admin.Socket, adminRows(b), b.log)
-	switch {
-	case errors.Is(err, admin.ErrRunning):
-		return nil, failed(fmt.Errorf("%w at %s", err, c.Admin.Socket), "drawbridge status; or give this bot another admin.socket")
-	case err != nil:
-		return nil, failed(err, "set admin.socket to a path that the bot's user may create")
+// newDaemon opens the keys and makes the bot, and the web server if there is one.
+func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
+	k, err := openKeys(c, nil, nil, log)
+	if err != nil {
+		return nil, err
 	}
-	d.admin = srv
-	if c.Metrics.Listen != "" {
-		ln, err := net.Listen("tcp", c.Metrics.Listen)
-		if err != nil {
-			srv.Close()
-			return nil, failed(fmt.Errorf("metrics.listen: %w", err), "choose another port in metrics.listen, or leave it out")
-		}
-		d.web = web.New(ln, web.Source{Status: b.core.Status, Ready: b.ready, KeysEnd: b.keysEnd}, b.log)
-		b.log.Info("metrics listen", "addr", ln.Addr().String())
+	b, err := newBot(c, k, buildLeg(log), log, level)
+	if err != nil {
+		return nil, err
 	}
+	d := &daemon{bot: b, admin: srv, notify: host.NewNotifier(os.Getenv)}
+	if c.Metrics.Listen == "" {
+		return d, nil
+	}
+	ln, err := net.Listen("tcp", c.Metrics.Listen)
+	if err != nil {
+		return nil, failed(fmt.Errorf("metrics.listen: %w", err), "choose another port in metrics.listen, or leave it out")
+	}
+	d.web = web.New(ln, web.Source{Status: b.core.Status, Ready: b.ready, KeysEnd: b.keysEnd}, log)
+	log.Info("metrics listen", "addr", ln.Addr().String())
 	return d, nil
 }
 
@@ -104,7 +117,7 @@ func (d *daemon) serve(signals <-chan os.Signal) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stopAux()
-	wg.Go(func() { d.logEnd("admin socket", d.admin.Serve(aux)) })
+	wg.Go(func() { d.logEnd("admin socket", d.admin.Serve(aux, adminRows(d.bot))) })
 	if d.web != nil {
 		wg.Go(func() { d.logEnd("web server", d.web.Serve(aux)) })
 	}

@@ -18,13 +18,13 @@ import (
 func start(t *testing.T, rows ...Row) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "admin.sock")
-	s, err := Listen(path, rows, slog.New(slog.DiscardHandler))
+	s, err := Listen(path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx) }()
+	go func() { done <- s.Serve(ctx, rows) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -93,7 +93,7 @@ func TestSocketIsPrivate(t *testing.T) {
 
 func TestSecondInstanceIsRefused(t *testing.T) {
 	path := start(t, echo)
-	if _, err := Listen(path, nil, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrRunning) {
+	if _, err := Listen(path, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrRunning) {
 		t.Errorf("a second Listen: %v, want ErrRunning", err)
 	}
 	var got string
@@ -113,7 +113,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	if err := Call(t.Context(), path, "x", nil, nil); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("a call to a stale socket: %v, want ErrNotRunning", err)
 	}
-	s, err := Listen(path, nil, slog.New(slog.DiscardHandler))
+	s, err := Listen(path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestOtherFilesAreLeftAlone(t *testing.T) {
 	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(path, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+	if _, err := Listen(path, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("Listen on a file: %v", err)
 	}
 	if _, err := os.Stat(path); err != nil {

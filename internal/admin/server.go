@@ -21,9 +21,8 @@ const (
 	maxPath    = 107
 )
 
-// Server answers requests at a socket.
+// Server holds a socket, and answers requests at it while Serve runs.
 type Server struct {
-	rows     map[string]Row
 	log      *slog.Logger
 	listener *net.UnixListener
 	path     string
@@ -33,7 +32,9 @@ type Server struct {
 // Listen takes the socket at path: a stale one is removed, a living one is
 // ErrRunning. The lock file beside it is what decides, so that two instances
 // started at once cannot both win.
-func Listen(path string, rows []Row, log *slog.Logger) (*Server, error) {
+//
+// Requests that come before Serve wait.
+func Listen(path string, log *slog.Logger) (*Server, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("admin: socket path is longer than %d bytes: %s", maxPath, path)
 	}
@@ -49,14 +50,7 @@ func Listen(path string, rows []Row, log *slog.Logger) (*Server, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	s := &Server{rows: make(map[string]Row, len(rows)), log: log, listener: ln, path: path, lock: lock}
-	for _, r := range rows {
-		if _, dup := s.rows[r.Verb]; dup {
-			panic("admin: two rows for " + r.Verb)
-		}
-		s.rows[r.Verb] = r
-	}
-	return s, nil
+	return &Server{log: log, listener: ln, path: path, lock: lock}, nil
 }
 
 func lockFile(path string) (*os.File, error) {
@@ -97,9 +91,16 @@ func listenUnix(path string) (*net.UnixListener, error) {
 // Path is where the socket stands.
 func (s *Server) Path() string { return s.path }
 
-// Serve answers until ctx ends, then removes the socket and waits for the
-// requests under way.
-func (s *Server) Serve(ctx context.Context) error {
+// Serve answers with the handlers of rows until ctx ends, then removes the socket
+// and waits for the requests under way. It panics if two rows have one verb.
+func (s *Server) Serve(ctx context.Context, rows []Row) error {
+	table := make(map[string]Row, len(rows))
+	for _, r := range rows {
+		if _, dup := table[r.Verb]; dup {
+			panic("admin: two rows for " + r.Verb)
+		}
+		table[r.Verb] = r
+	}
 	var wg sync.WaitGroup
 	defer func() {
 		wg.Wait()
@@ -119,7 +120,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			s.serveConn(ctx, conn)
+			s.serveConn(ctx, conn, table)
 		})
 	}
 }
@@ -130,7 +131,7 @@ func (s *Server) Close() {
 	_ = s.lock.Close()
 }
 
-func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn) {
+func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, rows map[string]Row) {
 	defer conn.Close()
 	uid, err := peerUID(conn)
 	if err == nil && uid != 0 && uid != uint32(os.Geteuid()) {
@@ -146,7 +147,7 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn) {
 	if err != nil {
 		resp = Response{Error: err.Error(), Code: 1}
 	} else {
-		resp = s.answer(ctx, uid, req)
+		resp = s.answer(ctx, uid, rows, req)
 	}
 	_ = conn.SetWriteDeadline(time.Now().Add(ioTimeout))
 	err = writeFrame(conn, MaxResponse, resp)
@@ -159,8 +160,8 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn) {
 }
 
 // answer runs the row that req names; a panic in it ends the request only.
-func (s *Server) answer(ctx context.Context, uid uint32, req Request) (resp Response) {
-	row, ok := s.rows[req.Verb]
+func (s *Server) answer(ctx context.Context, uid uint32, rows map[string]Row, req Request) (resp Response) {
+	row, ok := rows[req.Verb]
 	if !ok {
 		return Response{
 			Error: fmt.Sprintf("the running bot does not know %q", req.Verb), Code: 1,
