@@ -119,6 +119,9 @@ func prepare(c Config) (*setup, error) {
 	if s.Nick == "" {
 		s.Nick = own.Localpart()
 	}
+	if clean(c.Status) != c.Status || strings.Contains(c.Status, "\n") {
+		bad("xmpp: status is one line without control characters: contacts check its signature byte by byte")
+	}
 	s.PingAfter = orDefault(c.PingAfter, defaultPingAfter)
 	s.PingTimeout = orDefault(c.PingTimeout, defaultPingTimeout)
 	s.SelfPing = orDefault(c.SelfPing, defaultSelfPing)

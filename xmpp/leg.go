@@ -12,6 +12,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/xmpp/e2ee"
+	"drawbridge/xmpp/element"
 	"drawbridge/xmpp/stream"
 )
 
@@ -29,6 +30,7 @@ type Leg struct {
 	pipe    *pipe
 	work    *workers
 	wake    chan struct{} // capacity 1: dial now, whatever the backoff
+	unbound bool          // the server refuses channel binding; Run's own
 
 	lastPanic, lastRefused atomic.Int64 // when these were last logged
 
@@ -37,11 +39,13 @@ type Leg struct {
 	people map[string]*contact
 	byJID  map[string]*contact
 	rooms  map[string]*muc
-	pace   pace
-	state  bridge.State
-	since  time.Time
-	detail string
-	notes  map[string]string // trouble of the whole account, by kind
+	// strangers are presences of people not configured, by full JID.
+	strangers map[string]*element.Element
+	pace      pace
+	state     bridge.State
+	since     time.Time
+	detail    string
+	notes     map[string]string // trouble of the whole account, by kind
 }
 
 var _ bridge.Leg = (*Leg)(nil)
@@ -70,7 +74,7 @@ func New(c Config, d Deps) (*Leg, error) {
 	l := &Leg{
 		name: conf.Name, deps: d, log: d.Log,
 		pipe: newPipe(), work: newWorkers(), wake: make(chan struct{}, 1),
-		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{},
+		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{},
 		since: time.Now(), notes: map[string]string{},
 	}
 	for _, s := range d.Schemes {
@@ -142,6 +146,12 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 			}
 		},
 	}
+	// Once a login worked only without channel binding, the next ones of this
+	// process do not try it: each try is a failed login in the server's books.
+	if l.unbound && sc.ChannelBinding != stream.BindingRequired {
+		sc.ChannelBinding = stream.BindingOff
+	}
+	sc.OnBindingRefused = func() { l.unbound = true }
 	st, err := l.deps.Dial(ctx, sc)
 	if err != nil {
 		class, detail = classify(err, conf.bare)
@@ -221,6 +231,7 @@ func (l *Leg) down(s *session, why string) {
 	l.mu.Lock()
 	l.sess = nil
 	l.notes = map[string]string{}
+	clear(l.strangers)
 	var gone []bridge.Event
 	for _, c := range l.people {
 		if c.reset() {

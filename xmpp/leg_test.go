@@ -433,6 +433,30 @@ func TestReconnectPolicy(t *testing.T) {
 	})
 }
 
+// TestChannelBindingRefused: a server that offers channel binding and refuses it
+// is not asked for it again.
+func TestChannelBindingRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, testConfig())
+		var modes []string
+		r.leg.deps.Dial = func(ctx context.Context, c stream.Config) (Stream, error) {
+			modes = append(modes, c.ChannelBinding)
+			if len(modes) == 1 {
+				c.OnBindingRefused()
+			}
+			return r.dial(ctx, c)
+		}
+		r.start()
+		defer r.stop()
+		r.st.Fail(io.EOF)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if want := []string{"", stream.BindingOff}; !slices.Equal(modes, want) {
+			t.Errorf("modes: %q, not %q", modes, want)
+		}
+	})
+}
+
 func TestClassify(t *testing.T) {
 	for _, tt := range []struct {
 		err   error
@@ -561,6 +585,15 @@ func TestReconfigure(t *testing.T) {
 		r.push("<message from='alice@x.org/a' type='chat'><body>x</body></message>")
 		if got := r.lines(&r.sink.messages); len(got) != 0 {
 			t.Errorf("alice is still heard: %q", got)
+		}
+		// She comes back: the server does not show her presence again, but it is known.
+		c.People = append(c.People, policy.Person{Name: "alice", JIDs: []string{"alice@x.org"}})
+		if err := r.leg.Reconfigure(c); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := r.lines(&r.sink.events); !slices.Contains(got, "room-up alice alice client=gajim") {
+			t.Errorf("events after alice came back: %q", got)
 		}
 		c.Password = "other"
 		if err := r.leg.Reconfigure(c); err != nil {

@@ -111,7 +111,7 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	m.heard = now
 	own := nick != "" && nick == m.nick
 	settled := m.settled
-	if !delayed && (e.Child(nsClient, "subject") != nil && body == nil || own || nick != "") {
+	if e.Child(nsClient, "subject") != nil && body == nil || !delayed && nick != "" {
 		m.settled = true // XEP-0045 §7.1: the subject ends the history
 	}
 	ids := m.stableIDs
@@ -176,17 +176,28 @@ func (s *session) reflection(m *muc, e *element.Element, ids bool) {
 	if ids {
 		netID = stanzaID(e, m.conf.JID)
 	}
-	id := e.Child(nsSID, "origin-id").Get("id")
-	if id == "" || !s.proofs.reflected(m.conf.JID, id, netID) {
-		if id = e.Get("id"); id == "" || !s.proofs.reflected(m.conf.JID, id, netID) {
-			s.leg.counts.add(countOwn)
-			return
-		}
+	origin, id := e.Child(nsSID, "origin-id").Get("id"), e.Get("id")
+	ours := id != "" && id == s.probeID(m)
+	for _, id := range []string{origin, id} {
+		ours = ours || id != "" && s.proofs.reflected(m.conf.JID, id, netID)
+	}
+	if !ours {
+		s.leg.counts.add(countOwn)
+		return
 	}
 	s.leg.mu.Lock()
 	m.proven = true
 	s.leg.mu.Unlock()
 }
+
+// probe sends a message without a body, which clients do not show: its
+// reflection proves, before anybody speaks, that the room passes ours on.
+func (s *session) probe(m *muc) {
+	s.out.own(element.New(nsClient, "message", "to", m.conf.JID, "type", "groupchat", "id", s.probeID(m)).Add(
+		element.New(nsHints, "no-store")))
+}
+
+func (s *session) probeID(m *muc) string { return s.idPrefix + "probe-" + m.conf.JID }
 
 func (s *session) sendRoom(ctx context.Context, m bridge.Outgoing) error {
 	l := s.leg

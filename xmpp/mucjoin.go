@@ -235,6 +235,7 @@ func (s *session) selfPresence(m *muc, nick string, u mucUser) {
 	l.mu.Unlock()
 	l.log.Info("joined", "leg", l.name, "room", m.room.Name)
 	l.notify(bridge.Event{Kind: bridge.RoomUp, Room: m.room, Who: bridge.Sender{Nick: nick}})
+	s.probe(m)
 }
 
 // unlock takes a room that our join created as it comes (XEP-0045 §10.1.2); it

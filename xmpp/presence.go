@@ -57,6 +57,7 @@ func (s *session) announce() {
 	if err != nil {
 		s.leg.note("presence", "presence cannot be signed, so none is shown and nobody sees the bot online: %v", err)
 		s.leg.log.Error("presence cannot be signed, so none is shown", "leg", s.leg.name, "err", err)
+		s.leg.notify(bridge.Event{Kind: bridge.KeyProblem, Room: bridge.Room{Leg: s.leg.name, Name: s.bare}, Detail: "the bot's own key cannot sign its presence: nobody sees it online, or writes to it, until the key is renewed and reloaded"})
 		return
 	}
 	s.leg.note("presence", "")
@@ -87,6 +88,7 @@ func (s *session) presence(e *element.Element) {
 		s.otherResource(e.Get("from"), typ)
 	case c == nil:
 		l.counts.add(countStrangers)
+		l.stranger(e, typ)
 	case typ == "":
 		s.online(c, bare, res, e)
 	case typ == "unavailable":
@@ -94,6 +96,38 @@ func (s *session) presence(e *element.Element) {
 	case typ == "error":
 		l.counts.add(countErrors)
 		s.unreachable(c, bare, errorOf(e))
+	}
+}
+
+// maxStrangers bounds the presences kept of people who are not configured.
+const maxStrangers = 1000
+
+// stranger keeps the presence of somebody who may be configured later: a server
+// does not show it again.
+func (l *Leg) stranger(e *element.Element, typ string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	from := e.Get("from")
+	if typ != "" {
+		delete(l.strangers, from)
+	} else if len(l.strangers) < maxStrangers {
+		l.strangers[from] = element.New(nsClient, "presence", "from", from).Add(e.Child(nsCaps, "c"))
+	}
+}
+
+// known takes the presences of newly configured people that were kept.
+func (l *Leg) known(s *session) {
+	l.mu.Lock()
+	var of []*element.Element
+	for from, e := range l.strangers {
+		if bare, _ := splitJID(from); l.byJID[bare] != nil {
+			of = append(of, e)
+			delete(l.strangers, from)
+		}
+	}
+	l.mu.Unlock()
+	for _, e := range of {
+		s.guard("presence", func() { s.presence(e) })
 	}
 }
 

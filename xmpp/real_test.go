@@ -200,7 +200,7 @@ func (h *house) friend(t *testing.T) *lab.XMPPUser {
 func TestChatAndRoom(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		h.run(t)
-		await(t, "the room", func() bool { return h.room(devRoom).State == bridge.StateUp })
+		await(t, "the room, proven before anybody speaks", func() bool { return h.room(devRoom).Proven })
 		alice := h.friend(t)
 
 		alice.Send("<message type='chat' to='bot@localhost' id='q1'><body>hello bot</body><request xmlns='urn:xmpp:receipts'/></message>")

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"drawbridge/bridge"
+	"drawbridge/xmpp/element"
 )
 
 // Reconfigure applies c live: people, rooms, nicks and status text change
@@ -48,8 +49,12 @@ func (l *Leg) Reconfigure(c Config) error {
 	for _, m := range joinRooms {
 		s.join(m)
 	}
+	for _, c := range gonePeople {
+		l.estrange(c)
+	}
 	if len(come) > 0 {
 		s.subscribeAll()
+		l.known(s)
 	}
 	if old.Status != conf.Status || old.HideVersion != conf.HideVersion || len(come) > 0 {
 		s.announce() // to newcomers who are subscribed already, it brings theirs
@@ -91,4 +96,18 @@ func (l *Leg) KeysChanged() {
 	for _, r := range rooms {
 		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: r})
 	}
+}
+
+// estrange keeps the presences of a contact that was taken out: one of its JIDs
+// may belong to another entry now, or come back.
+func (l *Leg) estrange(c *contact) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for full, r := range c.resources {
+		if !r.silent && len(l.strangers) < maxStrangers {
+			l.strangers[full] = element.New(nsClient, "presence", "from", full).Add(
+				element.New(nsCaps, "c", "node", r.client))
+		}
+	}
+	clear(c.resources)
 }

@@ -72,6 +72,10 @@ type Config struct {
 	// OnAck is told how many of our stanzas of this stream the server has handled
 	// (XEP-0198). It is called from Next and must not block.
 	OnAck func(n uint64)
+	// OnBindingRefused is told, during Dial, that the server offered channel binding
+	// and refused it (ejabberd 23.01 on TLS 1.3): the next Dial can do without,
+	// before the server counts failed logins and bans us.
+	OnBindingRefused func()
 	// Log gets the few things an operator should know; default: none.
 	Log *slog.Logger
 	// Timeout bounds Dial; default 60 s.
@@ -97,6 +101,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnAck == nil {
 		c.OnAck = func(uint64) {}
+	}
+	if c.OnBindingRefused == nil {
+		c.OnBindingRefused = func() {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -29,7 +29,9 @@ func Dial(ctx context.Context, c Config) (*Stream, error) {
 	if errors.Is(err, errBindingRefused) {
 		// The server also closed the connection on the refused channel binding.
 		c.ChannelBinding = BindingOff
-		s, err = dialOnce(ctx, c)
+		if s, err = dialOnce(ctx, c); err == nil {
+			c.OnBindingRefused()
+		}
 	}
 	var moved *StreamError
 	if errors.As(err, &moved) && moved.Condition == "see-other-host" && moved.Host != "" {

@@ -60,6 +60,9 @@ func (n *negotiation) login(features *element.Element) (*element.Element, error)
 		if err != nil && !errors.As(err, &refused) {
 			return nil, errors.Join(errBindingRefused, err)
 		}
+		if err == nil {
+			n.c.OnBindingRefused()
+		}
 	}
 	if err != nil {
 		return nil, err
