@@ -54,7 +54,10 @@ func newCert(e *pgp.Entity) *cert {
 func (c *cert) weak() *view {
 	c.weakOnce.Do(func() {
 		var b bytes.Buffer
-		if c.strict.entity.Serialize(&b) != nil {
+		c.strict.mu.Lock()
+		err := c.strict.entity.Serialize(&b)
+		c.strict.mu.Unlock()
+		if err != nil {
 			return
 		}
 		if e, err := pgp.ReadEntity(packet.NewReader(&b)); err == nil {

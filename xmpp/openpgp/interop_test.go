@@ -1,9 +1,11 @@
 package openpgp
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ func TestGPGMatrix(t *testing.T) {
 			p := person("alice", weak, k.fpr)
 			exchange(t, New(Config{Secret: bot.secret, Keyring: keys}, Deps{}), p, k, bot.Fingerprint)
 			if weak {
+				weakIsLogged(t, bot.secret, keys, p)
 				refusedUnlessAllowed(t, New(Config{Secret: bot.secret, Keyring: keys}, Deps{}), person("alice", false, k.fpr), k, bot.Fingerprint)
 			}
 		})
@@ -140,6 +143,24 @@ func presences(t *testing.T, s *Scheme, p e2ee.Peer, k *testKey) {
 				t.Errorf("a signature over another status: %v", err)
 			}
 		}
+	}
+}
+
+// weakIsLogged: each use of a weak key is allowed, the first is told.
+func weakIsLogged(t *testing.T, secret *Secret, keys *Keyring, p e2ee.Peer) {
+	t.Helper()
+	if err := keys.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s := New(Config{Account: "acc", Secret: secret, Keyring: keys}, Deps{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 3 {
+		if _, err := s.Reach(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(log.String(), "weak key in use"); n != 1 || !strings.Contains(log.String(), p.Person.OpenPGP[0]) {
+		t.Errorf("logged %d times: %s", n, &log)
 	}
 }
 

@@ -343,6 +343,13 @@ func TestImportExport(t *testing.T) {
 	if _, err := Import(filepath.Join(dir, "none"), g.Public, now); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("Import into nowhere: %v", err)
 	}
+	before, _ := os.ReadFile(path)
+	if _, err := Import(dir, g.Public, now); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := os.ReadFile(path); len(after) != len(before) {
+		t.Errorf("imported again, the file grew from %d to %d bytes", len(before), len(after))
+	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".import*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}

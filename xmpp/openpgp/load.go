@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 )
 
@@ -143,17 +144,17 @@ func parseKeys(data []byte) (keys pgp.EntityList, err error) {
 	return keys, nil
 }
 
-// merge adds to a what b, another copy of the same key, has: signatures, user
-// ids and subkeys. So a renewed key counts whichever file is read first, and a
-// revocation in any copy counts.
+// merge adds to a what b, another copy of the same key, has beyond it: signatures,
+// user ids and subkeys. So a renewed key counts whichever file is read first, and
+// a revocation in any copy counts.
 func merge(a, b *pgp.Entity) {
-	a.Revocations = append(a.Revocations, b.Revocations...)
-	a.DirectSignatures = append(a.DirectSignatures, b.DirectSignatures...)
+	add(&a.Revocations, b.Revocations)
+	add(&a.DirectSignatures, b.DirectSignatures)
 	for name, id := range b.Identities {
 		if have := a.Identities[name]; have != nil {
-			have.SelfCertifications = append(have.SelfCertifications, id.SelfCertifications...)
-			have.OtherCertifications = append(have.OtherCertifications, id.OtherCertifications...)
-			have.Revocations = append(have.Revocations, id.Revocations...)
+			add(&have.SelfCertifications, id.SelfCertifications)
+			add(&have.OtherCertifications, id.OtherCertifications)
+			add(&have.Revocations, id.Revocations)
 			continue
 		}
 		id.Primary = a
@@ -162,13 +163,38 @@ func merge(a, b *pgp.Entity) {
 next:
 	for _, s := range b.Subkeys {
 		for i := range a.Subkeys {
-			if bytes.Equal(a.Subkeys[i].PublicKey.Fingerprint, s.PublicKey.Fingerprint) {
-				a.Subkeys[i].Bindings = append(a.Subkeys[i].Bindings, s.Bindings...)
-				a.Subkeys[i].Revocations = append(a.Subkeys[i].Revocations, s.Revocations...)
+			if have := &a.Subkeys[i]; bytes.Equal(have.PublicKey.Fingerprint, s.PublicKey.Fingerprint) {
+				add(&have.Bindings, s.Bindings)
+				add(&have.Revocations, s.Revocations)
 				continue next
 			}
 		}
 		s.Primary = a
 		a.Subkeys = append(a.Subkeys, s)
 	}
+}
+
+// add appends those of more that have does not hold yet.
+func add(have *[]*packet.VerifiableSignature, more []*packet.VerifiableSignature) {
+	if len(more) == 0 {
+		return
+	}
+	known := make(map[string]bool, len(*have))
+	for _, s := range *have {
+		known[sigBytes(s)] = true
+	}
+	for _, s := range more {
+		if b := sigBytes(s); b == "" || !known[b] {
+			*have = append(*have, s)
+		}
+	}
+}
+
+// sigBytes returns the packet of a signature, "" if it does not serialise.
+func sigBytes(s *packet.VerifiableSignature) string {
+	var b bytes.Buffer
+	if s.Packet.Serialize(&b) != nil {
+		return ""
+	}
+	return b.String()
 }

@@ -464,7 +464,7 @@ func TestNothingIsLogged(t *testing.T) {
 // TestLibraryReadsUs decrypts with go-crypto's own reader, which checks the order
 // of packets strictly, and lets it write to us.
 func TestLibraryReadsUs(t *testing.T) {
-	bot, alice, p, toBot := pair(t, Deps{})
+	bot, alice, p, _ := pair(t, Deps{})
 	ents := pgp.EntityList{alice.Secret().own.entity, bot.Secret().own.entity}
 	raw, _ := decodeArmor(nil, sealed(t, bot, p, greeting))
 	md, err := pgp.ReadMessage(bytes.NewReader(raw), ents, nil, nil)
@@ -491,7 +491,48 @@ func TestLibraryReadsUs(t *testing.T) {
 			t.Errorf("config %d: %q, %v, %v", i, got.Reveal(), got.Rung, err)
 		}
 	}
-	_ = toBot
+}
+
+// TestNewerPackets opens what newer software may send: SEIPD version 2 with a
+// version 6 session key packet.
+func TestNewerPackets(t *testing.T) {
+	cfg := &packet.Config{
+		Algorithm: packet.PubKeyAlgoEdDSA, AEADConfig: &packet.AEADConfig{DefaultMode: packet.AEADModeOCB},
+		Time: func() time.Time { return time.Now().Add(-time.Minute) },
+	}
+	e, err := pgp.NewEntity("bot", "", "", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := armored(pgp.PrivateKeyType, func(b *bytes.Buffer) error { return e.SerializePrivateWithoutSigning(b, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := ParseSecret(raw, nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, _ := ring(t, ourKey(t, "bot").Public)
+	s := New(Config{Secret: secret, Keyring: keys}, Deps{})
+	var b bytes.Buffer
+	w, err := pgp.Encrypt(&b, []*pgp.Entity{e}, nil, nil, nil, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(w, greeting)
+	_ = w.Close()
+	if first, rest, _ := nextPacket(b.Bytes()); first.body[0] != 6 || rest[0] != 0xc0|tagProtected {
+		t.Fatalf("the library wrote version %d", first.body[0])
+	}
+	got, err := open(s, person("alice", false), string(appendArmor(nil, b.Bytes())), "1")
+	if err != nil || got.Reveal() != greeting {
+		t.Errorf("opened %q, %v", got.Reveal(), err)
+	}
+	data := b.Bytes()
+	data[len(data)-1] ^= 1
+	if got, err := open(s, person("alice", false), string(appendArmor(nil, data)), "2"); !errors.Is(err, e2ee.ErrMalformed) {
+		t.Errorf("altered: %q, %v", got.Reveal(), err)
+	}
 }
 
 // TestReloadUnderWay reads keys again and again while messages are under way.
