@@ -88,6 +88,9 @@ func (d *decoder) checkAccounts(c *Config) {
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		path := "accounts." + a.Name
+		if c.Network(a.Name) != nil {
+			d.fail(path, "rename one of them: a room is told by the name of its leg", "has the name of networks.%s", a.Name)
+		}
 		switch a.TLS {
 		case TLSOff:
 			d.noTLSKeys(path, a.CAFile, a.PinSHA256)
