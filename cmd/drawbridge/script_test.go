@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -127,6 +128,19 @@ bridges:
 admin: {socket: admin.sock}
 `
 
+// houseKeys makes the keys of all houses, once: a passphrase takes its time.
+var houseKeys = sync.OnceValues(func() (map[string]*openpgp.Generated, error) {
+	out := map[string]*openpgp.Generated{}
+	for name, pass := range map[string]string{"BOT": "open sesame", "ALICE": "", "BOB": ""} {
+		key, err := openpgp.Generate("", strings.ToLower(name)+"@corp.example", []byte(pass), 365*day, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		out[name] = key
+	}
+	return out, nil
+})
+
 // makeHouse writes houseConfig and all that it names into dir.
 func makeHouse(dir string) (fprs map[string]string, err error) {
 	for _, d := range []string{"secrets", "keys"} {
@@ -134,17 +148,19 @@ func makeHouse(dir string) (fprs map[string]string, err error) {
 			return nil, err
 		}
 	}
+	made, err := houseKeys()
+	if err != nil {
+		return nil, err
+	}
 	fprs = map[string]string{}
-	for name, k := range map[string]struct{ file, jid, pass string }{
-		"BOT":   {"secrets/bot.asc", "bot@corp.example", "open sesame"},
-		"ALICE": {"alice.asc", "alice@corp.example", ""},
-		"BOB":   {"bob.asc", "bob@corp.example", ""},
-	} {
-		fpr, err := makeKey(filepath.Join(dir, k.file), k.jid, []byte(k.pass), 0)
-		if err != nil {
+	for name, file := range map[string]string{"BOT": "secrets/bot.asc", "ALICE": "alice.asc", "BOB": "bob.asc"} {
+		fprs[name] = made[name].Fingerprint
+		if err := os.WriteFile(filepath.Join(dir, file), made[name].Secret, 0o600); err != nil {
 			return nil, err
 		}
-		fprs[name] = fpr
+		if err := os.WriteFile(filepath.Join(dir, publicName(file)), made[name].Public, 0o644); err != nil {
+			return nil, err
+		}
 	}
 	for _, f := range []string{"alice.pub.asc", "bob.pub.asc"} {
 		if err := os.Rename(filepath.Join(dir, f), filepath.Join(dir, "keys", f)); err != nil {
