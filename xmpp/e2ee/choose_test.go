@@ -24,6 +24,7 @@ func (f fake) Reach(e2ee.Peer) (policy.Rung, error) { return f.rung, f.err }
 func (f fake) Seal(context.Context, e2ee.Peer, e2ee.Plain) (e2ee.Payload, error) {
 	return e2ee.Payload{}, nil
 }
+
 func (f fake) Open(context.Context, e2ee.Peer, e2ee.Incoming) (e2ee.Opened, error) {
 	return e2ee.Opened{}, nil
 }
@@ -112,8 +113,11 @@ func TestCheckFloor(t *testing.T) {
 		want   []string // parts of the error and its way out, nil for none
 	}{
 		{"sealed in, verified out", pgpOnly, "openpgp", policy.Floor{In: policy.Sealed, Out: policy.Verified}, nil},
-		{"signed in by XEP-0027", pgpOnly, "openpgp", policy.Floor{In: policy.Signed, Out: policy.Verified},
-			[]string{"alice", "in: signed", "profanity", "mcabber", "Psi", "require: {in: sealed}", "otr"}},
+		{
+			"signed in by XEP-0027", pgpOnly, "openpgp",
+			policy.Floor{In: policy.Signed, Out: policy.Verified},
+			[]string{"alice", "in: signed", "profanity", "mcabber", "Psi", "require: {in: sealed}", "otr"},
+		},
 		{"signed in by OX", pgpOnly, "openpgp ox", policy.Floor{In: policy.Verified, Out: policy.Verified}, nil},
 		{"no key at all", nobody, "openpgp", policy.Floor{In: policy.Sealed, Out: policy.Verified}, []string{"nobody", "out: verified", "pin"}},
 		{"unpinned OTR", nobody, "otr", policy.Floor{In: policy.Verified, Out: policy.Signed}, []string{"in: verified", "pin"}},
@@ -175,6 +179,18 @@ func TestReplayCache(t *testing.T) {
 	}
 	if h := c.Horizon(t0.Add(2 * time.Hour)); !h.Equal(t0.Add(time.Hour)) {
 		t.Errorf("horizon %v, want the span", h)
+	}
+}
+
+func TestRedeliveryEnds(t *testing.T) {
+	t0 := time.Now()
+	c := e2ee.NewReplayCache(0, 0)
+	c.Mark([]byte("x"), "a@x", "1", t0)
+	if v := c.Mark([]byte("x"), "a@x", "1", t0.Add(e2ee.RedeliverySpan-1)); v != e2ee.Redelivery {
+		t.Errorf("within the span: %v", v)
+	}
+	if v := c.Mark([]byte("x"), "a@x", "1", t0.Add(e2ee.RedeliverySpan)); v != e2ee.Replayed {
+		t.Errorf("past the span: %v", v)
 	}
 }
 

@@ -33,6 +33,9 @@ type Replay interface {
 const (
 	DefaultReplaySpan = 30 * 24 * time.Hour
 	DefaultReplaySize = 1 << 16
+	// RedeliverySpan is how long the same stanza id counts as a redelivery: links
+	// are mended by then, and the core may have forgotten the id later.
+	RedeliverySpan = 24 * time.Hour
 )
 
 // ReplayCache is a Replay in memory: it forgets everything when the process
@@ -93,7 +96,7 @@ func (c *ReplayCache) Mark(what []byte, bare, id string, now time.Time) Verdict 
 	defer c.mu.Unlock()
 	c.forget(now)
 	if e, ok := c.seen[m]; ok {
-		if id != "" && e.from == from {
+		if id != "" && e.from == from && now.UnixNano()-e.at < int64(RedeliverySpan) {
 			return Redelivery
 		}
 		return Replayed

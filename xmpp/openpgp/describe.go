@@ -204,7 +204,7 @@ func writeFile(path string, data []byte) error {
 	if err != nil {
 		return unreadable(filepath.Dir(path), err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // gone already if all went well
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Chmod(0o644)

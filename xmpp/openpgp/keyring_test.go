@@ -243,7 +243,8 @@ func TestExpiries(t *testing.T) {
 	forever := ourKey(t, "b")
 	keys, _ := ring(t, g.Public, forever.Public)
 	people := []*policy.Person{
-		{Name: "a", OpenPGP: []string{g.Fingerprint}}, {Name: "b", OpenPGP: []string{forever.Fingerprint}},
+		{Name: "a", OpenPGP: []string{g.Fingerprint}},
+		{Name: "b", OpenPGP: []string{forever.Fingerprint}},
 		{Name: "c", OpenPGP: []string{strings.Repeat("C", 40)}},
 	}
 	got := keys.Expiries(people, now)
@@ -364,8 +365,10 @@ func TestGenerateRefuses(t *testing.T) {
 }
 
 func TestKeyErrorHints(t *testing.T) {
-	for _, err := range []error{ErrNotSecret, ErrPassphrase, ErrNeedPassphrase, ErrNoSigningKey, ErrNoEncryptionKey,
-		ErrManySecrets, ErrUnreadable, e2ee.ErrKeyExpired, e2ee.ErrKeyRevoked, e2ee.ErrKeyWeak, e2ee.ErrNoKey} {
+	for _, err := range []error{
+		ErrNotSecret, ErrPassphrase, ErrNeedPassphrase, ErrNoSigningKey, ErrNoEncryptionKey,
+		ErrManySecrets, ErrUnreadable, e2ee.ErrKeyExpired, e2ee.ErrKeyRevoked, e2ee.ErrKeyWeak, e2ee.ErrNoKey,
+	} {
 		e := &KeyError{Person: "alice", Fingerprint: "ABCD", Err: err}
 		if e.Hint() == "" || !strings.Contains(e.Error(), "ABCD of alice") {
 			t.Errorf("%q says not what to do, or about whom", e.Error())

@@ -191,18 +191,35 @@ func TestGPGClientForms(t *testing.T) {
 		name, body, armor string
 		around            []*element.Element
 	}{
-		{"Psi", "[ERROR: This message is encrypted, and you are unable to decrypt it.]",
-			strings.TrimSpace(strip(whole("-r", bot.Fingerprint))), []*element.Element{active, receipt}},
-		{"Gajim", "[This message is *encrypted* (See :XEP:`27`]",
-			strings.TrimSpace(strip(whole("-r", bot.Fingerprint, "-r", k.fpr))), []*element.Element{eme, element.New("jabber:client", "thread").SetText("None"), receipt}},
-		{"Dino", "[This message is OpenPGP encrypted (see XEP-0027)]",
-			strip(whole("-r", k.fpr, "-r", bot.Fingerprint)), []*element.Element{eme, receipt, element.New("urn:xmpp:chat-markers:0", "markable")}},
-		{"profanity", "This message is encrypted (XEP-0027).",
-			strip(whole("-r", bot.Fingerprint, "-r", k.fpr)), []*element.Element{active}},
-		{"profanity, emit-version in gpg.conf", "This message is encrypted (XEP-0027).",
-			cutTwoLines(whole("-r", bot.Fingerprint, "--emit-version", "--comment", "made: here")), nil},
-		{"mcabber", "This message is PGP-encrypted.",
-			strings.TrimSpace(strip(whole("-r", bot.Fingerprint))), []*element.Element{active, receipt}},
+		{
+			"Psi", "[ERROR: This message is encrypted, and you are unable to decrypt it.]",
+			strings.TrimSpace(strip(whole("-r", bot.Fingerprint))),
+			[]*element.Element{active, receipt},
+		},
+		{
+			"Gajim", "[This message is *encrypted* (See :XEP:`27`]",
+			strings.TrimSpace(strip(whole("-r", bot.Fingerprint, "-r", k.fpr))),
+			[]*element.Element{eme, element.New("jabber:client", "thread").SetText("None"), receipt},
+		},
+		{
+			"Dino", "[This message is OpenPGP encrypted (see XEP-0027)]",
+			strip(whole("-r", k.fpr, "-r", bot.Fingerprint)),
+			[]*element.Element{eme, receipt, element.New("urn:xmpp:chat-markers:0", "markable")},
+		},
+		{
+			"profanity", "This message is encrypted (XEP-0027).",
+			strip(whole("-r", bot.Fingerprint, "-r", k.fpr)),
+			[]*element.Element{active},
+		},
+		{
+			"profanity, emit-version in gpg.conf", "This message is encrypted (XEP-0027).",
+			cutTwoLines(whole("-r", bot.Fingerprint, "--emit-version", "--comment", "made: here")), nil,
+		},
+		{
+			"mcabber", "This message is PGP-encrypted.",
+			strings.TrimSpace(strip(whole("-r", bot.Fingerprint))),
+			[]*element.Element{active, receipt},
+		},
 		{"whole armor", "x", whole("-r", bot.Fingerprint), nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

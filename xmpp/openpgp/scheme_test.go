@@ -476,7 +476,9 @@ func TestLibraryReadsUs(t *testing.T) {
 		t.Errorf("read %q, %v, signature %v", text, err, md.SignatureError)
 	}
 	for i, cfg := range []*packet.Config{
-		nil, {DefaultCompressionAlgo: packet.CompressionZLIB}, {DefaultHash: crypto.SHA512},
+		nil,
+		{DefaultCompressionAlgo: packet.CompressionZLIB},
+		{DefaultHash: crypto.SHA512},
 		{DefaultCipher: packet.CipherAES256},
 	} {
 		var b bytes.Buffer

@@ -127,7 +127,9 @@ func (h Harness) claims(t *testing.T) {
 		t.Error("does not claim its own message")
 	}
 	for _, in := range []e2ee.Incoming{
-		{}, {Body: "hello"}, {Body: "see openpgp and otr"},
+		{},
+		{Body: "hello"},
+		{Body: "see openpgp and otr"},
 		{Children: []*element.Element{element.New("urn:xmpp:receipts", "request"), element.New("jabber:x:oob", "x")}},
 	} {
 		if b.Scheme.Claims(in) {
