@@ -315,6 +315,9 @@ func (g *globals) importKeys(files []string, into string) error {
 		for _, info := range infos {
 			g.sayImported(c, &info)
 		}
+		if given, err := openpgp.Describe(data, time.Now()); err == nil && slices.ContainsFunc(given, func(i openpgp.Info) bool { return i.Secret }) {
+			fmt.Fprintf(g.err, "warning: %s held a secret key too, which was left out; do not spread it\n", name)
+		}
 	}
 	return nil
 }
@@ -327,9 +330,6 @@ func (g *globals) sayImported(c *config.Config, info *openpgp.Info) {
 	}
 	if info.Weak {
 		fmt.Fprintln(g.err, "warning: it is weak; only `allow_weak_key: true` at its person makes it usable")
-	}
-	if info.Secret {
-		fmt.Fprintln(g.err, "warning: the file held a secret key too, which was left out; do not spread it")
 	}
 	if c != nil && slices.ContainsFunc(c.People, func(p config.Person) bool { return slices.Contains(p.OpenPGP, info.Fingerprint) }) {
 		return
