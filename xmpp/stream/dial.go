@@ -188,8 +188,11 @@ func explain(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "nothing listens there: is the server up, and is the port right?"
 	}
-	if hint == "" {
-		return fmt.Errorf("xmpp stream: %w", err)
+	if !strings.HasPrefix(err.Error(), "xmpp stream: ") {
+		err = fmt.Errorf("xmpp stream: %w", err)
 	}
-	return fmt.Errorf("xmpp stream: %w; hint: %s", err, hint)
+	if hint != "" {
+		err = fmt.Errorf("%w; hint: %s", err, hint)
+	}
+	return err
 }

@@ -240,7 +240,12 @@ func (s *Stream) sayGoodbye() {
 		return
 	}
 	if !s.readMu.TryLock() {
-		<-s.dead // Next is reading: it sees the end, or the deadline
+		// Next is reading: it sees the end, or the deadline. It may also be about to
+		// return a stanza, and never be called again.
+		select {
+		case <-s.dead:
+		case <-time.After(goodbye):
+		}
 		return
 	}
 	defer s.readMu.Unlock()
