@@ -66,7 +66,7 @@ const (
 // SASLConfig is the login to the network's services.
 type SASLConfig struct {
 	Mechanism string // one of the SASL constants
-	Account   string // default: Nick; may be empty for EXTERNAL
+	Account   string // default: Nick; not used by EXTERNAL, where the certificate says it
 	Password  string
 }
 
@@ -105,13 +105,9 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("%w: %s: server %q is not host:port", ErrConfig, c.Name, s)
 		}
 	}
-	if c.User == "" {
-		c.User = defaultUser(c.Nick)
-	}
-	if !cleanWord(c.User) {
+	if !cleanWord(c.user()) {
 		return c, fmt.Errorf("%w: %s: not a user name: %q", ErrConfig, c.Name, c.User)
 	}
-	setDefault(&c.Realname, c.Nick)
 	setDefault(&c.Version, "Drawbridge")
 	setDefault(&c.QuitMessage, "bye")
 	setDefault(&c.Keepalive, 30*time.Second)
@@ -139,7 +135,6 @@ func (c *Config) checkSASL() error {
 		if c.SASL.Mechanism == SASLPlain && c.TLSOff {
 			return fmt.Errorf("%w: %s", ErrPlainSASL, c.Name)
 		}
-		setDefault(&c.SASL.Account, c.Nick)
 		if c.SASL.Password == "" {
 			return fmt.Errorf("%w: %s: sasl %s needs a password", ErrConfig, c.Name, c.SASL.Mechanism)
 		}
@@ -216,6 +211,29 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// user, realname and account have defaults that follow the nick. They are not
+// filled in, for a new nick alone needs no new connection.
+func (c *Config) user() string {
+	if c.User == "" {
+		return defaultUser(c.Nick)
+	}
+	return c.User
+}
+
+func (c *Config) realname() string {
+	if c.Realname == "" {
+		return c.Nick
+	}
+	return c.Realname
+}
+
+func (c *Config) account() string {
+	if c.SASL.Account == "" {
+		return c.Nick
+	}
+	return c.SASL.Account
 }
 
 func defaultUser(nick string) string {

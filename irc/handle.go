@@ -16,6 +16,7 @@ const markTag = "+drawbridge/id"
 const (
 	whoxToken  = "801"
 	maxBatches = 32
+	maxBody    = 400 // bytes of a PING given back
 	maxDetail  = 200 // bytes of foreign text in details, errors and notes
 )
 
@@ -25,7 +26,7 @@ type batch struct{ kind, label, parent string }
 // commands says who handles what; numerics of refusal not named here are
 // handled by onError.
 var commands = map[string]func(*session, *ircmsg.Message){
-	"PING":         func(s *session, m *ircmsg.Message) { s.win.raw("PONG :" + oneLine(param(m, -1))) },
+	"PING":         func(s *session, m *ircmsg.Message) { s.win.raw("PONG :" + firstPiece(oneLine(param(m, -1)), maxBody)) },
 	"PONG":         (*session).onPong,
 	"ERROR":        (*session).onServerError,
 	"CAP":          (*session).onCap,

@@ -65,6 +65,7 @@ func backoff(first, last time.Duration, tries int, rand func() float64) time.Dur
 // reconfigure makes the channels what cfg says: it joins the new ones, leaves
 // the others, and asks again for those that were refused.
 func (s *session) reconfigure(cfg Config) {
+	nick := s.cfg.Nick
 	s.cfg = cfg
 	if !s.up {
 		return
@@ -94,7 +95,9 @@ func (s *session) reconfigure(cfg Config) {
 		}
 	}
 	s.join(join)
-	if cfg.Nick != s.nick && s.fold(cfg.Nick) != s.fold(s.reg.nick) {
+	if cfg.Nick != nick {
+		s.reg.short, s.regain = false, regain{}
+		_ = s.win.command("NICK "+cfg.Nick, nil) // asked again by regain
 		s.startRegain()
 	}
 }

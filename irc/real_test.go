@@ -160,7 +160,7 @@ func TestRealRelay(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 			flood(t, l, leg, box, u, 2000, 30*time.Second)
-			long := strings.Repeat("Zwölf große Boxkämpfer jagen Viktor quer über den Sylter Deich 👩‍👩‍👧‍👦. ", 20)
+			long := strings.Repeat("Zwölf große Boxkämpfer jagen Viktor quer über den Sylter Deich 👩‍👩‍👧‍👦. ", 20) + "end"
 			if err := leg.Send(context.Background(), bridge.Outgoing{ID: "long", To: irc.Room("net", "#dev"), Text: bridge.NewText("<b> " + long), Prefix: "<b> "}); err != nil {
 				t.Fatal(err)
 			}
@@ -267,7 +267,7 @@ func TestRealTLS(t *testing.T) {
 		{"pin alone", "", irc.Config{PinSHA256: []string{s.Cert.SHA256()}}},
 		{"wrong pin", "not the pinned one", irc.Config{CAFile: l.CA.File, PinSHA256: []string{other.SHA256()}}},
 		{"system CAs", "certificate", irc.Config{}},
-		{"TLS to a plain port", "TLS", irc.Config{Servers: []string{strings.Replace(s.Addr, "127.0.0.1", "localhost", 1)}, CAFile: l.CA.File}},
+		{"TLS to a plain port", "does not speak TLS", irc.Config{Servers: []string{strings.Replace(s.Addr, "127.0.0.1", "localhost", 1)}, CAFile: l.CA.File}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := tt.cfg
@@ -280,7 +280,7 @@ func TestRealTLS(t *testing.T) {
 				awaitRooms(t, l, leg)
 				return
 			}
-			l.Await(10*time.Second, "refused", func() bool { return strings.Contains(leg.Status().Detail, tt.want) })
+			l.Await(20*time.Second, "refused", func() bool { return strings.Contains(leg.Status().Detail, tt.want) })
 			t.Log(leg.Status().Detail)
 		})
 	}

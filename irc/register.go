@@ -55,7 +55,7 @@ func (s *session) begin() {
 		s.win.raw("PASS :" + s.cfg.Password)
 	}
 	s.win.raw("NICK " + s.cfg.Nick)
-	s.win.raw("USER " + s.cfg.User + " 0 * :" + s.cfg.Realname)
+	s.win.raw("USER " + s.cfg.user() + " 0 * :" + s.cfg.realname())
 }
 
 // refuse ends the session: the server does not want us, or we not it.
@@ -204,7 +204,9 @@ func (s *session) useCaps() {
 }
 
 func (s *session) startLogin() {
-	x, err := newSASL(s.cfg.SASL, s.reg.offered["sasl"])
+	login := s.cfg.SASL
+	login.Account = s.cfg.account()
+	x, err := newSASL(login, s.reg.offered["sasl"])
 	if err != nil {
 		s.loginFailed(err)
 		return

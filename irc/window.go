@@ -22,6 +22,7 @@ const (
 	guardLines  = 2   // kept free of chat, for commands
 	guardBytes  = 512 // the same in bytes
 	fenceEvery  = 4   // lines behind which a PING is put, when more are to come
+	maxSent     = 510 // bytes of a line without CR LF; longer ones some servers end us for
 	maxUrgent   = 64 << 10
 	maxCommands = 512
 	// judgeAfter is how long an echo may take before a PING asks whether the server
@@ -33,7 +34,7 @@ const (
 var (
 	errSwallowed = errors.New("irc: the server did not echo the line")
 	errRefused   = errors.New("irc: refused by the server")
-	errFull      = errors.New("irc: too many commands waiting")
+	errFull      = errors.New("irc: too many commands waiting, or one too long")
 )
 
 // proofKind is how a line is confirmed.
@@ -122,8 +123,9 @@ type window struct {
 	bytes    int
 	seq      uint64
 	fences   []fence
-	unfenced int // byFence lines behind the last fence
-	anyErrs  int // refusals that name no target, since the last fence came back
+	asked    uint64 // fences made so far
+	unfenced int    // byFence lines behind the last fence
+	anyErrs  int    // refusals that name no target, since the last fence came back
 	written  []*job
 	proofs   []bridge.Proof
 	judging  bool
@@ -241,7 +243,7 @@ func (w *window) raw(line string) {
 }
 
 func (w *window) rawLocked(line string) {
-	if w.err != nil {
+	if w.err != nil || len(line) > maxSent {
 		return
 	}
 	if len(w.urgent) > maxUrgent { // the server asks and does not read
@@ -256,7 +258,7 @@ func (w *window) rawLocked(line string) {
 func (w *window) command(line string, then func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.commands) >= maxCommands {
+	if len(w.commands) >= maxCommands || len(line) > maxSent {
 		return errFull
 	}
 	w.commands = append(w.commands, command{line, then})
@@ -268,7 +270,7 @@ func (w *window) command(line string, then func()) error {
 func (w *window) whenIdle(line string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.idle) < maxCommands {
+	if len(w.idle) < maxCommands && len(line) <= maxSent {
 		w.idle = append(w.idle, command{line: line})
 	}
 }
@@ -531,7 +533,8 @@ func (w *window) putFence(judge bool) {
 }
 
 func (w *window) fence(judge bool, then func()) {
-	f := fence{token: fencePrefix + strconv.FormatUint(w.seq, 36), seq: w.seq, judge: judge, then: then}
+	w.asked++
+	f := fence{token: fencePrefix + strconv.FormatUint(w.asked, 36), seq: w.seq, judge: judge, then: then}
 	from := len(w.out)
 	w.out = append(append(append(w.out, "PING "...), f.token...), '\r', '\n')
 	f.size = len(w.out) - from

@@ -49,8 +49,15 @@ func First(ctx context.Context, dial DialFunc, addrs []string, start int) (net.C
 	return nil, start, errors.Join(errs...)
 }
 
+// handshakeTimeout is how long a server may take to answer a TLS handshake. One
+// that expects plain text often waits in silence.
+const handshakeTimeout = 15 * time.Second
+
+// ErrNoTLS is returned by Client for a server that does not answer in TLS.
+var ErrNoTLS = errors.New("dialer: the server does not speak TLS on this port")
+
 // Client does the TLS handshake on conn with the server called host, within
-// ctx, and closes conn when it fails. Errors: ErrPin, x509's, and those that
+// ctx, and closes conn when it fails. Errors: ErrPin, ErrNoTLS, and those that
 // NotTrusted knows.
 func Client(ctx context.Context, conn net.Conn, t TLS, host string) (*tls.Conn, error) {
 	cfg, err := t.Config(host)
@@ -59,8 +66,14 @@ func Client(ctx context.Context, conn net.Conn, t TLS, host string) (*tls.Conn, 
 		return nil, err
 	}
 	tc := tls.Client(conn, cfg)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	hctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if err := tc.HandshakeContext(hctx); err != nil {
 		_ = conn.Close()
+		var record tls.RecordHeaderError
+		if errors.As(err, &record) || ctx.Err() == nil && hctx.Err() != nil {
+			err = errors.Join(ErrNoTLS, err)
+		}
 		return nil, fmt.Errorf("dialer: TLS with %s: %w", host, err)
 	}
 	return tc, nil

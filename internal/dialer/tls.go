@@ -68,7 +68,9 @@ func (t TLS) Config(host string) (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dialer: client certificate %s: %w", t.CertFile, err)
 		}
-		c.Certificates = []tls.Certificate{cert}
+		// Not Certificates: those are shown only to a server that names our issuer
+		// among its CAs, and IRC servers go by the fingerprint alone.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 	}
 	if len(pins) > 0 {
 		// The exact certificate is a stronger proof than any chain, so the pin

@@ -1,0 +1,348 @@
+package irc
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/irc/irctest"
+)
+
+// recorder is a Sink that writes down what it is given, in words.
+type recorder struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+	more  chan struct{}
+}
+
+func newRecorder() *recorder { return &recorder{more: make(chan struct{}, 1)} }
+
+func (r *recorder) add(format string, args ...any) {
+	r.mu.Lock()
+	r.lines = append(r.lines, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+	r.mu.Unlock()
+	select {
+	case r.more <- struct{}{}:
+	default:
+	}
+}
+
+func (r *recorder) Take(_ context.Context, m bridge.Message) error {
+	kind := [...]string{"say", "action", "notice"}[m.Kind]
+	var extra string
+	if m.From.Op {
+		extra += " op"
+	}
+	if m.From.Account != "" {
+		extra += " account=" + m.From.Account
+	}
+	if m.ID != "" {
+		extra += " id=" + m.ID
+	}
+	if m.Mark != "" {
+		extra += " mark=" + m.Mark
+	}
+	if m.Delayed {
+		extra += " delayed=" + m.Time.UTC().Format("15:04:05.000")
+	}
+	r.add("%s %s %s%s: %s", kind, m.Room.Name, m.From.Nick, extra, m.Text.Reveal())
+	return nil
+}
+
+func (r *recorder) Notify(_ context.Context, e bridge.Event) error {
+	name := map[bridge.EventKind]string{
+		bridge.LegUp: "leg up", bridge.LegDown: "leg down", bridge.RoomUp: "room up", bridge.RoomDown: "room down",
+		bridge.Joined: "joined", bridge.Parted: "parted", bridge.Quit: "quit", bridge.Renamed: "renamed",
+	}[e.Kind]
+	r.add("%s", strings.Join(strings.Fields(name+" "+e.Room.Name+" "+e.Who.Nick+" "+e.Detail), " "))
+	return nil
+}
+
+func (r *recorder) Prove(p bridge.Proof) {
+	word := map[bridge.Outcome]string{bridge.Delivered: "delivered", bridge.Failed: "failed", bridge.Doubt: "doubt"}[p.Outcome]
+	if p.NetID != "" {
+		word += " " + p.NetID
+	}
+	if p.Err != nil {
+		word += " " + p.Err.Error()
+	}
+	id, rest, _ := strings.Cut(word, " ")
+	r.add("%s %s %s", id, p.ID, rest)
+}
+
+// next returns the oldest record not yet returned.
+func (r *recorder) next() (string, bool) {
+	deadline := time.After(irctest.Timeout)
+	for {
+		r.mu.Lock()
+		if len(r.lines) > 0 {
+			line := r.lines[0]
+			r.lines = r.lines[1:]
+			r.mu.Unlock()
+			return line, true
+		}
+		r.mu.Unlock()
+		select {
+		case <-r.more:
+		case <-deadline:
+			return "nothing", false
+		}
+	}
+}
+
+// play runs a leg against a transcript. Its first lines may set the config:
+// "# config: nick=… channels=#a,#b:key sasl=plain:account:password tls".
+type play struct {
+	t    *testing.T
+	leg  *Leg
+	cfg  Config
+	rec  *recorder
+	wg   sync.WaitGroup
+	ctx  context.Context
+	conn chan net.Conn
+}
+
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d transcripts, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			playFile(t, file)
+		})
+	}
+}
+
+func playFile(t *testing.T, file string) {
+	server, conn := irctest.NewServer(t)
+	defer server.Close()
+	p := &play{t: t, cfg: transcriptConfig(t, file), rec: newRecorder(), conn: make(chan net.Conn, 1)}
+	p.conn <- conn
+	open := p.cfg
+	open.SASL = SASLConfig{} // no TLS over a pipe, so New would refuse it
+	leg, err := New(open, Deps{Rand: func() float64 { return 0.5 }, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		select {
+		case c := <-p.conn:
+			return c, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leg.cfg.SASL = p.cfg.SASL
+	p.leg = leg
+	ctx, cancel := context.WithCancel(context.Background())
+	p.ctx = ctx
+	defer p.wg.Wait()
+	defer cancel()
+	p.wg.Go(func() { _ = leg.Run(ctx, p.rec) })
+	server.Play(file, irctest.Hooks{Do: p.do, Next: p.rec.next})
+	if line, ok := server.Pending(); ok && !t.Failed() {
+		t.Errorf("the client said %q beyond the transcript", line)
+	}
+	server.Close()
+}
+
+// transcriptConfig reads the "# config:" line. SASL PLAIN without TLS is not
+// possible from outside, so the transcripts of logins get it by the back door.
+func transcriptConfig(t *testing.T, file string) Config {
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cfg := Config{Name: "net", Servers: []string{"irc.test:6667"}, TLSOff: true, Nick: "bot", Keepalive: time.Hour}
+	sc := bufio.NewScanner(f)
+	for sc.Scan() {
+		rest, ok := strings.CutPrefix(sc.Text(), "# config: ")
+		if !ok {
+			continue
+		}
+		for _, item := range strings.Fields(rest) {
+			key, value, _ := strings.Cut(item, "=")
+			switch key {
+			case "nick":
+				cfg.Nick = value
+			case "user":
+				cfg.User = value
+			case "pass":
+				cfg.Password = value
+			case "channels":
+				cfg.Channels = parseChannels(value)
+			case "sasl":
+				parts := strings.Split(value, ":")
+				cfg.SASL = SASLConfig{Mechanism: parts[0], Account: parts[1], Password: parts[2]}
+			default:
+				t.Fatalf("%s: unknown config %q", file, item)
+			}
+		}
+	}
+	return cfg
+}
+
+func parseChannels(s string) []ChannelConfig {
+	var out []ChannelConfig
+	for c := range strings.SplitSeq(s, ",") {
+		name, key, _ := strings.Cut(c, ":")
+		out = append(out, ChannelConfig{Name: name, Key: key})
+	}
+	return out
+}
+
+// do carries out a line after ">".
+func (p *play) do(words string) {
+	verb, rest, _ := strings.Cut(words, " ")
+	switch verb {
+	case "send", "notice": // ID CHANNEL [PREFIX|] TEXT; \n is a line break
+		id, rest, _ := strings.Cut(rest, " ")
+		room, text, _ := strings.Cut(rest, " ")
+		prefix, _, found := strings.Cut(text, "|")
+		if found {
+			text = strings.Replace(text, "|", "", 1)
+		} else {
+			prefix = ""
+		}
+		m := bridge.Outgoing{ID: id, To: Room("net", room), Prefix: prefix, Text: bridge.NewText(strings.ReplaceAll(text, `\n`, "\n")), Notice: verb == "notice"}
+		p.wg.Go(func() {
+			if err := p.leg.Send(p.ctx, m); err != nil && p.ctx.Err() == nil {
+				p.rec.add("send %s: %v", id, err)
+			}
+		})
+		p.await(func() bool { return p.accepted(m) })
+	case "channels":
+		p.cfg.Channels = parseChannels(rest)
+		if err := p.leg.Reconfigure(p.cfg); err != nil {
+			p.t.Error(err)
+		}
+	case "nick":
+		p.cfg.Nick = rest
+		if err := p.leg.Reconfigure(p.cfg); err != nil {
+			p.t.Error(err)
+		}
+	case "status": // CHANNEL STATE DETAIL…
+		name, want, _ := strings.Cut(rest, " ")
+		var got string
+		p.await(func() bool {
+			for _, r := range p.leg.Status().Rooms {
+				if r.Room.Name == name {
+					got = strings.TrimSpace(r.State.String() + " " + r.Detail)
+				}
+			}
+			return got == want
+		})
+		if got != want {
+			p.t.Errorf("status of %s:\n want %q\n  got %q", name, want, got)
+		}
+	case "proven", "unproven":
+		p.await(func() bool { return p.leg.Status().Rooms[0].Proven == (verb == "proven") })
+		if p.leg.Status().Rooms[0].Proven != (verb == "proven") {
+			p.t.Errorf("not %s", verb)
+		}
+	case "members": // CHANNEL sign+nick…: as a guard would see them
+		name, want, _ := strings.Cut(rest, " ")
+		var got string
+		p.await(func() bool { got = p.members(name); return got == want })
+		if got != want {
+			p.t.Errorf("members of %s:\n want %q\n  got %q", name, want, got)
+		}
+	case "leg": // STATE DETAIL…
+		var got string
+		p.await(func() bool {
+			st := p.leg.Status()
+			got = strings.TrimSpace(st.State.String() + " " + st.Detail)
+			return got == rest
+		})
+		if got != rest {
+			p.t.Errorf("status of the leg:\n want %q\n  got %q", rest, got)
+		}
+	case "note":
+		var got string
+		p.await(func() bool { got = strings.Join(p.leg.Status().Notes, "; "); return got == rest })
+		if got != rest {
+			p.t.Errorf("notes:\n want %q\n  got %q", rest, got)
+		}
+	case "self":
+		p.await(func() bool { return p.leg.Status().Self == rest })
+		if got := p.leg.Status().Self; got != rest {
+			p.t.Errorf("self = %q, want %q", got, rest)
+		}
+	default:
+		p.t.Fatalf("the test cannot %q", words)
+	}
+}
+
+// accepted reports whether the window has m, or Send has returned.
+func (p *play) accepted(m bridge.Outgoing) bool {
+	p.leg.mu.Lock()
+	s := p.leg.session
+	p.leg.mu.Unlock()
+	if s == nil {
+		return true
+	}
+	s.win.mu.Lock()
+	defer s.win.mu.Unlock()
+	q := s.win.rooms[m.To]
+	if q == nil {
+		return true
+	}
+	for _, j := range q.jobs {
+		if j.id == m.ID {
+			return true
+		}
+	}
+	for _, f := range s.win.flight {
+		if f.job != nil && f.job.id == m.ID {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *play) members(room string) string {
+	p.leg.mu.Lock()
+	s := p.leg.session
+	p.leg.mu.Unlock()
+	if s == nil {
+		return ""
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.channel(room)
+	if c == nil {
+		return ""
+	}
+	var out []string
+	for _, nick := range append(s.nicks(c), s.nick) {
+		m := c.members[s.fold(nick)]
+		if m == nil {
+			continue
+		}
+		item := m.signs + nick
+		if m.host != "" {
+			item += "!" + m.name + "@" + m.host
+		}
+		if m.accountKnown {
+			item += "=" + m.account
+		}
+		out = append(out, item)
+	}
+	return strings.Join(out, " ")
+}
+
+func (p *play) await(cond func() bool) {
+	for end := time.Now().Add(5 * time.Second); !cond() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
