@@ -44,8 +44,12 @@ bench: build ## benchmarks; the comparison with other bridges is internal/bench
 demo: deps build ## see it work: real servers, real gpg, one minute; KEEP=1 leaves it running
 	@$(GO) run ./internal/demo
 
-man: build ## write docs/drawbridge.1
+man: build ## write docs/drawbridge.1 and the shell completions
 	bin/drawbridge man docs/drawbridge.1
+	@mkdir -p contrib/completions
+	bin/drawbridge completion bash > contrib/completions/drawbridge.bash
+	bin/drawbridge completion zsh > contrib/completions/_drawbridge
+	bin/drawbridge completion fish > contrib/completions/drawbridge.fish
 
 cover: ## coverage of the unit tests
 	$(GO) test -coverprofile=cover.out ./...

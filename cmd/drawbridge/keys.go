@@ -158,7 +158,8 @@ func newKeysShow(g *globals) *cobra.Command {
 		Short: "Show the keys of a person, an account or a fingerprint",
 		Long: `Show the keys of a person or an account of the configuration, or the key with
 a fingerprint (its last 16 digits or more).`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: g.completeOwners,
 		RunE: func(_ *cobra.Command, args []string) error {
 			_, _, list, err := g.allKeys()
 			if err != nil {
@@ -230,7 +231,8 @@ func newKeysExport(g *globals) *cobra.Command {
 		Long: `Write a public key to stdout, armored, as contacts import it: of an account of
 the bot, a person, or a fingerprint. With one account WHOSE may be left out.
 Secret keys are never written.`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: g.completeOwners,
 		RunE: func(_ *cobra.Command, args []string) error {
 			_, k, list, err := g.allKeys()
 			if err != nil {

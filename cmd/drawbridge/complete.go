@@ -1,0 +1,29 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"drawbridge/internal/config"
+)
+
+// completeOwners completes the names of accounts and people of the configuration.
+func (g *globals) completeOwners(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	path, err := g.configPath()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := config.Load(path, loadOptions())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for i := range c.Accounts {
+		if c.Accounts[i].OpenPGP != nil {
+			names = append(names, c.Accounts[i].Name)
+		}
+	}
+	for i := range c.People {
+		names = append(names, c.People[i].Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
