@@ -183,8 +183,10 @@ func (f *fake) sent() string {
 	return string(f.all)
 }
 
-var authPattern = regexp.MustCompile(`^<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='([A-Z0-9-]+)'>([^<]*)</auth>`)
-var responsePattern = regexp.MustCompile(`^<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'(?:/>|>([^<]*)</response>)`)
+var (
+	authPattern     = regexp.MustCompile(`^<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='([A-Z0-9-]+)'>([^<]*)</auth>`)
+	responsePattern = regexp.MustCompile(`^<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'(?:/>|>([^<]*)</response>)`)
+)
 
 // login plays the server's side of SASL for user bot with password "secret".
 // failure is the condition to refuse with at the end, or "". It returns the

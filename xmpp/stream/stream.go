@@ -135,19 +135,26 @@ func (s *Stream) read() (*element.Element, error) {
 // Send writes stanzas in one write. It returns the number of the last one,
 // counted from 1, which OnAck reports once the server has handled it. It
 // returns after the write, or when Config.WriteTimeout has passed; a failed
-// write ends the stream.
+// write ends the stream. With AckRequest as the last element, the server
+// answers at once; without XEP-0198 that is left out.
 func (s *Stream) Send(stanzas ...*element.Element) (last uint64, err error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	s.buf = s.buf[:0]
 	n := uint64(0)
 	for _, e := range stanzas {
+		if e.Space == nsSM && !s.sm.on {
+			continue // an AckRequest that this server would not know
+		}
 		s.buf = element.AppendXML(s.buf, e, nsClient)
 		if isStanza(e) {
 			n++
 		}
 	}
 	last = s.sent.Add(n)
+	if len(s.buf) == 0 {
+		return last, nil
+	}
 	return last, s.write(s.buf)
 }
 

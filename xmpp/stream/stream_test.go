@@ -302,7 +302,9 @@ func TestReadsWhileTheServerDoesNot(t *testing.T) {
 		s.Handled(1)
 	}
 	_ = s.Close()
-	<-stuck
+	if err := <-stuck; !errors.Is(err, stream.ErrClosed) {
+		t.Errorf("Send returned %v", err)
+	}
 }
 
 func TestFloodOfPresences(t *testing.T) {
