@@ -70,7 +70,8 @@ type Config struct {
 	// WriteTimeout ends the stream when one write takes longer; default 20 s.
 	WriteTimeout time.Duration
 	// OnAck is told how many of our stanzas of this stream the server has handled
-	// (XEP-0198). It is called from Next and must not block.
+	// (XEP-0198), at each acknowledgement, also where the count is the old one: the
+	// server is alive. It is called from Next and must not block.
 	OnAck func(n uint64)
 	// OnBindingRefused is told, during Dial, that the server offered channel binding
 	// and refused it (ejabberd 23.01 on TLS 1.3): the next Dial can do without,

@@ -95,10 +95,8 @@ func (s *Stream) management(e *element.Element) error {
 				Text: fmt.Sprintf("the server acknowledged %d stanzas where %d were sent", h, sent),
 			}
 		}
-		if acked > s.acked {
-			s.acked = acked
-			s.c.OnAck(acked)
-		}
+		s.acked = acked
+		s.c.OnAck(acked)
 	}
 	return nil
 }

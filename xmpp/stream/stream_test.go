@@ -307,6 +307,31 @@ func TestReadsWhileTheServerDoesNot(t *testing.T) {
 	}
 }
 
+// TestEveryAcknowledgementIsTold: that of nothing new says that the server is
+// alive.
+func TestEveryAcknowledgementIsTold(t *testing.T) {
+	var told []uint64
+	s, f := ready(t, func(c *stream.Config) { c.OnAck = func(n uint64) { told = append(told, n) } })
+	if _, err := s.Send(message("1"), message("2")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.RequestAck(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.expect("<message id='1'/><message id='2'/><r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/>"); err != nil {
+		t.Fatal(err)
+	}
+	f.send("<a xmlns='urn:xmpp:sm:3' h='1'/><a xmlns='urn:xmpp:sm:3' h='2'/><a xmlns='urn:xmpp:sm:3' h='2'/><presence/>")
+	if _, err := s.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(told) != "[1 2 2]" {
+		t.Errorf("told %v", told)
+	}
+}
+
 func TestFloodOfPresences(t *testing.T) {
 	s, f := ready(t, nil)
 	var b strings.Builder
