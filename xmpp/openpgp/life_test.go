@@ -266,7 +266,7 @@ func TestGPGBomb(t *testing.T) {
 	keys, _ := ring(t, k.public)
 	s := New(Config{Secret: bot.secret, Keyring: keys}, Deps{})
 	for _, algo := range []string{"zip", "zlib", "bzip2"} {
-		data := k.home.run(t, make([]byte, 30<<20), "--compress-algo", algo, "-z", "9", "-e", "-r", bot.Fingerprint)
+		data := k.home.run(t, make([]byte, 4<<20), "--compress-algo", algo, "-z", "9", "-e", "-r", bot.Fingerprint)
 		text := base64.StdEncoding.EncodeToString(data)
 		if _, err := open(s, person("alice", false, k.fpr), text, algo); !errors.Is(err, e2ee.ErrTooLarge) {
 			t.Errorf("%s: %d KiB of armor: %v", algo, len(text)>>10, err)
