@@ -468,6 +468,7 @@ func TestClassify(t *testing.T) {
 		{stream.ErrPin, endCertificate, "pin_sha256"},
 		{fmt.Errorf("dial: %w", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), endCertificate, "ca_file"},
 		{stream.ErrNoTLS, endCertificate, "STARTTLS"},
+		{stream.ErrNoMechanism, endLogin, "allow_plain"},
 		{&stream.StreamError{Condition: "conflict"}, endConflict, "resource"},
 		{&stream.StreamError{Condition: "policy-violation"}, endViolation, "policy-violation"},
 		{&stream.StreamError{Condition: "system-shutdown", Text: "bye\r\nX"}, endLost, "bye"},

@@ -1,13 +1,13 @@
 package xmpp
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"time"
 
+	"drawbridge/internal/dialer"
 	"drawbridge/xmpp/stream"
 )
 
@@ -36,8 +36,6 @@ func classify(err error, jid string) (endClass, string) {
 	var (
 		auth  *stream.AuthError
 		se    *stream.StreamError
-		cert  *tls.CertificateVerificationError
-		op    *net.OpError
 		dns   *net.DNSError
 		refus = func(why string) string { return "login of " + jid + " refused: " + why }
 	)
@@ -56,8 +54,10 @@ func classify(err error, jid string) (endClass, string) {
 		return endLogin, refus(printable(auth.Condition+" "+auth.Text, 200))
 	case errors.Is(err, stream.ErrPin):
 		return endCertificate, "the server's certificate is not the pinned one; if it was renewed, change pin_sha256 and reload"
-	case errors.As(err, &cert):
-		return endCertificate, "the server's certificate is not trusted: " + printable(cert.Err.Error(), 200) + "; set ca_file or pin_sha256"
+	case dialer.NotTrusted(err):
+		return endCertificate, "the server's certificate is not trusted: " + printable(err.Error(), 200) + "; set ca_file or pin_sha256"
+	case errors.Is(err, stream.ErrNoMechanism):
+		return endLogin, refus("the server offers no SCRAM; allow_plain: true allows PLAIN inside TLS")
 	case errors.Is(err, stream.ErrNoTLS):
 		return endCertificate, "the server offers no STARTTLS; set tls: direct if it has a port for that"
 	case errors.As(err, &se):
@@ -77,8 +77,8 @@ func classify(err error, jid string) (endClass, string) {
 		return endRefused, text
 	case errors.As(err, &dns):
 		return endNet, "no address: " + printable(dns.Error(), 200)
-	case errors.As(err, &op) && op.Op == "dial":
-		return endNet, "cannot connect: " + printable(op.Error(), 200)
+	case dialer.Unreachable(err):
+		return endNet, "cannot connect: " + printable(err.Error(), 200)
 	case errors.Is(err, errNoPong):
 		return endLost, "the server does not answer"
 	case err == nil:
