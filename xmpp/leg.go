@@ -34,6 +34,8 @@ type Leg struct {
 
 	lastPanic, lastRefused atomic.Int64 // when these were last logged
 
+	reload sync.Mutex // one Reconfigure at a time
+
 	mu     sync.Mutex // guards all below
 	sess   *session   // nil while there is no stream
 	people map[string]*contact
@@ -46,6 +48,8 @@ type Leg struct {
 	since     time.Time
 	detail    string
 	notes     map[string]string // trouble of the whole account, by kind
+	// rosterKnown is set once the server has told who is subscribed.
+	rosterKnown bool
 }
 
 var _ bridge.Leg = (*Leg)(nil)
@@ -230,7 +234,7 @@ func (l *Leg) up(s *session) {
 func (l *Leg) down(s *session, why string) {
 	l.mu.Lock()
 	l.sess = nil
-	l.notes = map[string]string{}
+	l.notes, l.rosterKnown = map[string]string{}, false
 	clear(l.strangers)
 	var gone []bridge.Event
 	for _, c := range l.people {

@@ -607,6 +607,85 @@ func TestReconfigure(t *testing.T) {
 	})
 }
 
+// TestNoWayBackIn: a kick holds over a new stream, until somebody acts.
+func TestNoWayBackIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.joinRoom()
+		r.push("<presence from='" + testRoom + "/bridge' type='unavailable'><x xmlns='http://jabber.org/protocol/muc#user'><item/><status code='307'/></x></presence>")
+		joins := func() (n int) {
+			for e := r.st.Sent(); e != nil; e = r.st.Sent() {
+				if e.Get("to") == testRoom+"/bridge" && e.Local == "presence" {
+					n++
+				}
+			}
+			return n
+		}
+		joins()
+		r.st.Fail(io.EOF)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if r.leg.Counts()["streams"] < 2 {
+			t.Fatal("no new stream")
+		}
+		if n := joins(); n != 0 {
+			t.Errorf("%d joins after the kick", n)
+		}
+		if got := roomLine(r.leg.Status(), testRoom); got != testRoom+" refused: kicked from the room; ask its moderators, then reload" {
+			t.Errorf("status: %s", got)
+		}
+		if err := r.leg.Reconfigure(withRoom()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := joins(); n != 1 {
+			t.Errorf("%d joins after the reload, not 1", n)
+		}
+	})
+}
+
+// TestSelfPing: a quiet room is asked whether we are in it, and joined again if
+// we are not (XEP-0410).
+func TestSelfPing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.joinRoom()
+		wait := func(d time.Duration, what func(e *element.Element) bool) *element.Element {
+			t.Helper()
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) {
+				synctest.Wait()
+				for e := r.st.Sent(); e != nil; e = r.st.Sent() {
+					if e.Child(nsPing, "ping") != nil && e.Get("to") == "x.org" {
+						r.push("<iq type='result' from='x.org' id='" + e.Get("id") + "'/>")
+					}
+					if what(e) {
+						return e
+					}
+				}
+			}
+			t.Fatalf("waited in vain: %s, %d dials, %q", roomLine(r.leg.Status(), testRoom), r.dialCount(), r.lines(&r.sink.events))
+			return nil
+		}
+		selfPing := func(e *element.Element) bool {
+			return e.Child(nsPing, "ping") != nil && e.Get("to") == testRoom+"/bridge"
+		}
+		ping := wait(6*time.Minute, selfPing)
+		r.push("<iq type='result' from='" + testRoom + "/bridge' id='" + ping.Get("id") + "'/>")
+		ping = wait(6*time.Minute, selfPing)
+		r.push("<iq type='error' from='" + testRoom + "/bridge' id='" + ping.Get("id") + "'><error type='cancel'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
+		if got := r.lines(&r.sink.events); len(got) != 1 || !strings.HasPrefix(got[0], "room-down "+testRoom+": no longer in the room") {
+			t.Errorf("events: %q", got)
+		}
+		wait(5*time.Second, func(e *element.Element) bool { return e.Child(nsMUC, "x") != nil })
+	})
+}
+
 // TestHiddenClient: who writes without showing a presence can be answered.
 func TestHiddenClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -50,14 +50,20 @@ func newMUC(leg string, c RoomConfig) *muc {
 	}
 }
 
-// reset forgets what only a stream tells, and reports whether we were in.
+// reset forgets what only a stream tells, and reports whether we were in. That we
+// were thrown out stays known: a new stream is no way back in.
 func (m *muc) reset() bool {
-	in := m.state == bridge.StateUp
-	conf, room, proven := m.conf, m.room, false
-	*m = *newMUC(room.Leg, conf)
-	m.room, m.proven, m.detail = room, proven, "not connected"
+	in, out, why := m.state == bridge.StateUp, m.thrownOut(), m.detail
+	*m = *newMUC(m.room.Leg, m.conf)
+	m.detail = "not connected"
+	if out {
+		m.state, m.detail = bridge.StateRefused, why
+	}
 	return in
 }
+
+// thrownOut reports whether the room stays closed to us until somebody acts.
+func (m *muc) thrownOut() bool { return m.state == bridge.StateRefused && m.retry.IsZero() }
 
 // setRooms makes rooms of those of conf, and keeps those that stay. It returns
 // those that went, and those to join. l.mu is held.

@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,20 +16,16 @@ const (
 	maxSuffixes  = 5
 )
 
-// joinAll joins every room of a new stream.
+// joinAll joins the rooms of a new stream, all but those that threw us out.
 func (l *Leg) joinAll(s *session) {
 	l.mu.Lock()
-	rooms := make([]*muc, 0, len(l.rooms))
-	for _, m := range l.rooms {
-		rooms = append(rooms, m)
+	var rooms []*muc
+	for _, name := range slices.Sorted(maps.Keys(l.rooms)) {
+		if m := l.rooms[name]; !m.thrownOut() {
+			rooms = append(rooms, m)
+		}
 	}
 	l.mu.Unlock()
-	slices.SortFunc(rooms, func(a, b *muc) int {
-		if a.conf.JID < b.conf.JID {
-			return -1
-		}
-		return 1
-	})
 	for _, m := range rooms {
 		s.join(m)
 	}

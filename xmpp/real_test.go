@@ -265,3 +265,16 @@ func TestServerKilled(t *testing.T) {
 		await(t, "alice again", func() bool { return h.sink.event(bridge.RoomUp, "alice", "") })
 	})
 }
+
+// delivered returns the ids of what was proven, in that order.
+func (s *sink) delivered() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []string
+	for _, p := range s.proofs {
+		if p.Outcome == bridge.Delivered {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}

@@ -16,13 +16,15 @@ func (l *Leg) Reconfigure(c Config) error {
 	if err != nil {
 		return err
 	}
+	l.reload.Lock()
+	defer l.reload.Unlock()
 	old := l.conf.Swap(conf)
 	l.mu.Lock()
 	goneRooms, joinRooms := l.setRooms(conf)
 	gonePeople, come := l.setPeople(conf)
 	for _, m := range l.rooms { // somebody acted: try again what was refused
 		if m.state == bridge.StateRefused && !slices.Contains(joinRooms, m) {
-			m.attempts = 0
+			m.attempts, m.state = 0, bridge.StateDown
 			joinRooms = append(joinRooms, m)
 		}
 	}

@@ -99,6 +99,9 @@ func (s *session) roster(reply *element.Element, err error) {
 	} else {
 		s.rosterPush(reply.Child(nsRoster, "query"))
 	}
+	s.leg.mu.Lock()
+	s.leg.rosterKnown = true
+	s.leg.mu.Unlock()
 	s.subscribeAll()
 }
 

@@ -384,7 +384,7 @@ func (s *session) keepHouse() {
 			s.lastRead.Store(now.UnixNano())
 		}
 		heard := time.Unix(0, s.lastRead.Load())
-		if heard.After(pinged) {
+		if !heard.Before(pinged) {
 			pinged = time.Time{}
 		}
 		switch silent := now.Sub(heard); {

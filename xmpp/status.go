@@ -32,7 +32,7 @@ func (l *Leg) Status() bridge.LegStatus {
 	for _, name := range slices.Sorted(maps.Keys(l.people)) {
 		c := l.people[name]
 		st.Rooms = append(st.Rooms, l.chatStatus(c))
-		if l.sess != nil {
+		if l.sess != nil && l.rosterKnown {
 			if n := c.subscriptionNote(); n != "" {
 				st.Notes = append(st.Notes, n)
 			}
@@ -61,7 +61,7 @@ func (l *Leg) chatStatus(c *contact) bridge.RoomStatus {
 		rs.Detail = "not connected"
 	case len(c.resources) == 0:
 		rs.Detail = "offline"
-		if n := c.subscriptionNote(); n != "" {
+		if n := c.subscriptionNote(); n != "" && l.rosterKnown {
 			rs.Detail = n
 		}
 	default:
