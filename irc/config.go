@@ -82,12 +82,11 @@ type Deps struct {
 
 // Errors of a Config.
 var (
-	ErrConfig       = errors.New("irc: bad configuration")
-	ErrPlainSASL    = errors.New("irc: sasl sends a password and needs TLS")
-	ErrDupeChannel  = errors.New("irc: channel configured twice")
-	errSecondRun    = errors.New("irc: Run was called twice")
-	errNameChanged  = errors.New("irc: the name of a leg cannot change")
-	errNoConnection = errors.New("irc: not connected")
+	ErrConfig      = errors.New("irc: bad configuration")
+	ErrPlainSASL   = errors.New("irc: sasl sends a password and needs TLS")
+	ErrDupeChannel = errors.New("irc: channel configured twice")
+	errSecondRun   = errors.New("irc: Run was called twice")
+	errNameChanged = errors.New("irc: the name of a leg cannot change")
 )
 
 // withDefaults returns c with its zero fields filled, or what is wrong with it.

@@ -68,7 +68,7 @@ func (w *window) echoed(room bridge.Room, body, netID string) {
 			at = i
 			break
 		}
-		if at < 0 {
+		if at < 0 && f.how == byEcho {
 			at = i // altered by the server, unless the same text follows
 		}
 	}

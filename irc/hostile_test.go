@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -204,7 +205,7 @@ func TestRetries(t *testing.T) {
 	if wait := r.next(refused, now, 0, 1, half); wait != 2*time.Second {
 		t.Errorf("refused: second wait %s", wait)
 	}
-	if wait := r.next(io.EOF, now, time.Hour, 1, half); wait != quickWait {
+	if wait := r.next(fmt.Errorf("%w: %w", errLost, io.EOF), now, time.Hour, 1, half); wait != quickWait {
 		t.Errorf("a long session was lost: wait %s", wait)
 	}
 	if wait := r.next(refused, now, 0, 2, half); wait != quickWait {
@@ -289,4 +290,53 @@ func (r *repeat) Read(p []byte) (int, error) {
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	return n, nil
+}
+
+// TestSwallowedLine: an echo that never comes is asked about, and the line is
+// lost when the server has handled all before the PING.
+func TestSwallowedLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		leg, err := New(Config{Name: "net", Servers: []string{"h:1"}, TLSOff: true, Nick: "bot", Channels: []ChannelConfig{{Name: "#dev"}}},
+			Deps{Dial: func(context.Context, string, string) (net.Conn, error) { return near, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go answerPings(far, welcome)
+		rec := newRecorder()
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = leg.Run(ctx, rec) }()
+		for range 2 {
+			rec.next() // leg and room up
+		}
+		start := time.Now()
+		if err := leg.Send(ctx, bridge.Outgoing{ID: "m", To: Room("net", "#dev"), Text: bridge.NewText("lost")}); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := rec.nextWithin(time.Minute)
+		if want := "failed m irc: the server did not echo the line"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if took := time.Since(start); took < judgeAfter || took > judgeAfter+leg.cfg.Keepalive {
+			t.Errorf("known after %s", took)
+		}
+		cancel()
+		<-done
+		_ = far.Close()
+	})
+}
+
+// answerPings is a server that says hello and answers PING, nothing else.
+func answerPings(conn net.Conn, hello string) {
+	go func() { _, _ = io.WriteString(conn, hello) }()
+	sc := bufio.NewScanner(conn)
+	for sc.Scan() {
+		if token, ok := strings.CutPrefix(sc.Text(), "PING "); ok {
+			go func() { _, _ = io.WriteString(conn, "PONG irc.test :"+token+"\r\n") }()
+		}
+		if strings.HasPrefix(sc.Text(), "QUIT") {
+			_ = conn.Close()
+		}
+	}
 }

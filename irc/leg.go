@@ -258,15 +258,15 @@ type retrier struct {
 }
 
 // next returns the wait after err, which ended an attempt that took as long as
-// it says. Nobody listening: 300 ms ± jitter for a minute, then 1 s doubling to
+// it says. Nobody listening, or a good connection lost: 300 ms ± jitter for a minute, then 1 s doubling to
 // 5 min. Refused after TCP: 1 s doubling to 5 min at once. With several servers
 // the others are tried without delay before a slow wait.
 func (r *retrier) next(err error, now time.Time, took time.Duration, servers int, rand func() float64) time.Duration {
-	refused := errors.Is(err, errRefusedUs) || dialer.NotTrusted(err)
+	soon := errors.Is(err, errLost) && !errors.Is(err, errRefusedUs) || dialer.Unreachable(err)
 	if took >= steady && !dialer.Unreachable(err) {
 		*r = retrier{}
 	}
-	if !refused {
+	if soon {
 		if r.lostAt.IsZero() {
 			r.lostAt = now
 		}
@@ -322,6 +322,9 @@ func (l *Leg) Status() bridge.LegStatus {
 	st.Self = s.self()
 	for _, key := range slices.Sorted(maps.Keys(s.notes)) {
 		st.Notes = append(st.Notes, s.notes[key])
+	}
+	if s.bad > 0 {
+		st.Notes = append(st.Notes, fmt.Sprintf("%d lines of the server could not be read", s.bad))
 	}
 	for _, ch := range cfg.Channels {
 		r := bridge.RoomStatus{Room: Room(l.name, ch.Name), State: bridge.StateOpening}

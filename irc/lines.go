@@ -20,7 +20,7 @@ type lineReader struct {
 	buf        []byte
 	start, end int
 	skipping   bool
-	tooLong    uint64 // lines skipped
+	tooLong    uint64 // lines skipped since
 }
 
 func newLineReader(r io.Reader) *lineReader {
@@ -57,6 +57,13 @@ func (l *lineReader) next() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// skipped returns how many over-long lines were skipped since it was last asked.
+func (l *lineReader) skipped() uint64 {
+	n := l.tooLong
+	l.tooLong = 0
+	return n
 }
 
 // more reports whether a whole line is there without reading.

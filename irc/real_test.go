@@ -285,3 +285,65 @@ func TestRealTLS(t *testing.T) {
 		})
 	}
 }
+
+// TestRealLinkCut: what was proven before the link broke has arrived, nothing
+// arrives twice, and the rest is in doubt or was never sent.
+func TestRealLinkCut(t *testing.T) {
+	for _, server := range []string{"inspircd", "ngircd"} {
+		t.Run(server, func(t *testing.T) {
+			l := lab.New(t)
+			var s *lab.IRCServer
+			if server == "inspircd" {
+				s = l.InspIRCd(lab.InspIRCd{Fast: true})
+			} else {
+				s = l.NgIRCd(lab.NgIRCd{Fast: true})
+			}
+			proxy := l.Proxy(s.Addr)
+			u := l.IRCUser(s, "alice", "#dev")
+			leg, box := runLeg(t, irc.Config{Servers: []string{proxy.Addr}, TLSOff: true, Channels: channels("#dev")})
+			awaitRooms(t, l, leg)
+			sent := 0
+			for ; ; sent++ {
+				if sent == 500 {
+					go proxy.Reset()
+				}
+				err := leg.Send(context.Background(), bridge.Outgoing{ID: fmt.Sprint("m", sent), To: irc.Room("net", "#dev"), Text: bridge.NewText(fmt.Sprint("line ", sent))})
+				if err != nil {
+					break
+				}
+			}
+			l.Await(5*time.Second, "a verdict on every line", func() bool {
+				for i := range sent {
+					if box.proof(fmt.Sprint("m", i)) == 0 {
+						return false
+					}
+				}
+				return true
+			})
+			awaitRooms(t, l, leg)
+			heard := map[string]int{}
+			for _, h := range u.Heard("#dev") {
+				if heard[h.Text]++; heard[h.Text] > 1 {
+					t.Errorf("%q came twice", h.Text)
+				}
+			}
+			doubt := 0
+			for i := range sent {
+				switch text := fmt.Sprint("line ", i); box.proof(fmt.Sprint("m", i)) {
+				case bridge.Delivered:
+					if heard[text] == 0 {
+						t.Errorf("%q was proven and never came", text)
+					}
+				case bridge.Doubt:
+					doubt++
+				default:
+					t.Errorf("%q failed", text)
+				}
+			}
+			t.Logf("%d sent, %d in doubt, %d heard", sent, doubt, len(heard))
+			if doubt > 8 {
+				t.Errorf("%d lines are in doubt: the window is 8", doubt)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,8 +10,6 @@ import (
 
 	"golang.org/x/crypto/pbkdf2"
 	"mellium.im/sasl"
-
-	"crypto/sha256"
 )
 
 // scramServer is the other end of SCRAM-SHA-256, for the account "acc".

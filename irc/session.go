@@ -24,7 +24,10 @@ const (
 // ERROR, 465, a refused login or nick. Trying again at once would only annoy.
 var errRefusedUs = errors.New("irc: the server refused us")
 
-var errPingTimeout = errors.New("irc: the server stopped answering")
+// errLost is wrapped by the end of a session that was good: try again soon.
+var errLost = errors.New("irc: connection lost")
+
+var errPingTimeout = fmt.Errorf("%w: the server stopped answering", errLost)
 
 // output is something for the Sink.
 type output struct {
@@ -95,6 +98,9 @@ func (s *session) run(ctx context.Context, sink bridge.Sink) error {
 	defer stop()
 	err := s.serve(ctx, sink)
 	_ = s.conn.Close()
+	if !s.up && !errors.Is(err, errRefusedUs) && ctx.Err() == nil {
+		err = fmt.Errorf("%w: closed before we were registered: %w", errRefusedUs, err)
+	}
 	s.win.kill(err)
 	s.win.flush()
 	return err
@@ -110,12 +116,13 @@ func (s *session) serve(ctx context.Context, sink bridge.Sink) error {
 		switch {
 		case err == nil:
 			s.last = s.now
+			s.bad += s.rd.skipped()
 			s.handle(line)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			s.tick(ctx)
 		default:
 			s.mu.Unlock()
-			return fmt.Errorf("irc: read: %w", err)
+			return fmt.Errorf("%w: %w", errLost, err)
 		}
 		s.mu.Unlock()
 		if err := s.deliver(ctx, sink); err != nil && s.err == nil {

@@ -79,8 +79,10 @@ func (r *recorder) Prove(p bridge.Proof) {
 }
 
 // next returns the oldest record not yet returned.
-func (r *recorder) next() (string, bool) {
-	deadline := time.After(irctest.Timeout)
+func (r *recorder) next() (string, bool) { return r.nextWithin(irctest.Timeout) }
+
+func (r *recorder) nextWithin(d time.Duration) (string, bool) {
+	deadline := time.After(d)
 	for {
 		r.mu.Lock()
 		if len(r.lines) > 0 {
@@ -162,7 +164,7 @@ func transcriptConfig(t *testing.T, file string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	cfg := Config{Name: "net", Servers: []string{"irc.test:6667"}, TLSOff: true, Nick: "bot", Keepalive: time.Hour}
 	sc := bufio.NewScanner(f)
 	for sc.Scan() {

@@ -93,7 +93,7 @@ func serve(t *testing.T, certFile, keyFile string) (string, <-chan []byte, <-cha
 				return
 			}
 			go func() {
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert})
 				buf := make([]byte, 16)
 				n, _ := s.Read(buf)
@@ -185,7 +185,7 @@ func TestConfigErrors(t *testing.T) {
 func TestPlainServerIsNoTLS(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	go func() {
 		if c, err := ln.Accept(); err == nil {
 			_, _ = c.Write([]byte(":irc.test NOTICE * :hello\r\n"))
@@ -203,7 +203,7 @@ func TestPlainServerIsNoTLS(t *testing.T) {
 func TestFirst(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	_ = closed.Close()
