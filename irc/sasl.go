@@ -51,6 +51,9 @@ func newSASL(cfg SASLConfig, offered string) (*saslExchange, error) {
 		// with 904 on any but the first login after its start (irc/real_test.go).
 		x.client = sasl.NewClient(sasl.Mechanism{
 			Name: "EXTERNAL",
+			// No authorisation identity, as other clients send it: the certificate
+			// says whose account it is. Atheme 7.2 with InspIRCd 3.15 answers 904 to
+			// some names, "bridgeacct" (in base64, with padding) among them.
 			Start: func(*sasl.Negotiator) (bool, []byte, interface{}, error) {
 				return false, nil, nil, nil
 			},
