@@ -34,10 +34,16 @@ func TestIRCServersCarryALine(t *testing.T) {
 func TestServicesKnowAnAccount(t *testing.T) {
 	l := New(t)
 	s := l.InspIRCd(InspIRCd{Fast: true, Services: true})
-	s.Register("bot", "sesame", strings.Repeat("ab", 32))
+	cert := l.CA.Issue("bot")
+	s.Register("bot", "sesame", cert.SHA256())
 	u := l.IRCUser(s, "x")
 	u.Send("PRIVMSG NickServ :IDENTIFY bot sesame")
 	u.Expect(" 900 ")
+	u.Send("PRIVMSG NickServ :CERT LIST")
+	u.Expect("fingerprint list.")
+	v := l.IRCUserTLS(s, "y", cert)
+	v.Send("WHOIS y y")
+	v.Expect(" 318 ")
 }
 
 func TestXMPPServersCarryAStanza(t *testing.T) {
