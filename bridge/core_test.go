@@ -67,6 +67,7 @@ func live(t *testing.T, test func(h *house), bridges ...bridge.BridgeConfig) {
 		h := &house{t: t, irc: bridgetest.NewLeg("corp", "irc"), xmpp: bridgetest.NewLeg("bot", "xmpp")}
 		h.cfg = bridge.Config{Legs: []bridge.Leg{h.irc, h.xmpp}, Bridges: bridges, People: people, Location: time.UTC}
 		h.start(bridge.Deps{})
+		defer h.stop()
 		for _, b := range bridges {
 			for _, r := range b.Rooms {
 				leg := h.irc

@@ -53,9 +53,11 @@ func (o *outbox) pump(ctx context.Context) time.Duration {
 		if r == nil {
 			return wait
 		}
-		o.send(ctx, r)
+		passed := o.send(ctx, r)
 		o.mu.Lock()
-		o.busy = false
+		if o.busy = false; passed {
+			o.block, o.reason = blockNone, ""
+		}
 		o.mu.Unlock()
 	}
 	return 0
@@ -160,7 +162,7 @@ func (o *outbox) headLocked(now time.Time) (*Row, time.Duration) {
 // spaces them, so that they do not bury the people there.
 func (o *outbox) paceLocked(first *Row, now time.Time) (digest *Row, wait time.Duration) {
 	b := o.c.table.Load().byName[first.Bridge]
-	if b == nil || first.Kind == RowOwn || o.c.closing.Load() {
+	if b == nil || first.Kind == RowOwn || o.c.closing.Load() || o.block != blockNone {
 		return nil, 0
 	}
 	late := func(r *Row) bool { return r.Kind != RowOwn && now.Sub(r.Queued) > b.cfg.Late.After }
@@ -241,17 +243,18 @@ func (o *outbox) expireLocked(now time.Time) (ends []end, wait time.Duration) {
 }
 
 // send renders one row and hands it to the leg. Membership and floors are
-// looked up now: they may have changed while it waited.
-func (o *outbox) send(ctx context.Context, r *Row) {
+// looked up now: they may have changed while it waited. It reports whether the
+// leg took it.
+func (o *outbox) send(ctx context.Context, r *Row) bool {
 	t := o.c.table.Load()
 	to, from := t.lookup(r)
 	switch {
 	case to == nil, r.Kind != RowOwn && from == nil:
 		o.giveUp(r, FateBounced, reasonRemoved)
-		return
+		return false
 	case r.Kind != RowOwn && r.Rung < from.floor.In:
 		o.giveUp(r, FateBounced, reasonFloor)
-		return
+		return false
 	}
 	now := o.c.now()
 	waited := now.Sub(r.Queued)
@@ -262,29 +265,32 @@ func (o *outbox) send(ctx context.Context, r *Row) {
 	to.bridge.recent.add(out, r, now)
 	if err := o.markTried(ctx, r); err != nil {
 		o.putBack(r)
-		return
+		return false
 	}
 	o.mu.Lock()
 	leg, kicks := o.leg, o.kicks
 	o.mu.Unlock()
-	o.sent(ctx, r, kicks, leg.send(ctx, out))
+	err := leg.send(ctx, out)
+	if err == nil {
+		o.ready.Store(true)
+		return true
+	}
+	o.failed(ctx, r, kicks, err)
+	return false
 }
 
-// sent deals with what Send said.
-func (o *outbox) sent(ctx context.Context, r *Row, kicks uint64, err error) {
+// failed deals with an error of Send: nothing of r was sent.
+func (o *outbox) failed(ctx context.Context, r *Row, kicks uint64, err error) {
+	o.ready.Store(false)
 	var held *HoldError
 	switch {
-	case err == nil:
-		o.ready.Store(true)
 	case errors.Is(err, ErrNotReady):
-		o.ready.Store(false)
 		if r.fleeting {
 			o.giveUp(r, FateDropped, "")
 			return
 		}
 		o.blocked(r, blockNotReady, reasonNotReady, kicks)
 	case errors.As(err, &held):
-		o.ready.Store(false)
 		if r.Kind == RowOwn {
 			o.giveUp(r, FateDropped, "")
 			return

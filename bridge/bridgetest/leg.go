@@ -29,6 +29,7 @@ type Leg struct {
 	delay   time.Duration
 	window  int
 	rooms   []bridge.RoomStatus
+	only    map[bridge.Room]bool
 	hook    func(bridge.Outgoing)
 }
 
@@ -77,7 +78,11 @@ func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error {
 		l.mu.Unlock()
 		return err
 	}
-	if l.sink == nil {
+	if l.only != nil && !l.only[m.To] {
+		l.mu.Unlock()
+		return bridge.ErrNotReady
+	}
+	if l.sink == nil || l.ctx.Err() != nil {
 		l.mu.Unlock()
 		return bridge.ErrNotReady
 	}
@@ -118,6 +123,16 @@ func (l *Leg) SetDelay(d time.Duration) { l.set(func() { l.delay = d }) }
 
 // SetError makes Send to room fail with err; nil ends that.
 func (l *Leg) SetError(room bridge.Room, err error) { l.set(func() { l.errs[room] = err }) }
+
+// Only makes the leg have these rooms and no others; at first it has all.
+func (l *Leg) Only(rooms ...bridge.Room) {
+	l.set(func() {
+		l.only = map[bridge.Room]bool{}
+		for _, r := range rooms {
+			l.only[r] = true
+		}
+	})
+}
 
 // SetRooms sets the rooms that Status tells about.
 func (l *Leg) SetRooms(rooms ...bridge.RoomStatus) { l.set(func() { l.rooms = rooms }) }

@@ -1,0 +1,134 @@
+package bridgetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"drawbridge/bridge"
+)
+
+// Journal holds an implementation of bridge.Journal to its contract. open
+// returns a new, empty journal.
+func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
+	t.Helper()
+	room := bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#dev"}
+	dest := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
+	row := func(id string) *bridge.Row {
+		return &bridge.Row{
+			ID: id, Bridge: "dev", From: room, To: dest, Kind: bridge.RowSay, Name: "carol", Text: bridge.NewText(id),
+			Said: time.Unix(1, 0), Queued: time.Unix(2, 0),
+		}
+	}
+	entry := func(id string, rows ...*bridge.Row) *bridge.Entry {
+		return &bridge.Entry{Room: room, ID: id, At: time.Unix(2, 0), Rows: rows}
+	}
+	kept := func(t *testing.T, j bridge.Journal) (ids []string) {
+		t.Helper()
+		if err := j.Load(t.Context(), func(r *bridge.Row) error {
+			ids = append(ids, fmt.Sprintf("%s:%v", r.ID, r.Tried))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	want := func(t *testing.T, j bridge.Journal, ids ...string) {
+		t.Helper()
+		if got := kept(t, j); !slices.Equal(got, ids) {
+			t.Errorf("kept %v, want %v", got, ids)
+		}
+	}
+	ingest := func(t *testing.T, j bridge.Journal, batch ...*bridge.Entry) {
+		t.Helper()
+		if err := j.Ingest(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	t.Run("rows come back in order with their fields", func(t *testing.T) {
+		j := open(t)
+		a, b, c := row("a"), row("b"), row("c")
+		ingest(t, j, entry("1", a, b), entry("", c))
+		if a.Seq == 0 || a.Seq >= b.Seq || b.Seq >= c.Seq {
+			t.Errorf("seqs %d, %d, %d do not ascend", a.Seq, b.Seq, c.Seq)
+		}
+		want(t, j, "a:false", "b:false", "c:false")
+		if err := j.Load(t.Context(), func(r *bridge.Row) error {
+			if r.Bridge != "dev" || r.From != room || r.To != dest || r.Name != "carol" || r.Kind != bridge.RowSay ||
+				r.Text != bridge.NewText(r.ID) || !r.Said.Equal(time.Unix(1, 0)) || !r.Queued.Equal(time.Unix(2, 0)) {
+				t.Errorf("row %s came back altered", r.ID)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("a known key is not taken in again", func(t *testing.T) {
+		j := open(t)
+		first, twin := entry("1", row("a")), entry("1", row("b"))
+		ingest(t, j, first, twin)
+		later := entry("1", row("c"))
+		ingest(t, j, later)
+		if first.Again || !twin.Again || !later.Again {
+			t.Errorf("again: %v, %v, %v", first.Again, twin.Again, later.Again)
+		}
+		other := entry("1", row("d"))
+		other.Room.Name = "#ops"
+		ingest(t, j, other, entry("", row("e")), entry("", row("f")))
+		want(t, j, "a:false", "d:false", "e:false", "f:false")
+	})
+	t.Run("a key outlives its rows", func(t *testing.T) {
+		j := open(t)
+		a := row("a")
+		ingest(t, j, entry("1", a))
+		if err := j.Confirm(t.Context(), []bridge.Done{{Seq: a.Seq, Fate: bridge.FateRelayed}}); err != nil {
+			t.Fatal(err)
+		}
+		again := entry("1", row("b"))
+		if ingest(t, j, again); !again.Again {
+			t.Error("forgotten")
+		}
+		want(t, j)
+	})
+	t.Run("an entry without rows is known too", func(t *testing.T) {
+		j := open(t)
+		ingest(t, j, entry("1"))
+		again := entry("1", row("a"))
+		if ingest(t, j, again); !again.Again {
+			t.Error("forgotten")
+		}
+	})
+	t.Run("tried is kept", func(t *testing.T) {
+		j := open(t)
+		a, b, c := row("a"), row("b"), row("c")
+		c.Tried = true
+		ingest(t, j, entry("1", a, b, c))
+		if err := j.Tried(t.Context(), []uint64{b.Seq, 1 << 40}); err != nil {
+			t.Fatal(err)
+		}
+		want(t, j, "a:false", "b:true", "c:true")
+	})
+	t.Run("confirmed rows are gone", func(t *testing.T) {
+		j := open(t)
+		a, b := row("a"), row("b")
+		ingest(t, j, entry("1", a, b))
+		for range 2 { // unknown ones are ignored
+			if err := j.Confirm(t.Context(), []bridge.Done{{Seq: a.Seq, Fate: bridge.FateBounced}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want(t, j, "b:false")
+	})
+	t.Run("load passes an error on", func(t *testing.T) {
+		j := open(t)
+		ingest(t, j, entry("1", row("a")))
+		stop := errors.New("stop")
+		if err := j.Load(context.WithoutCancel(t.Context()), func(*bridge.Row) error { return stop }); !errors.Is(err, stop) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
