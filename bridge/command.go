@@ -12,7 +12,8 @@ import (
 type chatCommand struct {
 	name string
 	help string
-	// ends is set where the command may end a pause, and so is heard in one.
+	// ends is set where the command may begin or end a pause: it is heard in one,
+	// and the dispatcher carries it out itself, before the next line.
 	ends bool
 	run  func(c *Core, q *question) string
 }
@@ -52,6 +53,7 @@ func findCommand(text string) *chatCommand {
 type question struct {
 	msg    Message
 	member *member
+	answer string // made already, by a command that cannot wait
 }
 
 // private reports whether the answer is read by a configured person alone.
@@ -79,15 +81,22 @@ func (c *Core) answer(ctx context.Context) {
 			if !rate.allow(q.member.room, c.now()) {
 				continue
 			}
-			cmd := findCommand(q.msg.Text.s)
-			if cmd == nil {
-				continue
+			text := q.answer
+			if text == "" {
+				text = c.answerTo(&q)
 			}
-			if text := cmd.run(c, &q); text != "" {
-				c.sayNow(q.member, text)
-			}
+			c.sayNow(q.member, text)
 		}
 	}
+}
+
+// answerTo makes the answer to q. A panic below, in a leg's status, is contained
+// by legState.
+func (c *Core) answerTo(q *question) string {
+	if cmd := findCommand(q.msg.Text.s); cmd != nil {
+		return cmd.run(c, q)
+	}
+	return "!help lists the commands."
 }
 
 // askRate allows each room askBurst answers at once, and one more each askEvery.

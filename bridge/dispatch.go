@@ -42,6 +42,7 @@ type intent struct {
 	routes []*member // one for each bridge that holds the room
 	what   verdict
 	copies []copied
+	answer string // to a command carried out already
 }
 
 // copied is one copy of a message: a row, or nil where the outbox is full.
@@ -184,6 +185,10 @@ func (d *dispatcher) verdict(t *table, in *intent, now time.Time) verdict {
 		return paused
 	}
 	if cmd != nil {
+		if cmd.ends && !m.Delayed {
+			// At once: the next line must not slip out before a pause.
+			in.answer = cmd.run(d.c, &question{msg: *m, member: first})
+		}
 		return command
 	}
 	if m.From.Person == "" {
@@ -296,7 +301,7 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 	switch in.what {
 	case command:
 		if !m.Delayed { // what was asked long ago needs no answer now
-			d.c.ask(question{msg: m.withoutTaken(), member: in.routes[0]})
+			d.c.ask(question{msg: m.withoutTaken(), member: in.routes[0], answer: in.answer})
 		}
 	case refused, unreadable:
 		d.c.log.Debug("refused", "leg", m.Room.Leg, "room", m.Room.Name, "id", m.ID, "rule", in.what.String(), "scheme", m.Scheme, "err", m.Problem)

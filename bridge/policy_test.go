@@ -176,7 +176,7 @@ func TestManyLateLinesAreIntroducedAndPaced(t *testing.T) {
 		if len(sent) != 1 || !strings.HasPrefix(sent[0].Text.Reveal(), "30 lines said between 1 Jan 00:00 and ") {
 			t.Fatalf("first: %d lines, %q", len(sent), sent[0].Text.Reveal())
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(5*time.Second + 100*time.Millisecond)
 		if n := len(h.irc.TakeSent()); n != 10 {
 			t.Errorf("%d lines in five seconds", n)
 		}
