@@ -35,7 +35,7 @@ func (q *quietStream) Send(list ...*element.Element) (uint64, error) {
 	for _, e := range list {
 		q.buf = element.AppendXML(q.buf, e, nsClient)
 	}
-	q.seq += uint64(len(list))
+	q.seq++
 	return q.seq, nil
 }
 

@@ -686,6 +686,73 @@ func TestSelfPing(t *testing.T) {
 	})
 }
 
+// TestAckMissing: a server that does not answer a request for acknowledgement is
+// gone, however much else it sends.
+func TestAckMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, testConfig())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.online("alice@x.org/a")
+		if err := r.leg.Send(context.Background(), chatOut("c1", "x")); err != nil {
+			t.Fatal(err)
+		}
+		for range 9 {
+			r.push("<iq type='get' id='1' from='x.org'><ping xmlns='urn:xmpp:ping'/></iq>")
+			time.Sleep(time.Second)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if got := r.lines(&r.sink.events); !slices.Contains(got, "leg-down: the server does not answer") {
+			t.Errorf("events: %q", got)
+		}
+		if got := r.lines(&r.sink.proofs); !slices.Equal(got, []string{"doubt alice c1"}) {
+			t.Errorf("proofs: %q", got)
+		}
+	})
+}
+
+// TestManyChats: however many lines there are, one request is under way at a time,
+// and all are proven.
+func TestManyChats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, testConfig())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.online("alice@x.org/a")
+		for i := range 200 {
+			if err := r.leg.Send(context.Background(), chatOut(fmt.Sprint("c", i), "x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		requests := 0
+		for range 3 {
+			asked := 0
+			for e := r.st.Sent(); e != nil; e = r.st.Sent() {
+				if e.Local == "r" {
+					asked++
+				}
+			}
+			if requests += asked; asked > 1 {
+				t.Fatalf("%d requests at once", asked)
+			}
+			if asked == 1 {
+				r.push(fmt.Sprintf("<a xmlns='urn:xmpp:sm:3' h='%d'/>", r.st.Seq()-uint64(100*(1-min(requests-1, 1)))))
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		if got := r.lines(&r.sink.proofs); len(got) != 200 || got[199] != "delivered alice c199" {
+			t.Errorf("%d proofs", len(got))
+		}
+		if requests != 2 {
+			t.Errorf("%d requests", requests)
+		}
+	})
+}
+
 // TestHiddenClient: who writes without showing a presence can be answered.
 func TestHiddenClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -27,6 +27,7 @@ type proofs struct {
 	mu     sync.Mutex // guards all below
 	closed bool
 	acked  uint64
+	asked  time.Time // when the request under way was sent; zero: none is
 	chats  []waiting // in order of seq
 	rooms  map[string]waiting
 	recent []waiting // ring of chats sent, for late bounces
@@ -40,8 +41,9 @@ func newProofs(prove func(bridge.Proof)) *proofs {
 
 func roomKey(room, id string) string { return room + "\x00" + id }
 
-// chat enters a message that went out as number seq. It returns how many wait.
-func (p *proofs) chat(w waiting) int {
+// chat enters a message that went out as number seq. It reports whether a request
+// for acknowledgement is needed: chats wait, and none is under way.
+func (p *proofs) chat(w waiting) (ask bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.remember(w)
@@ -57,7 +59,30 @@ func (p *proofs) chat(w waiting) int {
 		}
 		p.chats = slices.Insert(p.chats, i, w)
 	}
-	return len(p.chats)
+	return len(p.chats) > 0 && p.asked.IsZero()
+}
+
+// request reports whether an acknowledgement is to be asked for now, and notes
+// that it is: one request at a time.
+func (p *proofs) request(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || !p.asked.IsZero() {
+		return false
+	}
+	p.asked = now
+	return true
+}
+
+// overdue reports whether the request under way is older than d. excused starts
+// its time anew: we were not reading.
+func (p *proofs) overdue(now time.Time, d time.Duration, excused bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if excused && !p.asked.IsZero() {
+		p.asked = now
+	}
+	return !p.asked.IsZero() && now.Sub(p.asked) > d
 }
 
 func (p *proofs) remember(w waiting) {
@@ -74,7 +99,7 @@ func (p *proofs) remember(w waiting) {
 func (p *proofs) upTo(seq uint64) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.acked = max(p.acked, seq)
+	p.acked, p.asked = max(p.acked, seq), time.Time{}
 	n := 0
 	for n < len(p.chats) && p.chats[n].seq <= p.acked {
 		w := p.chats[n]

@@ -52,13 +52,18 @@ func (s *session) sendChat(ctx context.Context, m bridge.Outgoing) error {
 		return err
 	}
 	now := time.Now()
-	seq, err := s.st.Send(msg)
+	stanzas := append(make([]*element.Element, 0, 2), msg)
+	if s.st.SM() && s.proofs.request(now) {
+		stanzas = append(stanzas, stream.AckRequest()) // in one write
+	}
+	seq, err := s.st.Send(stanzas...)
 	if err != nil {
 		return s.unsent(m, err)
 	}
 	s.lastSent.Store(now.UnixNano())
-	s.proofs.chat(waiting{room: m.To, id: m.ID, seq: seq, sent: now})
-	s.wantAck()
+	if s.proofs.chat(waiting{room: m.To, id: m.ID, seq: seq, sent: now}) {
+		s.wantAck()
+	}
 	return nil
 }
 

@@ -34,7 +34,6 @@ type session struct {
 	proofs  *proofs
 	tickets *tickets
 	kick    chan struct{} // capacity 1: chats wait for an acknowledgement
-	acks    chan struct{} // capacity 1: the server acknowledged something
 	done    chan struct{} // closed when the reader has ended
 
 	lastRead atomic.Int64 // Unix nanoseconds of the last stanza
@@ -60,7 +59,6 @@ func newSession(l *Leg, st Stream, sink bridge.Sink) *session {
 		began:    time.Now(),
 		out:      newOutQueue(),
 		kick:     make(chan struct{}, 1),
-		acks:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 	}
 	s.proofs = newProofs(sink.Prove)
@@ -275,16 +273,16 @@ func (s *session) write() {
 // lastProofs is how long a stopping leg waits for the proofs of what it sent.
 const lastProofs = time.Second
 
-// Requests for acknowledgement: at once when so many chats wait, else after a
-// moment, so that a busy stream needs one for many lines.
+// A chat asks for its acknowledgement itself where no request is under way. What
+// is sent meanwhile is asked for at once when there is so much of it, else after
+// a moment, so that a busy stream needs one request for many lines.
 const (
 	ackBatch = 16
 	ackAfter = 10 * time.Millisecond
 )
 
-// requestAcks has chats proven: it asks how many stanzas were handled (XEP-0198),
-// or pings the server behind them, one request at a time. A server that does not
-// answer is a dead link.
+// requestAcks has chats proven that were sent while a request was under way: it
+// asks how many stanzas were handled (XEP-0198), or pings the server behind them.
 func (s *session) requestAcks() {
 	for {
 		select {
@@ -293,58 +291,31 @@ func (s *session) requestAcks() {
 		case <-s.kick:
 		}
 		n, _ := s.proofs.last()
-		if n == 0 {
-			continue
-		}
-		if n < ackBatch {
+		if n > 0 && n < ackBatch {
 			select {
 			case <-s.done:
 				return
 			case <-time.After(ackAfter):
 			}
+			n, _ = s.proofs.last()
 		}
-		if !s.requestAck() {
-			return
-		}
-		if n, _ := s.proofs.last(); n > 0 {
-			s.wantAck()
+		if n > 0 && s.proofs.request(time.Now()) {
+			s.requestAck()
 		}
 	}
 }
 
-func (s *session) requestAck() bool {
-	select {
-	case <-s.acks: // of an earlier request
-	default:
-	}
+func (s *session) requestAck() {
 	if s.st.SM() {
-		if err := s.st.RequestAck(); err != nil {
-			return false
-		}
-	} else {
-		_, seq := s.proofs.last()
-		s.ask("get", s.domain, element.New(nsPing, "ping"), s.conf().PingTimeout, func(_ *element.Element, err error) {
-			if !errors.Is(err, errIQTimeout) && !errors.Is(err, errIQMany) { // a refusal is an answer too
-				s.acknowledged(seq)
-			}
-		})
+		_ = s.st.RequestAck() // Next has the error
+		return
 	}
-	t := time.NewTicker(s.conf().PingTimeout)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.done:
-			return false
-		case <-s.acks:
-			return true
-		case <-t.C:
-			if s.inHand.Load() { // nobody reads the answer while the core is full
-				continue
-			}
-			s.end(errNoPong)
-			return false
+	_, seq := s.proofs.last()
+	s.ask("get", s.domain, element.New(nsPing, "ping"), s.conf().PingTimeout, func(_ *element.Element, err error) {
+		if !errors.Is(err, errIQTimeout) && !errors.Is(err, errIQMany) { // a refusal is an answer too
+			s.acknowledged(seq)
 		}
-	}
+	})
 }
 
 // wantAck asks requestAcks to look after waiting chats.
@@ -357,10 +328,8 @@ func (s *session) wantAck() {
 
 // acknowledged is told how many of our stanzas the server has handled.
 func (s *session) acknowledged(n uint64) {
-	s.proofs.upTo(n)
-	select {
-	case s.acks <- struct{}{}:
-	default:
+	if s.proofs.upTo(n) > 0 {
+		s.wantAck()
 	}
 }
 
@@ -380,8 +349,13 @@ func (s *session) keepHouse() {
 			s.guard("iq", func() { q.answer(nil, errIQTimeout) })
 		}
 		s.guard("rooms", func() { s.leg.tendRooms(s, now) })
-		if s.inHand.Load() {
+		busy := s.inHand.Load() // nobody reads an answer while the core is full
+		if busy {
 			s.lastRead.Store(now.UnixNano())
+		}
+		if s.proofs.overdue(now, s.conf().PingTimeout, busy) {
+			s.end(errNoPong)
+			return
 		}
 		heard := time.Unix(0, s.lastRead.Load())
 		if !heard.Before(pinged) {

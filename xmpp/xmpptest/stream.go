@@ -95,7 +95,11 @@ func (s *Stream) Send(stanzas ...*element.Element) (uint64, error) {
 		return 0, s.sendErr
 	}
 	s.out = append(s.out, stanzas...)
-	s.seq += uint64(len(stanzas))
+	for _, e := range stanzas {
+		if e.Space != nsSM {
+			s.seq++
+		}
+	}
 	return s.seq, nil
 }
 
