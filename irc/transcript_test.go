@@ -275,6 +275,13 @@ func (p *play) do(words string) {
 		if got != rest {
 			p.t.Errorf("notes:\n want %q\n  got %q", rest, got)
 		}
+	case "topic", "user": // CHANNEL TOPIC (WHO) · NICK REALNAME away|here
+		name, want, _ := strings.Cut(rest, " ")
+		var got string
+		p.await(func() bool { got = p.look(verb, name); return got == want })
+		if got != want {
+			p.t.Errorf("%s %s:\n want %q\n  got %q", verb, name, want, got)
+		}
 	case "self":
 		p.await(func() bool { return p.leg.Status().Self == rest })
 		if got := p.leg.Status().Self; got != rest {
@@ -310,6 +317,27 @@ func (p *play) accepted(m bridge.Outgoing) bool {
 		}
 	}
 	return false
+}
+
+// look tells a channel's topic or what is known of a user.
+func (p *play) look(what, name string) string {
+	p.leg.mu.Lock()
+	s := p.leg.session
+	p.leg.mu.Unlock()
+	if s == nil {
+		return ""
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if what == "topic" {
+		c := s.channel(name)
+		return c.topic + " (" + c.topicBy + ")"
+	}
+	u := s.users[s.fold(name)]
+	if u.away {
+		return u.realname + " away"
+	}
+	return u.realname + " here"
 }
 
 func (p *play) members(room string) string {
