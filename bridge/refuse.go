@@ -31,7 +31,7 @@ var howTo = map[string]string{
 	"psi":       "In Psi: open this chat, click the lock so that it closes, and switch on Options > Application > PGP > \"Automatically enable\" so that it stays closed.",
 	"gajim":     "In Gajim: choose OpenPGP in the lock menu beside the text field, and assign the bot's key under the contact's menu; Gajim remembers both.",
 	"dino":      "In Dino: click the lock beside the text field and choose OpenPGP; Dino remembers it for this chat.",
-	"profanity": "In profanity: /pgp start in this window, then /pgp setkey with the bot's key, and /pgp autostart on to make it stay (OTR: /otr policy always).",
+	"profanity": "In profanity: /pgp setkey with the bot's address and key once, then /pgp start in every new window of the bot (OTR: /otr policy always).",
 	"mcabber":   "In mcabber: /pgp force and /pgp setkey with the bot's key for this contact (OTR: /otrpolicy always for it), then /save your settings in mcabberrc.",
 	"pidgin":    "In Pidgin: open the OTR menu of this conversation, and set \"Require private messaging\" for this buddy.",
 }
