@@ -42,7 +42,7 @@ bench: build ## benchmarks; the comparison with other bridges is internal/bench
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 demo: deps build ## see it work: real servers, real gpg, one minute; KEEP=1 leaves it running
-	@$(GO) run ./internal/demo
+	@$(GO) build -o bin/demo ./internal/demo && bin/demo
 
 man: build ## write docs/drawbridge.1 and the shell completions
 	bin/drawbridge man docs/drawbridge.1

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +24,8 @@ type ProfanityUser struct {
 	Name string // account
 	GPG  *GPG   // nil for none
 	Key  string // fingerprint of the own key
+	// Keys are those of contacts, by JID, so that /pgp start is enough.
+	Keys map[string]string
 	// Width and Height of the terminal; 1000 × 60 if zero, so that no line
 	// wraps.
 	Width, Height int
@@ -50,6 +53,13 @@ func (l *Lab) PrepareProfanity(s *XMPPServer, o ProfanityUser) []string {
 	if o.GPG != nil {
 		account = append(account, "pgp.keyid="+o.Key[len(o.Key)-16:])
 		env = append(env, o.GPG.env()...)
+	}
+	if len(o.Keys) > 0 {
+		var keys strings.Builder
+		for jid, fpr := range o.Keys {
+			fmt.Fprintf(&keys, "[%s]\nkeyid=%s\n", jid, fpr[len(fpr)-16:])
+		}
+		l.write(filepath.Join(home, "data", "profanity", "pgp", munge(o.Name+"@"+Domain), "pubkeys"), keys.String())
 	}
 	l.write(filepath.Join(home, "data", "profanity", "accounts"), strings.Join(account, "\n")+"\n")
 	l.write(filepath.Join(home, "config", "profanity", "profrc"), strings.Join([]string{
