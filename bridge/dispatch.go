@@ -72,21 +72,15 @@ func (c *Core) dispatch(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		for d.gather() {
-			if !d.handle(context.WithoutCancel(ctx)) {
+			if !d.handle(ctx) {
 				return
 			}
 		}
+		if ctx.Err() != nil {
+			return
+		}
 		select {
 		case <-ctx.Done():
-			for d.gather() {
-				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTime)
-				ok := d.handle(last)
-				cancel()
-				if !ok {
-					return
-				}
-			}
-			return
 		case <-c.wake:
 		case <-tick.C:
 			d.tick(c.now())
@@ -108,7 +102,7 @@ func (d *dispatcher) gather() bool {
 }
 
 // handle decides a batch, commits it to the journal, and only then acts on it.
-// It reports false when ctx ended before the journal took it.
+// It reports false when the core stopped before the journal took it.
 func (d *dispatcher) handle(ctx context.Context) bool {
 	now := d.c.now()
 	t := d.c.table.Load()
@@ -125,17 +119,31 @@ func (d *dispatcher) handle(ctx context.Context) bool {
 	for i := range d.intents {
 		d.batch = append(d.batch, &d.intents[i].entry)
 	}
-	if len(d.batch) > 0 {
-		err := retryJournal(ctx, d.c.log, "ingest", func() error { return d.c.journal.Ingest(ctx, d.batch) })
-		if err != nil {
-			return false
-		}
+	if !d.ingest(ctx) {
+		return false
 	}
 	for i := range d.intents {
 		d.act(t, &d.intents[i], now)
 	}
 	d.free()
 	return true
+}
+
+// ingest commits the batch, however long that takes; for DrainTime at most once
+// ctx has ended. It reports whether the journal has it.
+func (d *dispatcher) ingest(ctx context.Context) bool {
+	if len(d.batch) == 0 {
+		return true
+	}
+	put := func(ctx context.Context) error {
+		return retryJournal(ctx, d.c.log, "ingest", func() error { return d.c.journal.Ingest(ctx, d.batch) })
+	}
+	if put(ctx) == nil {
+		return true
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTime)
+	defer cancel()
+	return put(last) == nil
 }
 
 // free gives the room of the batch back to the intakes.

@@ -75,7 +75,7 @@ type Row struct {
 
 	ledger   *ledger
 	pos      uint64 // place in the outbox
-	again    bool   // in doubt once: sent again
+	doubts   int    // times it was in doubt
 	fleeting bool   // own words worth nothing later: dropped unless sent at once
 }
 

@@ -16,6 +16,9 @@ const (
 	// outboxOwn is how many of the bot's own words may wait for one destination;
 	// further ones are dropped.
 	outboxOwn = 64
+	// doubtsMax is how often a line may be on the wire while its link ends, before
+	// it is taken for what ends it, and goes back.
+	doubtsMax = 10
 )
 
 // Times of an outbox.
@@ -189,7 +192,12 @@ func (o *outbox) doubtLocked(r *Row) end {
 	case skip:
 		return end{r, FateSkipped, "", ""}
 	}
-	r.again = true
+	if r.doubts++; r.doubts >= doubtsMax {
+		if r.Kind == RowOwn {
+			return end{r, FateDropped, "", ""}
+		}
+		return end{r, FateBounced, reasonDoubt, ""}
+	}
 	if r.Kind == RowOwn {
 		o.own++
 	} else {
