@@ -330,6 +330,9 @@ func (l *Leg) Status() bridge.LegStatus {
 		r := bridge.RoomStatus{Room: Room(l.name, ch.Name), State: bridge.StateOpening}
 		if c := s.channel(ch.Name); c != nil && c.wanted {
 			r.State, r.Detail, r.Proven, r.Members = c.state, c.detail, c.proven, s.nicks(c)
+			if r.State == bridge.StateUp && s.muted(c) {
+				r.State, r.Detail = bridge.StateRefused, "joined, but moderated (+m): give the bot voice, /mode "+c.name+" +v "+s.nick
+			}
 		}
 		st.Rooms = append(st.Rooms, r)
 	}

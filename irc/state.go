@@ -113,6 +113,13 @@ func (s *state) refold() {
 // channel returns a channel by any spelling, or nil.
 func (s *state) channel(name string) *channel { return s.channels[s.fold(name)] }
 
+// muted reports whether c is moderated and we have no sign that lets us speak.
+func (s *state) muted(c *channel) bool {
+	_, moderated := c.modes['m']
+	me := c.members[s.fold(s.nick)]
+	return moderated && me != nil && me.signs == ""
+}
+
 // add puts a user into c and returns the membership; nil when a bound is hit.
 func (s *state) add(c *channel, nick, name, host string) *member {
 	key := s.fold(nick)

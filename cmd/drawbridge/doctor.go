@@ -173,33 +173,43 @@ func visit(ctx context.Context, c *config.Config, wait time.Duration) ([]step, e
 	return append(steps, keySteps(c, k)...), nil
 }
 
-// settle waits until every leg and room is up or refused, at most for wait.
+// settle waits until every leg and room is up or has been refused, at most for
+// wait. Who was seen to fail patience times is not waited for: the leg goes on
+// trying, but doctor has its answer.
 func settle(ctx context.Context, legs []leg, wait time.Duration) {
+	const patience = 20
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for slices.ContainsFunc(legs, func(l leg) bool { return !settled(l.Status()) }) {
+	failed := map[string]int{}
+	seen := func(what string, s bridge.State, detail string) bool {
+		if s == bridge.StateDown && detail != "" {
+			failed[what]++
+		}
+		return s == bridge.StateUp || s == bridge.StateRefused || failed[what] >= patience
+	}
+	for {
+		all := true
+		for _, l := range legs {
+			s := l.Status()
+			all = seen(l.Name(), s.State, s.Detail) && all
+			if s.State != bridge.StateUp {
+				continue
+			}
+			for _, r := range s.Rooms {
+				all = (r.Room.Kind == bridge.Chat || seen(r.Room.String(), r.State, r.Detail)) && all
+			}
+		}
+		if all {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
-}
-
-// settled reports whether a leg has come as far as it will.
-func settled(s bridge.LegStatus) bool {
-	switch s.State {
-	case bridge.StateRefused:
-		return true
-	case bridge.StateUp:
-	default:
-		return false
-	}
-	return !slices.ContainsFunc(s.Rooms, func(r bridge.RoomStatus) bool {
-		return r.Room.Kind != bridge.Chat && r.State != bridge.StateUp && r.State != bridge.StateRefused
-	})
 }
 
 // visitor is the sink of a visit. It takes nothing over: a message that came is
@@ -236,6 +246,8 @@ func roomStep(r bridge.RoomStatus) step {
 			st.Outcome = bad
 		}
 		return st
+	case r.State != bridge.StateUp && strings.HasPrefix(r.Detail, "joined"):
+		return step{What: st.What, Outcome: bad, Said: r.Detail} // but without rights
 	case r.State != bridge.StateUp:
 		return step{What: st.What, Outcome: bad, Said: why("not joined", r.State, r.Detail)}
 	}

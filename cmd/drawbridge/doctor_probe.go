@@ -16,7 +16,7 @@ import (
 	"drawbridge/xmpp/openpgp"
 )
 
-const probeTime = 10 * time.Second
+const probeTime = 5 * time.Second
 
 // probe finds out at which step the way to a leg's server ends: name, TCP, TLS.
 func probe(ctx context.Context, c *config.Config, l leg) []step {
