@@ -23,7 +23,7 @@ func TestRefusals(t *testing.T) {
 		{"in clear, from Psi", func(m *bridge.Message) { m.Rung, m.Scheme, m.From.Client = policy.Clear, "", "psi" }, "In Psi: ", refusedCount},
 		{"in clear, from Gajim", func(m *bridge.Message) { m.Rung, m.Scheme, m.From.Client = policy.Clear, "", "gajim" }, "In Gajim: ", refusedCount},
 		{"in clear, from Dino", func(m *bridge.Message) { m.Rung, m.Scheme, m.From.Client = policy.Clear, "", "dino" }, "In Dino: ", refusedCount},
-		{"in clear, from profanity", func(m *bridge.Message) { m.Rung, m.Scheme, m.From.Client = policy.Clear, "", "profanity" }, "/pgp autostart on", refusedCount},
+		{"in clear, from profanity", func(m *bridge.Message) { m.Rung, m.Scheme, m.From.Client = policy.Clear, "", "profanity" }, "/pgp start in every new window", refusedCount},
 		{"in clear, from mcabber", func(m *bridge.Message) { m.Rung, m.Scheme, m.From.Client = policy.Clear, "", "mcabber" }, "/pgp force", refusedCount},
 		{"in clear, from something", func(m *bridge.Message) { m.Rung, m.Scheme = policy.Clear, "" }, "switch encryption on", refusedCount},
 		{"not readable", func(m *bridge.Message) {
