@@ -82,9 +82,11 @@ func NewSession(cfg *Config, spec *Spec, c, k int, dir string, proxied bool) (s 
 	if err = s.Srv.Start(); err != nil {
 		return
 	}
-	d := Data{Dir: filepath.Join(dir, "bridge"), Host: "127.0.0.1", IRCPort: s.Ports.IRC, XMPPPort: s.Ports.C2S,
+	d := Data{
+		Dir: filepath.Join(dir, "bridge"), Host: "127.0.0.1", IRCPort: s.Ports.IRC, XMPPPort: s.Ports.C2S,
 		IRCNick: bridgeNick, MUCNick: bridgeNick, User: bridgeUser, JID: bridgeUser + "@" + domain, Password: password, Domain: domain, MUC: mucHost,
-		CAFile: s.Srv.CAFile, Pairs: s.pairs}
+		CAFile: s.Srv.CAFile, Pairs: s.pairs,
+	}
 	if proxied {
 		for _, m := range []struct {
 			listen, to int

@@ -163,8 +163,10 @@ func between(st []byte, a, b string) (string, bool) {
 	return unescape(string(rest[:j])), true
 }
 
-var unesc = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", "\"", "&apos;", "'", "&amp;", "&")
-var esc = strings.NewReplacer("<", "&lt;", ">", "&gt;", "\"", "&quot;", "'", "&apos;", "&", "&amp;")
+var (
+	unesc = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", "\"", "&apos;", "'", "&amp;", "&")
+	esc   = strings.NewReplacer("<", "&lt;", ">", "&gt;", "\"", "&quot;", "'", "&apos;", "&", "&amp;")
+)
 
 func unescape(s string) string {
 	if strings.IndexByte(s, '&') < 0 {

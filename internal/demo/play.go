@@ -244,7 +244,7 @@ func (c *cast) invite() {
 	c.line("On Jabber, as you@localhost, with a key that was made for you:")
 	c.line(c.paint(magenta, "  env "+strings.Join(env, " ")+" profanity"))
 	c.line(c.paint(magenta, "  /msg "+botJID))
-	c.line(c.paint(magenta, "  /pgp start")+"       (leave it out, and see what Drawbridge says)")
+	c.line(c.paint(magenta, "  /pgp start") + "       (leave it out, and see what Drawbridge says)")
 	c.line("")
 	c.line("With any other client: you@localhost, password “" + lab.Password + "”, server " + c.xmpp.Addr + " (STARTTLS),")
 	c.line("  authority " + c.CA.File + ", GNUPGHOME=" + c.you.Home)

@@ -85,8 +85,13 @@ func collectLedger(counter func(*prometheus.Desc, uint64, ...string), gauge func
 		result string
 		n      uint64
 	}{
-		{"accepted", l.Accepted}, {"refused", l.Refused}, {"unreadable", l.Unreadable}, {"command", l.Commands},
-		{"again", l.Again}, {"looped", l.Looped}, {"paused", l.Paused},
+		{"accepted", l.Accepted},
+		{"refused", l.Refused},
+		{"unreadable", l.Unreadable},
+		{"command", l.Commands},
+		{"again", l.Again},
+		{"looped", l.Looped},
+		{"paused", l.Paused},
 	} {
 		counter(messagesDesc, m.n, b.Name, m.result)
 	}

@@ -69,7 +69,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
 	}
-	<-done
+	_ = <-done // http.ErrServerClosed
 	return err
 }
 
