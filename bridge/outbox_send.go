@@ -15,7 +15,7 @@ const (
 	reasonFloor    = "the bridge now asks for more encryption"
 	reasonFull     = "too many lines wait for it"
 	reasonStopped  = "the bridge is stopping"
-	reasonDoubt    = "the link ended each time it was sent"
+	reasonDoubt    = "it could not be confirmed, however often it was sent"
 	reasonNotReady = "not reachable"
 )
 

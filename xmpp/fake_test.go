@@ -194,6 +194,9 @@ func messageLine(m bridge.Message) string {
 	if m.Delayed {
 		s += " delayed"
 	}
+	if m.Mark != "" {
+		s += " mark=" + m.Mark
+	}
 	if m.Problem != nil {
 		s += " problem=" + m.Problem.Error()
 	}

@@ -140,6 +140,7 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	if ids {
 		msg.ID = stanzaID(e, m.conf.JID)
 	}
+	msg.Mark = e.Child(nsMark, "relayed").Get("id")
 	if foreignEncryption(e, body.Text) {
 		msg.Kind, msg.Problem = bridge.Unreadable, errUnknownScheme
 		l.counts.add(countUnreadable)
@@ -222,7 +223,9 @@ func (s *session) sendRoom(ctx context.Context, m bridge.Outgoing) error {
 		return err
 	}
 	msg := element.New(nsClient, "message", "to", m.To.Name, "type", "groupchat", "id", m.ID).Add(
-		body, element.New(nsSID, "origin-id", "id", m.ID))
+		body,
+		element.New(nsSID, "origin-id", "id", m.ID),
+		element.New(nsMark, "relayed", "id", m.ID)) // so that another Drawbridge does not relay it again
 	if err := s.ready(ctx, msg); err != nil {
 		return err
 	}

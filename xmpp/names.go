@@ -20,6 +20,7 @@ const (
 	nsForm     = "jabber:x:data"
 	nsDelay    = "urn:xmpp:delay"
 	nsSID      = "urn:xmpp:sid:0"
+	nsMark     = "urn:drawbridge:0" // marks a line that a Drawbridge put into a room
 	nsReceipts = "urn:xmpp:receipts"
 	nsHints    = "urn:xmpp:hints"
 	nsEME      = "urn:xmpp:eme:0"

@@ -121,7 +121,11 @@ func bridgeConfig(b *config.Bridge) bridge.BridgeConfig {
 		out.Joins = bridge.JoinsDigest
 	}
 	for _, ch := range b.IRC {
-		out.Rooms = append(out.Rooms, bridge.RoomConfig{Room: irc.Room(ch.Network, ch.Channel)})
+		rc := bridge.RoomConfig{Room: irc.Room(ch.Network, ch.Channel)}
+		if ch.Require == policy.Clear.String() { // no TLS there: people are told
+			rc.Floor = &policy.Floor{}
+		}
+		out.Rooms = append(out.Rooms, rc)
 	}
 	if b.XMPP == nil {
 		return out
