@@ -20,7 +20,6 @@ const nsFake = "test:sealed"
 type fakeScheme struct {
 	mu      sync.Mutex // guards all below
 	reach   map[string]error
-	keyless map[string]bool
 	gate    map[string]chan struct{} // Open of this text waits
 	signErr error
 	signs   int
@@ -51,8 +50,13 @@ func (f *fakeScheme) Reach(p e2ee.Peer) (policy.Rung, error) {
 
 func (f *fakeScheme) Seal(_ context.Context, p e2ee.Peer, text e2ee.Plain) (e2ee.Payload, error) {
 	s := text.Reveal()
-	if s == "panic" {
+	switch s {
+	case "panic":
 		panic("seal")
+	case "too large":
+		return e2ee.Payload{}, e2ee.ErrTooLarge
+	case "no session": // a query goes out, the text waits
+		return e2ee.Payload{Children: []*element.Element{element.New(nsFake, "query")}, Body: "?"}, e2ee.ErrHandshake
 	}
 	return e2ee.Payload{
 		Children: []*element.Element{element.New(nsFake, "x").SetText(hex.EncodeToString([]byte(p.Person.Name + ":" + s)))},
@@ -78,6 +82,8 @@ func (f *fakeScheme) Open(_ context.Context, _ e2ee.Peer, in e2ee.Incoming) (e2e
 		switch string(b) {
 		case "panic":
 			panic("open")
+		case "commit":
+			return e2ee.Opened{Silent: true, Reply: []e2ee.Payload{{Children: []*element.Element{element.New(nsFake, "key")}, NoCopy: true}}}, nil
 		case "silent":
 			return e2ee.Opened{Silent: true}, nil
 		case "wrong key":

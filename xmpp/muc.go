@@ -256,8 +256,10 @@ func (s *session) roomBounce(m *muc, id string, why *stanzaError) {
 		s.leg.mu.Unlock()
 		s.proofs.settle(m.conf.JID, id, bridge.Proof{Outcome: bridge.Doubt})
 	case why.Condition == "forbidden":
-		s.proofs.settle(m.conf.JID, id, bridge.Proof{Outcome: bridge.Failed,
-			Err: fmt.Errorf("%w: no voice in this room; make the bot a member or give it voice", why)})
+		s.proofs.settle(m.conf.JID, id, bridge.Proof{
+			Outcome: bridge.Failed,
+			Err:     fmt.Errorf("%w: no voice in this room; make the bot a member or give it voice", why),
+		})
 	default:
 		s.proofs.settle(m.conf.JID, id, bridge.Proof{Outcome: bridge.Failed, Err: why})
 	}

@@ -36,15 +36,6 @@ func splitJID(full string) (bare, resource string) {
 	return strings.ToLower(bare), resource
 }
 
-// domainOf returns the domain of a bare JID.
-func domainOf(bare string) string {
-	_, domain, ok := strings.Cut(bare, "@")
-	if !ok {
-		return bare
-	}
-	return domain
-}
-
 // printable makes foreign words fit for a status or log line: one line without
 // control or bidi characters, at most max bytes.
 func printable(s string, max int) string {

@@ -20,7 +20,7 @@ import (
 	"drawbridge/xmpp/xmpptest"
 )
 
-// bench holds a leg with everything around it faked.
+// rig holds a leg with everything around it faked.
 type rig struct {
 	t      *testing.T
 	conf   Config
@@ -28,7 +28,6 @@ type rig struct {
 	scheme *fakeScheme
 	sink   *fakeSink
 	st     *xmpptest.Stream
-	onAck  func(uint64)
 	dialMu sync.Mutex // guards dials, dialed and st against the leg's dialling
 	dials  []error    // what the next dials fail with
 	dialed int
