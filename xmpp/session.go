@@ -37,7 +37,7 @@ type session struct {
 	done    chan struct{} // closed when the reader has ended
 
 	lastRead atomic.Int64 // Unix nanoseconds of the last stanza
-	inHand   atomic.Bool  // the reader is not reading: the core is full
+	inHand   atomic.Int64 // since when the reader has had a stanza in hand; 0: it reads
 	leaving  atomic.Bool  // we said goodbye: rooms put us out, as they should
 	lastSent atomic.Int64 // of the last message sent
 
@@ -122,9 +122,9 @@ func (s *session) read() error {
 		e, err := s.st.Next()
 		s.lastRead.Store(time.Now().UnixNano())
 		if err == nil {
-			s.inHand.Store(true)
+			s.inHand.Store(s.lastRead.Load())
 			s.take(e)
-			s.inHand.Store(false)
+			s.inHand.Store(0)
 			continue
 		}
 		var large *stream.TooLargeError
@@ -333,6 +333,10 @@ func (s *session) acknowledged(n uint64) {
 	}
 }
 
+// readerStuck is how long a stanza may be in the reader's hands before nobody
+// reads the server's answers, because the core is full.
+const readerStuck = 500 * time.Millisecond
+
 // keepHouse looks after all that has a deadline, once a second.
 func (s *session) keepHouse() {
 	t := time.NewTicker(time.Second)
@@ -349,7 +353,8 @@ func (s *session) keepHouse() {
 			s.guard("iq", func() { q.answer(nil, errIQTimeout) })
 		}
 		s.guard("rooms", func() { s.leg.tendRooms(s, now) })
-		busy := s.inHand.Load() // nobody reads an answer while the core is full
+		since := s.inHand.Load()
+		busy := since != 0 && now.UnixNano()-since > int64(readerStuck)
 		if busy {
 			s.lastRead.Store(now.UnixNano())
 		}
