@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,5 +260,50 @@ func TestExpiryIsToldAtEachStep(t *testing.T) {
 	}
 	if warnStep(keyReport{}, now) != 0 {
 		t.Error("a key without expiry is warned of")
+	}
+}
+
+// TestSystemdIsTold runs the bot as a service of type notify.
+func TestSystemdIsTold(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := makeHouse(dir); err != nil {
+		t.Fatal(err)
+	}
+	sock := filepath.Join(dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: sock, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	hears := func(want string) {
+		t.Helper()
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				t.Fatalf("systemd never heard %s: %v", want, err)
+			}
+			if strings.Contains(string(buf[:n]), want) {
+				return
+			}
+		}
+	}
+	cmd := exec.Command("drawbridge", "run", "--config", filepath.Join(dir, "drawbridge.yaml"))
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+sock, "WATCHDOG_USEC=100000")
+	var log strings.Builder
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	hears("READY=1\nSTATUS=0/2 legs up, 0/3 rooms up, 0 lines waiting")
+	hears("WATCHDOG=1")
+	_ = cmd.Process.Signal(syscall.SIGHUP)
+	hears("RELOADING=1")
+	hears("READY=1")
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	hears("STOPPING=1")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, log.String())
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"drawbridge/internal/config"
@@ -41,6 +42,8 @@ func openKeys(c *config.Config, prev *keys, old *config.Config, log *slog.Logger
 	if prev != nil {
 		k.ring = prev.ring
 	}
+	var jobs []*opening
+	var wg sync.WaitGroup
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		if a.OpenPGP == nil {
@@ -54,17 +57,21 @@ func openKeys(c *config.Config, prev *keys, old *config.Config, log *slog.Logger
 			k.accounts[a.Name] = have
 			continue
 		}
-		secret, err := openSecret(a)
-		if err != nil {
-			errs = append(errs, keyError(c, "accounts."+a.Name+".openpgp.key", err))
-			continue
+		o := &opening{account: a, scheme: have}
+		jobs = append(jobs, o)
+		wg.Go(o.open) // a passphrase takes a core 0.1 s or more
+	}
+	wg.Wait()
+	for _, o := range jobs {
+		switch {
+		case o.err != nil:
+			errs = append(errs, keyError(c, "accounts."+o.account.Name+".openpgp.key", o.err))
+		case o.scheme == nil:
+			k.accounts[o.account.Name] = newOpenPGP(o.account, o.secret, k.ring, log)
+		default:
+			k.accounts[o.account.Name] = o.scheme
+			k.next[o.account.Name] = o.secret
 		}
-		if have == nil {
-			have = newOpenPGP(a, secret, k.ring, log)
-		} else {
-			k.next[a.Name] = secret
-		}
-		k.accounts[a.Name] = have
 	}
 	if len(errs) > 0 {
 		return nil, errs
@@ -79,14 +86,21 @@ func oldAccount(c *config.Config, name string) *config.Account {
 	return c.Account(name)
 }
 
-// openSecret unlocks the bot's own key of an account.
-func openSecret(a *config.Account) (*openpgp.Secret, error) {
-	s, err := openpgp.ParseSecret([]byte(a.OpenPGP.Key.Expose()), []byte(a.OpenPGP.Passphrase.Expose()), time.Now())
+// opening is the bot's own key of an account being unlocked.
+type opening struct {
+	account *config.Account
+	scheme  *openpgp.Scheme // the account's so far, or nil
+	secret  *openpgp.Secret
+	err     error
+}
+
+func (o *opening) open() {
+	key := &o.account.OpenPGP.Key
+	o.secret, o.err = openpgp.ParseSecret([]byte(key.Expose()), []byte(o.account.OpenPGP.Passphrase.Expose()), time.Now())
 	var ke *openpgp.KeyError
-	if errors.As(err, &ke) && ke.File == "" {
-		ke.File = a.OpenPGP.Key.File
+	if errors.As(o.err, &ke) && ke.File == "" {
+		ke.File = key.File
 	}
-	return s, err
 }
 
 // commit swaps the new keys in, and returns the accounts whose own key changed.
