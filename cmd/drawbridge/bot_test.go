@@ -274,7 +274,7 @@ func TestSystemdIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 	hears := func(want string) {
 		t.Helper()
@@ -305,5 +305,18 @@ func TestSystemdIsTold(t *testing.T) {
 	hears("STOPPING=1")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, log.String())
+	}
+}
+
+// A full disk or a closed pipe behind stdout is a failure.
+func TestStdoutThatFails(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer func() { _ = full.Close() }()
+	var stderr strings.Builder
+	if code := run([]string{"version"}, streams{nil, full, &stderr}); code != exitFailed || !strings.Contains(stderr.String(), "no space left") {
+		t.Errorf("exit code %d, %q", code, stderr.String())
 	}
 }

@@ -143,11 +143,11 @@ func (g *globals) sayFindings(path string, c *config.Config, found []finding, er
 		if f.Level == "warning" {
 			line = "warning: " + line
 		}
-		fmt.Fprintln(g.out, clean(line))
+		sayln(g.out, clean(line))
 	}
 	warnings := len(found) - errs
 	if errs > 0 {
-		fmt.Fprintf(g.out, "%s: %s, %s\n", path, count(errs, "error"), count(warnings, "warning"))
+		sayf(g.out, "%s: %s, %s\n", path, count(errs, "error"), count(warnings, "warning"))
 		return
 	}
 	ok := fmt.Sprintf("%s: ok (%s, %s, %s, %s)", path, count(len(c.Networks), "network"), count(len(c.Accounts), "account"),
@@ -155,12 +155,12 @@ func (g *globals) sayFindings(path string, c *config.Config, found []finding, er
 	if warnings > 0 {
 		ok += ", " + count(warnings, "warning")
 	}
-	fmt.Fprintln(g.out, ok)
+	sayln(g.out, ok)
 	if !slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool { return b.Require.Encrypted() }) {
-		fmt.Fprintln(g.out, "note: no bridge requires encryption")
+		sayln(g.out, "note: no bridge requires encryption")
 	}
 	if fi, err := os.Stat(path); err == nil && fi.Mode().Perm()&0o077 != 0 {
-		fmt.Fprintf(g.out, "note: %s can be read by others (it holds no secret); chmod 600 keeps the names in it private\n", path)
+		sayf(g.out, "note: %s can be read by others (it holds no secret); chmod 600 keeps the names in it private\n", path)
 	}
 }
 

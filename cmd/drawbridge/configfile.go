@@ -47,7 +47,7 @@ func (g *globals) load() (*config.Config, error) {
 		return nil, misused(fmt.Errorf("%s is not usable", path), "")
 	}
 	for _, w := range c.Warnings {
-		fmt.Fprintln(g.err, w.Error())
+		sayln(g.err, w.Error())
 	}
 	return c, nil
 }
@@ -56,11 +56,11 @@ func (g *globals) load() (*config.Config, error) {
 func printErrors(w io.Writer, err error) {
 	var list config.Errors
 	if !errors.As(err, &list) {
-		fmt.Fprintln(w, err)
+		sayln(w, err)
 		return
 	}
 	for _, e := range list {
-		fmt.Fprintln(w, e.Error())
+		sayln(w, e.Error())
 	}
 }
 

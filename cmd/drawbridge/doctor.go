@@ -65,7 +65,7 @@ func (g *globals) doctor(cmd *cobra.Command, wait time.Duration) error {
 	err := g.call(cmd, "doctor", nil, &steps)
 	switch {
 	case err == nil:
-		fmt.Fprintln(g.err, "the bot is running: this is what it says")
+		sayln(g.err, "the bot is running: this is what it says")
 		return g.printSteps(steps)
 	case !errors.Is(err, admin.ErrNotRunning):
 		return err
@@ -132,7 +132,7 @@ func writeStep(w io.Writer, s step) {
 	if s.Fix != "" {
 		line += "; fix: " + s.Fix
 	}
-	fmt.Fprintln(w, marks[s.Outcome], clean(line))
+	sayln(w, marks[s.Outcome], clean(line))
 }
 
 // visit brings up the legs of c, alone, without the core: nothing is relayed and

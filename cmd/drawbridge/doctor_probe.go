@@ -71,7 +71,7 @@ func probeAddr(ctx context.Context, what, addr string, t *dialer.TLS) []step {
 	if err != nil {
 		return []step{no("is the server up, the port "+port+" right, and no firewall in between?", "%s (%s) does not answer: %v", addr, ips[0], err)}
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if t == nil {
 		return []step{ok(addr + " answers")}
 	}
@@ -161,7 +161,7 @@ func roundTrip(a *config.Account, own *openpgp.Secret) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if _, err := openpgp.Import(dir, public, time.Now()); err != nil {
 		return err
 	}

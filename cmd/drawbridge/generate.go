@@ -44,8 +44,8 @@ with a random passphrase if it does not exist.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(g.out, fpr)
-			fmt.Fprintf(g.err, "secret key: %s\npublic key: %s\nin the configuration, at the account:\n  openpgp: {key_file: %s%s}\n",
+			sayln(g.out, fpr)
+			sayf(g.err, "secret key: %s\npublic key: %s\nin the configuration, at the account:\n  openpgp: {key_file: %s%s}\n",
 				o.out, publicName(o.out), o.out, passphraseHint(o))
 			return nil
 		},

@@ -96,13 +96,13 @@ func (g *globals) initConfig(o *initOptions) error {
 // sayMade tells what was written, and what comes next.
 func (g *globals) sayMade(made *config.Made) {
 	for _, f := range made.Files {
-		fmt.Fprintln(g.out, f)
+		sayln(g.out, f)
 	}
 	with := ""
 	if made.Config != defaultConfigs[0] {
 		with = " --config " + made.Config
 	}
-	fmt.Fprintf(g.err, `
+	sayf(g.err, `
 Next:
   drawbridge keys import%[1]s FILE   each person's public key (gpg --export --armor)
   drawbridge keys export%[1]s        the bot's public key: they import it
@@ -111,7 +111,7 @@ Next:
   drawbridge run%[1]s
 `, with)
 	if made.Fingerprint != "" {
-		fmt.Fprintf(g.err, "The bot's key has the fingerprint\n  %s\n", spaced(made.Fingerprint))
+		sayf(g.err, "The bot's key has the fingerprint\n  %s\n", spaced(made.Fingerprint))
 	}
 }
 

@@ -120,12 +120,12 @@ func newKeysList(g *globals) *cobra.Command {
 			}
 			now := time.Now()
 			w := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "FINGERPRINT\tKIND\tEXPIRES\tOF\tSTATE\tUSER ID")
+			sayln(w, "FINGERPRINT\tKIND\tEXPIRES\tOF\tSTATE\tUSER ID")
 			for _, k := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Fingerprint, k.Algorithm, expires(now, k.Expires), k.owner(), k.state(now), firstID(k.Info))
+				sayf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Fingerprint, k.Algorithm, expires(now, k.Expires), k.owner(), k.state(now), firstID(k.Info))
 			}
 			for _, line := range missingKeys(c, list) {
-				fmt.Fprintln(w, line)
+				sayln(w, line)
 			}
 			return w.Flush()
 		},
@@ -171,7 +171,7 @@ a fingerprint (its last 16 digits or more).`,
 			}
 			for i := range found {
 				if i > 0 {
-					fmt.Fprintln(g.out)
+					sayln(g.out)
 				}
 				showKey(g.out, &found[i], time.Now())
 			}
@@ -194,21 +194,21 @@ func pick(list []ownedKey, whose string) []ownedKey {
 }
 
 func showKey(w io.Writer, k *ownedKey, now time.Time) {
-	fmt.Fprintf(w, "%s\n", spaced(k.Fingerprint))
-	fmt.Fprintf(w, "  of:       %s\n", k.owner())
+	sayf(w, "%s\n", spaced(k.Fingerprint))
+	sayf(w, "  of:       %s\n", k.owner())
 	for _, id := range k.UserIDs {
-		fmt.Fprintf(w, "  user id:  %s (as its owner says)\n", clean(id))
+		sayf(w, "  user id:  %s (as its owner says)\n", clean(id))
 	}
-	fmt.Fprintf(w, "  kind:     %s\n", k.Algorithm)
-	fmt.Fprintf(w, "  created:  %s\n", k.Created.Format(time.DateOnly))
-	fmt.Fprintf(w, "  expires:  %s\n", expires(now, k.Expires))
-	fmt.Fprintf(w, "  state:    %s\n", k.state(now))
+	sayf(w, "  kind:     %s\n", k.Algorithm)
+	sayf(w, "  created:  %s\n", k.Created.Format(time.DateOnly))
+	sayf(w, "  expires:  %s\n", expires(now, k.Expires))
+	sayf(w, "  state:    %s\n", k.state(now))
 	for _, s := range k.Subkeys {
 		line := fmt.Sprintf("  subkey:   %s %s for %s, expires %s", s.Fingerprint, s.Algorithm, s.Use, expires(now, s.Expires))
 		if s.Revoked {
 			line += ", revoked"
 		}
-		fmt.Fprintln(w, line)
+		sayln(w, line)
 	}
 }
 
@@ -318,7 +318,7 @@ func (g *globals) importKeys(files []string, into string) error {
 			g.sayImported(c, &info)
 		}
 		if given, err := openpgp.Describe(data, time.Now()); err == nil && slices.ContainsFunc(given, func(i openpgp.Info) bool { return i.Secret }) {
-			fmt.Fprintf(g.err, "warning: %s held a secret key too, which was left out; do not spread it\n", name)
+			sayf(g.err, "warning: %s held a secret key too, which was left out; do not spread it\n", name)
 		}
 	}
 	return nil
@@ -326,17 +326,17 @@ func (g *globals) importKeys(files []string, into string) error {
 
 // sayImported prints the fingerprint of an imported key and what to do with it.
 func (g *globals) sayImported(c *config.Config, info *openpgp.Info) {
-	fmt.Fprintf(g.out, "%s %s\n", info.Fingerprint, firstID(*info))
+	sayf(g.out, "%s %s\n", info.Fingerprint, firstID(*info))
 	if info.Unusable != nil {
-		fmt.Fprintf(g.err, "warning: nobody can be written to with it: %v\n", info.Unusable)
+		sayf(g.err, "warning: nobody can be written to with it: %v\n", info.Unusable)
 	}
 	if info.Weak {
-		fmt.Fprintln(g.err, "warning: it is weak; only `allow_weak_key: true` at its person makes it usable")
+		sayln(g.err, "warning: it is weak; only `allow_weak_key: true` at its person makes it usable")
 	}
 	if c != nil && slices.ContainsFunc(c.People, func(p config.Person) bool { return slices.Contains(p.OpenPGP, info.Fingerprint) }) {
 		return
 	}
-	fmt.Fprintf(g.err, "not pinned for anybody: compare the fingerprint with its owner, then write at the person\n  openpgp: [%s]\n", info.Fingerprint)
+	sayf(g.err, "not pinned for anybody: compare the fingerprint with its owner, then write at the person\n  openpgp: [%s]\n", info.Fingerprint)
 }
 
 // maxInput bounds a file of keys.
@@ -349,7 +349,7 @@ func (g *globals) readInput(name string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		r = f
 	}
 	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))

@@ -58,8 +58,30 @@ func misused(err error, hint string) error { return &exitError{exitMisuse, err, 
 // said returns an error for a verb that has already said what is wrong.
 func said(code int) error { return &exitError{code: code} }
 
+// sayf and sayln write to one of the streams. Whether stdout took it all is looked
+// at once, in the end; to a stderr that is gone nothing can be said.
+func sayf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+func sayln(w io.Writer, args ...any) { _, _ = fmt.Fprintln(w, args...) }
+
+// checked remembers the first error of a writer.
+type checked struct {
+	io.Writer
+	err error
+}
+
+func (c *checked) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
+}
+
 // run is drawbridge with args; it returns the exit code.
 func run(args []string, s streams) int {
+	out := &checked{Writer: s.out}
+	s.out = out
 	g := &globals{streams: s}
 	root := newRoot(g)
 	root.SetArgs(args)
@@ -67,6 +89,9 @@ func run(args []string, s streams) int {
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	err := root.Execute()
+	if err == nil && out.err != nil {
+		err = failed(fmt.Errorf("not all was printed: %w", out.err), "")
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -78,7 +103,7 @@ func run(args []string, s streams) int {
 		}
 	}
 	if e.err != nil {
-		fmt.Fprintln(s.err, complaint(e.err, e.hint))
+		sayln(s.err, complaint(e.err, e.hint))
 	}
 	return e.code
 }

@@ -23,7 +23,7 @@ func newMan(g *globals) *cobra.Command {
 				if err != nil {
 					return failed(err, "")
 				}
-				defer f.Close()
+				defer func() { _ = f.Close() }()
 				out = f
 			}
 			return writeMan(out, cmd.Root())

@@ -35,24 +35,32 @@ func TestMistakes(t *testing.T) {
 		{name: "key file unreadable", in: file, old: "secrets/bot.asc", new: "secrets/nobot.asc", line: ":8: accounts.bot.openpgp.key_file"},
 		{name: "wrong passphrase", in: "secrets/pass", old: "open sesame", new: "close sesame", line: ":8: accounts.bot.openpgp.key", what: "wrong passphrase", fix: "passphrase_file"},
 		{name: "no passphrase", in: file, old: ", passphrase_file: secrets/pass", new: "", line: ":8: accounts.bot.openpgp.key", what: "protected", fix: "passphrase_file"},
-		{name: "public key where the secret one is needed", in: file, old: "secrets/bot.asc", new: "secrets/bot.pub.asc", line: ":8: accounts.bot.openpgp.key", what: "public key where the secret key is needed", fix: "gpg --export-secret-keys",
+		{
+			name: "public key where the secret one is needed", in: file, old: "secrets/bot.asc", new: "secrets/bot.pub.asc", line: ":8: accounts.bot.openpgp.key", what: "public key where the secret key is needed", fix: "gpg --export-secret-keys",
 			prepare: func(_ *testing.T, dir string) error {
 				return os.Chmod(filepath.Join(dir, "secrets/bot.pub.asc"), 0o600)
-			}},
+			},
+		},
 		{name: "no key at all", in: "secrets/bot.asc", old: "PRIVATE KEY BLOCK", new: "RUBBISH", line: ":8: accounts.bot.openpgp.key", what: "no OpenPGP key"},
-		{name: "own key expired", in: file, old: "secrets/bot.asc", new: "secrets/old.asc", line: ":8: accounts.bot.openpgp.key", what: "expired", fix: "gpg --quick-set-expire",
+		{
+			name: "own key expired", in: file, old: "secrets/bot.asc", new: "secrets/old.asc", line: ":8: accounts.bot.openpgp.key", what: "expired", fix: "gpg --quick-set-expire",
 			prepare: func(_ *testing.T, dir string) error {
 				_, err := makeKey(filepath.Join(dir, "secrets/old.asc"), "bot@corp.example", nil, 400*day)
 				return err
-			}},
+			},
+		},
 		{name: "person's key expired", in: file, old: "$ALICE", new: "$OLD", line: ":13: people.alice.openpgp[0]", what: "expired", fix: "gpg --quick-set-expire"},
 		{name: "fingerprint not in the keyring", in: file, old: "$ALICE", new: "0123456789012345678901234567890123456789", line: ":13: people.alice.openpgp[0]", what: "not in the keyring", fix: "drawbridge keys import FILE"},
-		{name: "world-readable secret", in: file, old: "admin:", new: "# admin:", line: ":6: accounts.bot.password_file", what: "others", fix: "chmod",
-			prepare: func(_ *testing.T, dir string) error { return os.Chmod(filepath.Join(dir, "secrets/xmpp"), 0o644) }},
-		{name: "rubbish in the keyring", in: file, old: "[keys/]", new: "[keys/, bad.asc]", line: ":9: keyring.paths", what: "bad.asc: holds no OpenPGP key",
+		{
+			name: "world-readable secret", in: file, old: "admin:", new: "# admin:", line: ":6: accounts.bot.password_file", what: "others", fix: "chmod",
+			prepare: func(_ *testing.T, dir string) error { return os.Chmod(filepath.Join(dir, "secrets/xmpp"), 0o644) },
+		},
+		{
+			name: "rubbish in the keyring", in: file, old: "[keys/]", new: "[keys/, bad.asc]", line: ":9: keyring.paths", what: "bad.asc: holds no OpenPGP key",
 			prepare: func(_ *testing.T, dir string) error {
 				return os.WriteFile(filepath.Join(dir, "bad.asc"), []byte("rubbish"), 0o600)
-			}},
+			},
+		},
 		{name: "keyring folder missing", in: file, old: "[keys/]", new: "[kyes/]", line: ":9: keyring.paths[0]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +30,7 @@ did not change are not dropped.`,
 				lines = []string{"nothing changed"}
 			}
 			for _, l := range lines {
-				fmt.Fprintln(g.out, clean(l))
+				sayln(g.out, clean(l))
 			}
 			return nil
 		},

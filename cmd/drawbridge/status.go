@@ -131,7 +131,7 @@ why, what each bridge did so far, and when keys expire.`,
 func (r *report) print(out io.Writer) error {
 	var sb strings.Builder
 	w := tabwriter.NewWriter(&sb, 0, 4, 2, ' ', 0)
-	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+	line := func(format string, args ...any) { sayf(w, format+"\n", args...) }
 	readiness := "not ready"
 	if r.Ready {
 		readiness = "ready"

@@ -149,7 +149,7 @@ func TestHostileRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			if _, err := conn.Write([]byte(tt.in)); err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +167,7 @@ func TestHostileRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		_, _ = conn.Write([]byte("\x00\x00\x00\x10{"))
 		_ = conn.CloseWrite()
 		var resp Response

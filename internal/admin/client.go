@@ -31,7 +31,7 @@ func Call(ctx context.Context, path, verb string, args, result any) error {
 	case err != nil:
 		return fmt.Errorf("admin: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	req := Request{Verb: verb}
 	if args != nil {

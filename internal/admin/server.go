@@ -132,7 +132,7 @@ func (s *Server) Close() {
 }
 
 func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, rows map[string]Row) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	uid, err := peerUID(conn)
 	if err == nil && uid != 0 && uid != uint32(os.Geteuid()) {
 		err = ErrDenied

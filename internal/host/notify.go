@@ -59,7 +59,7 @@ func (n Notifier) send(lines ...string) error {
 	if err != nil {
 		return fmt.Errorf("host: notify: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	for i, l := range lines {
 		lines[i] = strings.ReplaceAll(l, "\n", " ")
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -69,7 +70,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
 	}
-	_ = <-done // http.ErrServerClosed
+	if ended := <-done; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return err
 }
 
@@ -84,7 +87,7 @@ func Handler(src Source) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 4, DisableCompression: true}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, within(r.Context(), func() bool { src.Status(); return true }), "ok", "the core does not answer")
+		answer(w, within(r.Context(), func() bool { _ = src.Status(); return true }), "ok", "the core does not answer")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, within(r.Context(), src.Ready), "ready", "not ready: see drawbridge status")
@@ -114,5 +117,5 @@ func answer(w http.ResponseWriter, ok bool, yes, no string) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		yes = no
 	}
-	fmt.Fprintln(w, yes)
+	_, _ = io.WriteString(w, yes+"\n") // the client may have gone
 }
