@@ -1,6 +1,8 @@
 package xmpp
 
 import (
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -54,6 +56,22 @@ func (l *Leg) Counts() map[string]uint64 {
 		m[name] = l.counts[i].Load()
 	}
 	return m
+}
+
+// note tells an operator of what hints at trouble or mischief, "" if there is none.
+func (c *counts) note() string {
+	var parts []string
+	for _, n := range []count{
+		countStrangers, countSubscriptions, countPrivate, countMalformed, countPanics, countReplies, countUnreadable, countUndecryptable,
+	} {
+		if v := c[n].Load(); v > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", countNames[n], v))
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return "counted and not relayed: " + strings.Join(parts, ", ")
 }
 
 // mayLog reports whether something that strangers can cause at will may be logged

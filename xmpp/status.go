@@ -29,6 +29,9 @@ func (l *Leg) Status() bridge.LegStatus {
 	if l.pace.gap > 0 {
 		st.Notes = append(st.Notes, l.pace.String())
 	}
+	if n := l.counts.note(); n != "" {
+		st.Notes = append(st.Notes, n)
+	}
 	for _, name := range slices.Sorted(maps.Keys(l.people)) {
 		c := l.people[name]
 		st.Rooms = append(st.Rooms, l.chatStatus(c))
