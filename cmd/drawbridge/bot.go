@@ -161,7 +161,7 @@ func (b *bot) change(c *config.Config) (*change, error) {
 			ch.Warnings = append(ch.Warnings, fmt.Sprintf("leg %s: %v", l.Name(), err))
 		}
 	}
-	for _, w := range c.Warnings {
+	for _, w := range slices.Concat(c.Warnings, k.check(c)) {
 		ch.Warnings = append(ch.Warnings, w.Error())
 	}
 	b.level.Set(logLevel(c.Log.Level))

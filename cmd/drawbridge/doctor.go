@@ -162,7 +162,7 @@ func visit(ctx context.Context, c *config.Config, wait time.Duration) ([]step, e
 	for _, l := range legs {
 		s := l.Status()
 		if s.State != bridge.StateUp {
-			found := probe(ctx, c, l)
+			found := probe(ctx, c, l.Name())
 			steps = append(steps, found...)
 			if slices.ContainsFunc(found, func(s step) bool { return s.Outcome == bad }) {
 				continue // the leg would only say the same again

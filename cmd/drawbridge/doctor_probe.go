@@ -18,18 +18,19 @@ import (
 
 const probeTime = 5 * time.Second
 
-// probe finds out at which step the way to a leg's server ends: name, TCP, TLS.
-func probe(ctx context.Context, c *config.Config, l leg) []step {
+// probe finds out at which step the way to the server of a network or account ends: name, TCP,
+// TLS.
+func probe(ctx context.Context, c *config.Config, name string) []step {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	if n := c.Network(l.Name()); n != nil {
+	if n := c.Network(name); n != nil {
 		var steps []step
 		for _, addr := range n.Server {
 			steps = append(steps, probeAddr(ctx, n.Name, addr, ircTLS(n))...)
 		}
 		return steps
 	}
-	a := c.Account(l.Name())
+	a := c.Account(name)
 	var steps []step
 	for _, addr := range xmppAddrs(ctx, a) {
 		var t *dialer.TLS
