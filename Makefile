@@ -29,7 +29,7 @@ unit: ## unit tests, with the race detector
 	$(GO) test -race -shuffle=on ./...
 
 e2e: build ## tests against real servers and clients
-	$(GO) test -tags e2e -count=1 -timeout 20m -p 2 -parallel 2 $(REAL)
+	$(GO) test -tags e2e -count=1 -timeout 20m -p 2 -parallel 3 $(REAL)
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -30,7 +30,7 @@ func TestCanariesAreFoundNowhere(t *testing.T) {
 	bot := h.start()
 	h.joins(carl, 0)
 	a := h.scripted(prosody, alice)
-	h.statusShows("ready")
+	h.statusShows(", ready")
 
 	var canaries []string
 	canary := func() string {
@@ -108,5 +108,5 @@ func TestCanariesAreFoundNowhere(t *testing.T) {
 			}
 		}
 	}
-	h.sealedOnly(prosody)
+	h.fromBotSealed(prosody)
 }

@@ -14,6 +14,7 @@ import (
 // killed or cut there (InspIRCd after a hundred lines); the bot takes the rate
 // that the server grants: all arrives, in order, and it never has to come back.
 func TestFloodsAtStockLimits(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		lines int
@@ -42,7 +43,7 @@ bridges:
 			dora.JoinRoom(devRoom, "dora")
 			h.start()
 			h.joins(carl, 0)
-			h.statusShows("ready")
+			h.statusShows(", ready")
 			began := time.Now()
 			flood := numbered("flood-line", tt.lines)
 			for _, l := range flood {

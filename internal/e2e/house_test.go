@@ -306,14 +306,24 @@ func numbered(mark string, n int) []string {
 	return out
 }
 
-// sealedOnly fails for each stanza that shows one of the secrets in clear, and
-// when there is no encrypted message at all: then nothing was looked at.
+// fallbacks are the bodies that clients put beside what they encrypted.
+var fallbacks = []string{
+	"This message is encrypted (XEP-0027).", // profanity, and the bot
+	"This message is PGP-encrypted.",        // mcabber
+	scriptedBody,
+}
+
+// sealedOnly looks at what the server saw of one-to-one chats: no secret in
+// clear, and no body but a fallback; and there was something to see.
 func (h *house) sealedOnly(s *lab.XMPPServer, secrets ...string) {
 	h.t.Helper()
 	sealed := 0
 	for _, st := range s.Stanzas() {
 		if strings.HasPrefix(st.XML, "<message") && strings.Contains(st.XML, "jabber:x:encrypted") {
 			sealed++
+		}
+		if body, ok := lab.Child(st.XML, "body"); ok && !slices.Contains(fallbacks, body) {
+			h.t.Errorf("a body passed the server: %s", st.XML)
 		}
 		for _, secret := range secrets {
 			if strings.Contains(st.XML, secret) || strings.Contains(st.XML, lab.Escape(secret)) {

@@ -43,7 +43,7 @@ bridges:
 		return strings.HasPrefix(st, "<presence") && lab.Attr(st, "from") == devRoom+"/bridge"
 	}, "the bot in the room")
 	mcab := h.mcabber(ejabberd, bob)
-	h.statusShows("ready")
+	h.statusShows(", ready")
 
 	carl.Say(channel, "from irc: grüße")
 	h.reads("dora", dora.lines, "carl", "from irc: grüße")

@@ -81,7 +81,7 @@ func TestEachLegDiesAndComesBack(t *testing.T) {
 	bot.Kill()
 	bot = h.start()
 	h.joins(carl, n)
-	h.statusShows("ready")
+	h.statusShows(", ready")
 	both("after the bot")
 	h.stop(bot)
 	h.sealedOnly(prosody, "from carl", "from alice", "was-away", "said while")

@@ -20,6 +20,8 @@ type scripted struct {
 	opened map[string]string
 }
 
+const scriptedBody = "[this message is encrypted]"
+
 // scripted logs the person in with a signed presence.
 func (h *house) scripted(s *lab.XMPPServer, p *person) *scripted {
 	h.t.Helper()
@@ -31,7 +33,7 @@ func (h *house) scripted(s *lab.XMPPServer, p *person) *scripted {
 // say sends a sealed line to the bot and returns the stanza's id.
 func (c *scripted) say(text string) string {
 	c.h.t.Helper()
-	return c.Chat(botJID, "<body>[this message is encrypted]</body><x xmlns='jabber:x:encrypted'>"+c.p.gpg.Seal(c.h.botKey, text)+"</x>")
+	return c.Chat(botJID, "<body>"+scriptedBody+"</body><x xmlns='jabber:x:encrypted'>"+c.p.gpg.Seal(c.h.botKey, text)+"</x>")
 }
 
 // Heard returns what the bot has said, decrypted. What came in clear is marked,
