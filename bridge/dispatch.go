@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"drawbridge/policy"
@@ -23,6 +24,7 @@ const (
 	command            // for the bot
 	looped             // relayed before
 	paused             // said while the room is paused
+	again              // came before
 )
 
 // counters tells where each verdict is counted; accepted counts its copies too.
@@ -32,6 +34,7 @@ var counters = [...]func(*Ledger) *uint64{
 	command:    func(l *Ledger) *uint64 { return &l.Commands },
 	looped:     func(l *Ledger) *uint64 { return &l.Looped },
 	paused:     func(l *Ledger) *uint64 { return &l.Paused },
+	again:      func(l *Ledger) *uint64 { return &l.Again },
 }
 
 // intent is a message on its way through the dispatcher.
@@ -182,8 +185,10 @@ func (d *dispatcher) verdict(t *table, in *intent, now time.Time) verdict {
 		return refused
 	case m.Kind == Unreadable:
 		return unreadable
-	case m.Rung < floorIn(in.routes):
+	case m.Rung < floorIn(in.routes), !first.takes(m.Scheme):
 		return refused
+	case m.Redelivered:
+		return again
 	}
 	var cmd *chatCommand
 	if m.Kind == Say {
@@ -207,6 +212,12 @@ func (d *dispatcher) verdict(t *table, in *intent, now time.Time) verdict {
 		}
 	}
 	return accepted
+}
+
+// takes reports whether a message of scheme is heard by m's bridge. Above clear
+// that is only one that the bridge lists.
+func (m *member) takes(scheme string) bool {
+	return scheme == "" || !m.floor.Encrypted() || slices.Contains(m.bridge.cfg.Schemes, scheme)
 }
 
 // floorIn returns the highest incoming floor of a room's bridges.
@@ -245,7 +256,7 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 			if size := to.out.size.Add(1); size <= OutboxRows {
 				rows = append(rows, Row{
 					ID: d.c.ids.next(), Bridge: from.bridge.cfg.Name, From: m.Room, To: to.room,
-					Kind: rowKind(m.Kind), Person: m.From.Person, Name: name, Text: m.Text, Rung: m.Rung,
+					Kind: rowKind(m.Kind), Person: m.From.Person, Name: name, Text: m.Text, Rung: m.Rung, Floor: to.floor,
 					Said: said, Queued: now, Delayed: m.Delayed,
 					// Nothing waits there: it goes to the wire at once.
 					Tried: size == 1 && to.out.ready.Load(), ledger: from.bridge.ledger,
@@ -292,7 +303,7 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 		for _, r := range in.routes {
 			r.bridge.ledger.received(func(l *Ledger) *uint64 { return &l.Again })
 		}
-		in.leg.taken(m, true)
+		in.leg.taken(m, in.what.good())
 		return
 	}
 	if in.what == accepted {
@@ -320,12 +331,15 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 			d.tellLooped(in, now)
 		}
 	}
-	in.leg.taken(m, in.what == command)
+	in.leg.taken(m, in.what.good())
 }
+
+// good reports whether the sender may be told that the message arrived.
+func (v verdict) good() bool { return v == accepted || v == command || v == again }
 
 // String names a verdict for the log.
 func (v verdict) String() string {
-	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused"}[v]
+	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused", "again"}[v]
 }
 
 // enqueue counts a message and its copies in the ledgers of its bridges, and

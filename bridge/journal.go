@@ -67,6 +67,9 @@ type Row struct {
 	Name   string // the sender's name as shown, sanitised
 	Text   Text
 	Rung   policy.Rung // what the message proved when it came
+	// Floor is that of the destination when the row was made: it never leaves below
+	// it, even if a reload has lowered the floor since.
+	Floor  policy.Floor
 	Said   time.Time
 	Queued time.Time
 	// Delayed marks one that was late already when it came.

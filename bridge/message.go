@@ -91,7 +91,12 @@ type Message struct {
 	// Time is when it was said; Delayed marks history and offline messages.
 	Time    time.Time
 	Delayed bool
-	Problem error // why an Unreadable message could not be opened; never text
+	// Redelivered is set when the leg has opened this very message before, under
+	// the same id: the core had it then and does not relay it again, whether or not
+	// it remembers the id. The server chooses when and under which id it repeats a
+	// ciphertext, so the core's memory of ids decides nothing here.
+	Redelivered bool
+	Problem     error // why an Unreadable message could not be opened; never text
 	// Taken, when not nil, is called once, from the dispatcher, when the message
 	// was refused (false) or is in the journal (true). Only then may the leg
 	// acknowledge it to the server (XEP-0198), and only after true to the sender

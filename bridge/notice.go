@@ -16,10 +16,14 @@ func (c *Core) ownRow(b *bridgeState, to Room, text string) *Row {
 		return nil
 	}
 	now := c.now()
-	return &Row{
+	r := &Row{
 		ID: c.ids.next(), Bridge: b.cfg.Name, To: to, Kind: RowOwn,
 		Text: NewText(text), Said: now, Queued: now, ledger: b.ledger,
 	}
+	if m := b.byRoom[to]; m != nil {
+		r.Floor = m.floor
+	}
+	return r
 }
 
 // say says the bot's own words to m: sealed where its floor asks for it, and

@@ -13,6 +13,7 @@ import (
 const (
 	reasonRemoved  = "it is no longer in this bridge"
 	reasonFloor    = "the bridge now asks for more encryption"
+	reasonLowered  = "the bridge asked for more encryption when this was said, and that cannot be had"
 	reasonFull     = "too many lines wait for it"
 	reasonStopped  = "the bridge is stopping"
 	reasonDoubt    = "it could not be confirmed, however often it was sent"
@@ -274,6 +275,11 @@ func (o *outbox) send(ctx context.Context, r *Row) bool {
 	if err == nil {
 		o.ready.Store(true)
 		return true
+	}
+	var held *HoldError
+	if errors.As(err, &held) && (out.Floor > to.floor.Out || r.Floor.Encrypted() && !to.floor.Encrypted()) {
+		o.giveUp(r, FateBounced, reasonLowered) // it must not hold up what may leave
+		return false
 	}
 	o.failed(ctx, r, kicks, err)
 	return false

@@ -61,6 +61,10 @@ func refusalText(m *Message, to *member) string {
 		}
 		return fmt.Sprintf("Your last message could not be read and was not passed on: %s. Please check which key your client uses for this contact, and say it again.", why)
 	}
+	if m.Scheme != "" && !to.takes(m.Scheme) {
+		return fmt.Sprintf("Your last message was not passed on: it came by %s, and bridge %q takes only %s.",
+			m.Scheme, to.bridge.cfg.Name, listed(to.bridge.cfg.Schemes, 8))
+	}
 	if m.Scheme != "" {
 		return fmt.Sprintf("Your last message was not passed on: it came %s (%s), and bridge %q asks for %s. It needs a signature inside the encryption, or a scheme that proves who wrote it.",
 			m.Rung, m.Scheme, to.bridge.cfg.Name, to.floor.In)

@@ -9,8 +9,11 @@ import (
 // it is late, and what.
 func render(r *Row, to, from *member, late bool, loc *time.Location, now time.Time) Outgoing {
 	out := Outgoing{
-		ID: r.ID, To: r.To, Floor: to.floor.Out, Clear: to.clear, Schemes: to.bridge.cfg.Schemes,
+		ID: r.ID, To: r.To, Floor: max(to.floor.Out, r.Floor.Out), Clear: to.clear, Schemes: to.bridge.cfg.Schemes,
 		Said: r.Said, Late: late,
+	}
+	if r.Floor.Encrypted() { // it was when this was said
+		out.Clear = ClearRoom{}
 	}
 	if r.Kind == RowOwn {
 		out.Text, out.Notice = r.Text, true

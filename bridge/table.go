@@ -158,6 +158,9 @@ func (t *table) addRoom(b *bridgeState, rc RoomConfig, legs map[string]bool) str
 		if len(t.routes[rc.Room]) > 0 {
 			return "one account and person can be in one bridge only; give the other bridge its own account"
 		}
+		if b.cfg.Floor.Encrypted() && !m.floor.Encrypted() {
+			return "a person of an encrypted bridge cannot be clear: one clear line switches encryption off in their client"
+		}
 	default:
 		return "no such kind of room"
 	}

@@ -26,7 +26,7 @@ func (t *table) encryptedChat(person string) *member {
 		if !b.cfg.Floor.Encrypted() {
 			continue
 		}
-		i := slices.IndexFunc(b.members, func(m *member) bool { return m.room.Kind == Chat && m.room.Name == person })
+		i := slices.IndexFunc(b.members, func(m *member) bool { return m.room.Kind == Chat && m.room.Name == person && m.floor.Encrypted() })
 		if i >= 0 {
 			return b.members[i]
 		}
