@@ -227,6 +227,9 @@ func legSteps(s bridge.LegStatus) []step {
 	}
 	steps := []step{{What: s.Name, Outcome: good, Said: "connected and logged in as " + s.Self}}
 	for _, n := range s.Notes {
+		if slices.ContainsFunc(s.Rooms, func(r bridge.RoomStatus) bool { return r.Detail == n }) {
+			continue // the room tells it
+		}
 		steps = append(steps, step{What: s.Name, Outcome: note, Said: n})
 	}
 	for _, r := range s.Rooms {

@@ -80,7 +80,10 @@ func (g *globals) initConfig(o *initOptions) error {
 	case errors.Is(err, config.ErrExists):
 		return failed(err, "--config names another file")
 	case errors.Is(err, config.ErrAnswers):
-		return misused(err, "")
+		for l := range strings.Lines(err.Error()) {
+			sayf(g.err, "%s\n", strings.TrimPrefix(strings.TrimSuffix(l, "\n"), config.ErrAnswers.Error()+": "))
+		}
+		return misused(errors.New("nothing was written"), "drawbridge init -h; without --batch it asks")
 	case err != nil:
 		var list config.Errors
 		if errors.As(err, &list) {

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -58,6 +60,7 @@ func (g *globals) call(cmd *cobra.Command, verb string, args, result any) error 
 	case errors.As(err, &e):
 		return &exitError{max(e.Code, exitFailed), e.Err, e.Hint}
 	case errors.Is(err, admin.ErrNotRunning):
+		err = fmt.Errorf("%w at %s", admin.ErrNotRunning, strings.Join(paths, ", ")) // all that were tried
 		return failed(err, "drawbridge run, or name its configuration with --config FILE")
 	default:
 		return failed(err, "ask as the bot's user or as root")

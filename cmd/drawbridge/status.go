@@ -139,14 +139,18 @@ func (r *report) print(out io.Writer) error {
 	line("drawbridge %s, pid %d, up %s, %s", r.Version.Version, r.PID, span(r.Now.Sub(r.Started)), readiness)
 	line("%s", r.Config)
 	line("\nLEG\tKIND\tSTATE\tSINCE\tAS\tDETAIL")
+	var notes []string // below the table, whose columns a line without cells would break
 	for _, l := range r.Legs {
 		line("%s\t%s\t%s\t%s\t%s\t%s", l.Name, l.Proto, l.State, ago(r.Now, l.Since), dash(l.Self), l.Detail)
 		for _, n := range l.Notes {
-			line("\t! %s", n)
+			notes = append(notes, l.Name+": "+n)
 		}
 		if !l.Intake.Stalled.IsZero() {
-			line("\t! intake is full since %s (%d messages): nothing is lost, the reader waits", ago(r.Now, l.Intake.Stalled), l.Intake.Messages)
+			notes = append(notes, fmt.Sprintf("%s: intake is full since %s (%d messages): nothing is lost, the reader waits", l.Name, ago(r.Now, l.Intake.Stalled), l.Intake.Messages))
 		}
+	}
+	for _, n := range notes {
+		line("! %s", n)
 	}
 	for i := range r.Bridges {
 		r.printBridge(line, &r.Bridges[i])

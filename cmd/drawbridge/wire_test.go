@@ -36,7 +36,7 @@ func full() *config.Config {
 		Bridges: []config.Bridge{
 			{
 				Name: "dev",
-				IRC:  []config.Channel{{Network: "corp", Channel: "#Dev", Key: config.NewSecret("k")}, {Network: "open", Channel: "#o"}},
+				IRC:  []config.Channel{{Network: "corp", Channel: "#Dev", Key: config.NewSecret("k"), Require: "clear"}, {Network: "open", Channel: "#o"}},
 				XMPP: &config.BridgeXMPP{
 					Account: "bot", People: []string{"alice"},
 					Rooms: []config.MUC{{Room: "r@m", Nick: "rn", Password: config.NewSecret("rp"), Require: "clear"}, {Room: "s@m"}},
@@ -114,7 +114,7 @@ func TestCoreConfigSetsEverything(t *testing.T) {
 	allSet(t, b.Offline, nil)
 	allSet(t, b.Late, nil)
 	want := []bridge.RoomConfig{
-		{Room: bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#dev"}},
+		{Room: bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#dev"}, Floor: &policy.Floor{}},
 		{Room: bridge.Room{Leg: "open", Kind: bridge.Channel, Name: "#o"}},
 		{Room: bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}},
 		{Room: bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: "r@m"}, Floor: &policy.Floor{}},

@@ -92,6 +92,7 @@ func (in *Init) Run(opt Options) (*Made, error) {
 // question is one thing that init asks.
 type question struct {
 	text, hint string // hint: what an empty answer means
+	flag       string // that answers it beforehand
 	secret     bool
 	value      func(a *Answers) *string
 	// check returns the answer in its canonical form.
@@ -111,7 +112,7 @@ func optional(check func(in *Init, s string) (string, *badValue)) func(*Init, st
 
 var questions = []question{
 	{
-		text: "IRC server", hint: "HOST:PORT; TLS, port 6697 if none is given",
+		text: "IRC server", flag: "--server", hint: "HOST:PORT; TLS, port 6697 if none is given",
 		value: func(a *Answers) *string { return &a.Server },
 		check: func(_ *Init, s string) (string, *badValue) {
 			if _, _, err := net.SplitHostPort(s); err != nil && s != "" && !strings.Contains(s, ":") {
@@ -121,7 +122,7 @@ var questions = []question{
 		},
 	},
 	{
-		text: "Nick of the bot", hint: "empty: drawbridge",
+		text: "Nick of the bot", flag: "--nick", hint: "empty: drawbridge",
 		value: func(a *Answers) *string { return &a.Nick },
 		check: func(_ *Init, s string) (string, *badValue) {
 			if s == "" {
@@ -131,7 +132,7 @@ var questions = []question{
 		},
 	},
 	{
-		text: "IRC channel", hint: "as #dev",
+		text: "IRC channel", flag: "--channel", hint: "as #dev",
 		value: func(a *Answers) *string { return &a.Channel },
 		check: func(_ *Init, s string) (string, *badValue) {
 			if goodName(s) {
@@ -141,34 +142,34 @@ var questions = []question{
 		},
 	},
 	{
-		text: "Services account of the bot on IRC", hint: "empty: it has none",
+		text: "Services account of the bot on IRC", flag: "--irc-account", hint: "empty: it has none",
 		value: func(a *Answers) *string { return &a.IRCAccount },
 		check: optional(func(_ *Init, s string) (string, *badValue) { return parseWord(s) }),
 	},
 	{
-		text: "Password of that account", secret: true,
+		text: "Password of that account", flag: "--irc-password-file", secret: true,
 		value: func(a *Answers) *string { return &a.IRCSecret.Text.value },
 		check: checkPassword,
 		skip:  func(a *Answers) bool { return a.IRCAccount == "" || a.IRCSecret.File != "" },
 	},
 	{
-		text: "JID of the bot", hint: "an account of its own, as bridge@example.org",
+		text: "JID of the bot", flag: "--jid", hint: "an account of its own, as bridge@example.org",
 		value: func(a *Answers) *string { return &a.JID },
 		check: func(_ *Init, s string) (string, *badValue) { return parseJID(s) },
 	},
 	{
-		text: "Password of that JID", secret: true,
+		text: "Password of that JID", flag: "--password-file", secret: true,
 		value: func(a *Answers) *string { return &a.XMPPSecret.Text.value },
 		check: checkPassword,
 		skip:  func(a *Answers) bool { return a.XMPPSecret.File != "" },
 	},
 	{
-		text: "OpenPGP key of the bot", hint: "file of gpg --export-secret-keys; empty: make one",
+		text: "OpenPGP key of the bot", flag: "--key", hint: "file of gpg --export-secret-keys; empty: make one",
 		value: func(a *Answers) *string { return &a.Key },
 		check: checkKeyAnswer,
 	},
 	{
-		text: "Passphrase of that key", hint: "empty: it has none", secret: true,
+		text: "Passphrase of that key", flag: "--passphrase-file", hint: "empty: it has none", secret: true,
 		value: func(a *Answers) *string { return &a.Passphrase.Text.value },
 		check: optional(checkPassword),
 		skip:  func(a *Answers) bool { return a.Key == KeyGenerate || a.Passphrase.File != "" },
@@ -245,10 +246,27 @@ func (d *dialog) settle(q question, v *string) error {
 			return nil
 		}
 		if given || d.r == nil {
-			return fmt.Errorf("%w: %s: %s", ErrAnswers, strings.ToLower(q.text[:1])+q.text[1:], wrong.line())
+			return fmt.Errorf("%w: %s", ErrAnswers, q.complaint(s, wrong))
 		}
 		_, _ = fmt.Fprintf(d.in.Out, "  %s\n", wrong.line())
 	}
+}
+
+// complaint says what is wrong with an answer that was given beforehand, or that
+// there is none and nobody to be asked.
+func (q question) complaint(given string, wrong *badValue) string {
+	what := q.text
+	if q.flag != "" {
+		what += " (" + q.flag + ")"
+	}
+	if given != "" || q.flag == "" {
+		return what + ": " + wrong.line()
+	}
+	what += " is missing"
+	if wrong.fix != "" {
+		what += "; fix: " + wrong.fix
+	}
+	return what
 }
 
 func (b *badValue) line() string {
@@ -318,7 +336,7 @@ func (d *dialog) people(a *Answers) error {
 			d.settle(question{text: "key of " + p.JID, check: key}, &p.Fingerprint))
 	}
 	if len(a.People) == 0 && d.r == nil {
-		wrong = append(wrong, fmt.Errorf("%w: no person to talk with", ErrAnswers))
+		wrong = append(wrong, fmt.Errorf("%w: no person (--person) to talk with; fix: --person JID=FINGERPRINT", ErrAnswers))
 	}
 	if d.r == nil || len(a.People) > 0 {
 		return errors.Join(wrong...)
