@@ -70,6 +70,7 @@ if [[ ! -e $policy ]]; then
 	printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
 	"${root[@]}" chmod 755 "$policy"
 fi
+had_epmd=$(has epmd && echo yes || true)
 retry "${root[@]}" apt-get -qq update
 retry "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
 	-o Dpkg::Use-Pty=0 -o Dpkg::Lock::Timeout=300 \
@@ -81,6 +82,9 @@ if [[ -d /run/systemd/system ]]; then
 			"${root[@]}" systemctl --quiet disable "$p" || true ;;
 		esac
 	done
+	if [[ -z $had_epmd ]] && has epmd; then # comes with ejabberd
+		"${root[@]}" systemctl --quiet disable epmd.socket epmd.service || true
+	fi
 fi
 for ((i = 0; i < ${#need[@]}; i += 2)); do
 	has "${need[i]}" || {
