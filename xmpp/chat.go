@@ -2,6 +2,8 @@ package xmpp
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"time"
@@ -91,14 +93,16 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 		l.unreadable(it, scheme, problem)
 		l.pipe.push(it)
 	case scheme == nil:
-		it.msg.Kind, it.msg.Text = said(in.Body)
+		it.msg.Kind, it.msg.Text = said(strings.Clone(in.Body))
 		l.pipe.push(it)
 	default:
 		it.ready = make(chan struct{})
 		if l.pipe.push(it) {
 			l.work.submit(c.lane, func() {
 				defer close(it.ready)
-				s.open(c, it, scheme, p, in)
+				if !s.guard("open", func() { s.open(c, it, scheme, p, in) }) {
+					l.unreadable(it, scheme, errSchemePanic)
+				}
 			})
 		}
 	}
@@ -127,7 +131,7 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 		l.unreadable(it, scheme, err)
 		return
 	}
-	it.msg.Scheme, it.msg.Rung = scheme.Name(), o.Rung
+	it.msg.Scheme, it.msg.Rung, it.msg.Redelivered = scheme.Name(), o.Rung, o.Redelivered
 	it.msg.Kind, it.msg.Text = openedText(o)
 	if o.Silent || it.msg.Text.Len() == 0 {
 		l.counts.add(countEmpty)
@@ -206,20 +210,32 @@ func messageID(e *element.Element, by string) string {
 	for _, c := range e.Children {
 		if c.Is(nsSID, "stanza-id") {
 			if b, _ := splitJID(c.Get("by")); b == by {
-				return c.Get("id")
+				return keptID(c.Get("id"))
 			}
 		}
 	}
 	if o := e.Child(nsSID, "origin-id").Get("id"); len(o) >= minUnique {
-		return "o:" + o
+		return keptID("o:" + o)
 	}
 	if id := e.Get("id"); len(id) >= minUnique {
-		return "i:" + id
+		return keptID("i:" + id)
 	}
 	return ""
 }
 
 const minUnique = 16
+
+// maxID is the longest id that is remembered as it is; of a longer one its hash is.
+const maxID = 128
+
+// keptID is id without the stanza it stood in.
+func keptID(id string) string {
+	if len(id) <= maxID {
+		return strings.Clone(id)
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "h:" + hex.EncodeToString(sum[:])
+}
 
 // delayOf returns when a delayed message was said (XEP-0203); never later than now.
 func delayOf(e *element.Element, now time.Time) (time.Time, bool) {

@@ -89,7 +89,9 @@ func (f *fakeScheme) Open(_ context.Context, _ e2ee.Peer, in e2ee.Incoming) (e2e
 		case "wrong key":
 			return e2ee.Opened{}, e2ee.ErrWrongKey
 		}
-		return e2ee.NewOpened(string(b), policy.Sealed, ""), nil
+		o := e2ee.NewOpened(string(b), policy.Sealed, "")
+		o.Redelivered = string(b) == "seen before"
+		return o, nil
 	}
 	return e2ee.Opened{}, errors.New("not mine")
 }
@@ -129,6 +131,8 @@ type fakeSink struct {
 	taken    []func(bool)
 	hold     bool          // Taken is left to the test
 	stall    chan struct{} // Take waits for it
+	keep     bool          // kept holds what was taken
+	kept     []bridge.Message
 }
 
 func (f *fakeSink) Take(ctx context.Context, m bridge.Message) error {
@@ -145,6 +149,9 @@ func (f *fakeSink) Take(ctx context.Context, m bridge.Message) error {
 	f.mu.Lock()
 	f.messages = append(f.messages, messageLine(m))
 	hold := f.hold
+	if f.keep {
+		f.kept = append(f.kept, m)
+	}
 	if hold {
 		f.taken = append(f.taken, m.Taken)
 	}
@@ -199,6 +206,9 @@ func messageLine(m bridge.Message) string {
 	}
 	if m.Delayed {
 		s += " delayed"
+	}
+	if m.Redelivered {
+		s += " redelivered"
 	}
 	if m.Mark != "" {
 		s += " mark=" + m.Mark

@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +25,14 @@ type stanzaError struct {
 	Type      string // auth, cancel, continue, modify, wait
 }
 
+// conditions are those of RFC 6120 §8.3.3.
+var conditions = []string{
+	"bad-request", "conflict", "feature-not-implemented", "forbidden", "gone", "internal-server-error", "item-not-found",
+	"jid-malformed", "not-acceptable", "not-allowed", "not-authorized", "policy-violation", "recipient-unavailable", "redirect",
+	"registration-required", "remote-server-not-found", "remote-server-timeout", "resource-constraint", "service-unavailable",
+	"subscription-required", "undefined-condition", "unexpected-request",
+}
+
 // Error names the condition.
 func (e *stanzaError) Error() string { return "xmpp: refused: " + e.Condition }
 
@@ -36,8 +45,9 @@ func errorOf(e *element.Element) *stanzaError {
 		}
 		out.Type = c.Get("type")
 		for _, cond := range c.Children {
-			if cond.Space == nsStanzas && cond.Local != "text" {
-				out.Condition = cond.Local
+			// Only what the RFC knows: the name of an element is foreign words, too.
+			if i := slices.Index(conditions, cond.Local); i >= 0 && cond.Space == nsStanzas {
+				out.Condition = conditions[i]
 				return out
 			}
 		}
@@ -165,6 +175,10 @@ func (s *session) answer(e *element.Element) {
 		s.refuse(e, "cancel", "service-unavailable")
 		return
 	}
+	if !s.knows(from) {
+		s.refuse(e, "cancel", "service-unavailable")
+		return
+	}
 	var q *element.Element
 	if len(e.Children) > 0 {
 		q = e.Children[0]
@@ -194,6 +208,20 @@ func (s *session) answer(e *element.Element) {
 	default:
 		s.refuse(e, "cancel", "service-unavailable")
 	}
+}
+
+// knows reports whether a question may be answered: of a configured person, a room
+// and who is in it, our account and our server. Others hear what a server says
+// for a resource that is not there, and so do not learn that the bot is online.
+func (s *session) knows(from string) bool {
+	bare, _ := splitJID(from)
+	if bare == "" || bare == s.bare || bare == s.domain {
+		return true
+	}
+	l := s.leg
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rooms[bare] != nil || l.byJID[bare] != nil
 }
 
 // refuse answers a question with an error.

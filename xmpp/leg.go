@@ -87,6 +87,7 @@ func New(c Config, d Deps) (*Leg, error) {
 			l.signers = append(l.signers, ps)
 		}
 	}
+	l.work.panicked = l.panicked
 	l.conf.Store(conf)
 	l.mu.Lock()
 	defer l.mu.Unlock()

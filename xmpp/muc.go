@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"drawbridge/bridge"
@@ -138,14 +139,14 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	}
 	msg := bridge.Message{Room: m.room, From: from, Time: stamp, Delayed: delayed}
 	if ids {
-		msg.ID = stanzaID(e, m.conf.JID)
+		msg.ID = keptID(stanzaID(e, m.conf.JID))
 	}
-	msg.Mark = e.Child(nsMark, "relayed").Get("id")
+	msg.Mark = keptID(e.Child(nsMark, "relayed").Get("id"))
 	if foreignEncryption(e, body.Text) {
 		msg.Kind, msg.Problem = bridge.Unreadable, errUnknownScheme
 		l.counts.add(countUnreadable)
 	} else {
-		msg.Kind, msg.Text = said(body.Text)
+		msg.Kind, msg.Text = said(strings.Clone(body.Text))
 	}
 	msg.Taken = func(bool) { s.tickets.done(ticket) }
 	l.pipe.push(&item{msg: msg, size: 300 + len(body.Text)})

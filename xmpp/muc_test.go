@@ -30,7 +30,7 @@ func TestJoinRefused(t *testing.T) {
 		{"gone", bridge.StateRefused, "moved or is gone", 15 * time.Minute},
 		{"service-unavailable", bridge.StateDown, "full", 3 * time.Second},
 		{"remote-server-not-found", bridge.StateDown, "cannot be reached", 3 * time.Second},
-		{"odd", bridge.StateDown, "odd", 3 * time.Second},
+		{"odd", bridge.StateDown, "undefined-condition", 3 * time.Second},
 		{"", bridge.StateDown, "no answer", 40 * time.Second},
 	} {
 		t.Run(tt.condition, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"drawbridge/bridge"
@@ -154,8 +155,8 @@ func readMUCUser(e *element.Element) mucUser {
 				u.codes = append(u.codes, c.Get("code"))
 			}
 		case "item":
-			u.role, u.nick = c.Get("role"), c.Get("nick")
-			u.jid, _ = splitJID(c.Get("jid"))
+			u.role, u.nick = keptRole(c.Get("role")), keptName(c.Get("nick"))
+			u.jid, _ = splitJID(keptName(c.Get("jid")))
 			if r := c.Child(nsMUCUser, "reason"); r != nil {
 				u.reason = r.Text
 			}
@@ -168,6 +169,25 @@ func readMUCUser(e *element.Element) mucUser {
 	}
 	u.reason = printable(u.reason, 200)
 	return u
+}
+
+// keptRole is a role of XEP-0045 §5.1, "" for what is none.
+func keptRole(s string) string {
+	for _, role := range [...]string{"moderator", "participant", "visitor", "none"} {
+		if s == role {
+			return role
+		}
+	}
+	return ""
+}
+
+// keptName is a nick or JID without the stanza it stood in; none that RFC 7622
+// does not let be so long.
+func keptName(s string) string {
+	if len(s) > 3*1023+2 {
+		return ""
+	}
+	return strings.Clone(s)
 }
 
 func (u mucUser) has(code string) bool { return slices.Contains(u.codes, code) }

@@ -109,6 +109,8 @@ type workers struct {
 	some   sync.Cond
 	ready  []*lane
 	closed bool
+
+	panicked func(what string, v any) // set before run
 }
 
 func newWorkers() *workers {
@@ -144,7 +146,7 @@ func (w *workers) run() {
 		job := l.jobs[0]
 		l.jobs = l.jobs[1:]
 		w.mu.Unlock()
-		job() // recovers by itself
+		w.do(job)
 		w.mu.Lock()
 		if len(l.jobs) > 0 {
 			w.ready = append(w.ready, l)
@@ -152,6 +154,16 @@ func (w *workers) run() {
 			l.jobs, l.busy = nil, false
 		}
 	}
+}
+
+// do survives a panic of job: it costs what the job was about, not the worker.
+func (w *workers) do(job func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.panicked("job", v)
+		}
+	}()
+	job()
 }
 
 func (w *workers) close() {

@@ -111,7 +111,7 @@ func (l *Leg) stranger(e *element.Element, typ string) {
 	if typ != "" {
 		delete(l.strangers, from)
 	} else if len(l.strangers) < maxStrangers {
-		l.strangers[from] = element.New(nsClient, "presence", "from", from).Add(e.Child(nsCaps, "c"))
+		l.strangers[from] = element.New(nsClient, "presence", "from", from).Add(element.New(nsCaps, "c", "node", clientOf(e.Child(nsCaps, "c").Get("node"))))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,6 +142,14 @@ func (s *session) read() error {
 // take handles one stanza. Nothing a stanza holds may end the session: a panic is
 // counted and logged, without its value, which may hold text.
 func (s *session) take(e *element.Element) {
+	// The strings of a stanza share its bytes. What is remembered of it must not
+	// keep all of them: the sender's address, the id; others where they are kept.
+	for i := range e.Attr {
+		switch e.Attr[i].Name {
+		case "from", "id":
+			e.Attr[i].Value = strings.Clone(e.Attr[i].Value)
+		}
+	}
 	ticket := s.tickets.take()
 	kept := false
 	s.guard(e.Local, func() { kept = s.dispatch(e, ticket) })
@@ -153,16 +162,19 @@ func (s *session) take(e *element.Element) {
 func (s *session) guard(what string, f func()) (ok bool) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.leg.counts.add(countPanics)
-			if !s.leg.mayLog(&s.leg.lastPanic) {
-				return
-			}
-			s.leg.log.Error("panic while handling a stanza", "leg", s.leg.name, "rule", what,
-				"err", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+			s.leg.panicked(what, r)
 		}
 	}()
 	f()
 	return true
+}
+
+// panicked counts a panic, and logs it without its value, which may hold text.
+func (l *Leg) panicked(what string, v any) {
+	l.counts.add(countPanics)
+	if l.mayLog(&l.lastPanic) {
+		l.log.Error("panic while handling a stanza", "leg", l.name, "rule", what, "err", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+	}
 }
 
 // dispatch sends a stanza to its handler, and reports whether the ticket was
@@ -202,8 +214,13 @@ type outQueue struct {
 	dropped func()
 }
 
-// outReplies bounds the answers that wait.
-const outReplies = 256
+// outReplies bounds the answers that wait, and maxReply the bytes of each: an
+// answer repeats the id of its question, and one above the server's limit would
+// end the stream at anybody's wish.
+const (
+	outReplies = 256
+	maxReply   = 8 << 10
+)
 
 func newOutQueue() *outQueue {
 	q := &outQueue{dropped: func() {}}
@@ -225,7 +242,7 @@ func (q *outQueue) reply(e *element.Element) {
 	defer q.mu.Unlock()
 	switch {
 	case q.closed:
-	case q.replies >= outReplies:
+	case q.replies >= outReplies || wireSize(e) > maxReply:
 		q.dropped()
 	default:
 		q.replies++

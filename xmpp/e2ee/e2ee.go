@@ -54,7 +54,8 @@ type Opened struct {
 	// Silent is set when there is nothing to relay (handshake, chat state).
 	Silent bool
 	// Redelivered is set when the same message came before under the same stanza
-	// id: the core knows whether it took that one in, and drops this one then.
+	// id. It is acknowledged and never relayed: the core had the first one, and the
+	// server could choose this id at any time after the core has forgotten it.
 	Redelivered bool
 }
 
