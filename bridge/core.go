@@ -229,7 +229,7 @@ func (c *Core) load(ctx context.Context) error {
 // drainOutboxes waits until the outboxes have nothing left that moves, then
 // sends what is left back, unless the journal keeps it.
 func (c *Core) drainOutboxes(base context.Context) {
-	c.waitSettled(base, DrainTime)
+	c.waitSettled(base, DrainTime, false)
 	if c.journal.Durable() {
 		return
 	}
@@ -242,18 +242,19 @@ func (c *Core) drainOutboxes(base context.Context) {
 	}
 	c.log.Warn("lines undelivered at shutdown went back", "n", n)
 	c.bounces.flush(c, true)
-	c.waitSettled(base, noticeTime)
+	c.waitSettled(base, noticeTime, true)
 }
 
-// waitSettled waits until every outbox is settled, at most for limit.
-func (c *Core) waitSettled(base context.Context, limit time.Duration) {
+// waitSettled waits until every outbox is settled, the bot's own words included
+// with own, at most for limit.
+func (c *Core) waitSettled(base context.Context, limit time.Duration, own bool) {
 	ctx, cancel := context.WithTimeout(base, limit)
 	defer cancel()
 	for {
 		moving := false
 		now := c.now()
 		for _, o := range c.table.Load().outboxes {
-			if !o.isSettled(now) {
+			if !o.isSettled(now, own) {
 				moving = true
 				break
 			}

@@ -189,6 +189,22 @@ func TestShutdownDrains(t *testing.T) {
 	}, devBridge())
 }
 
+func TestShutdownDoesNotWaitForOwnWords(t *testing.T) {
+	live(t, func(h *house) {
+		h.irc.Manual() // no proof ever comes
+		must(t, h.irc.Say(dev, "carol", "!who"))
+		synctest.Wait()
+		if n := len(h.irc.TakeSent()); n == 0 {
+			t.Fatal("no answer on the wire")
+		}
+		start := time.Now()
+		h.stop()
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("took %v", took)
+		}
+	}, devBridge())
+}
+
 func TestShutdownIsBounded(t *testing.T) {
 	live(t, func(h *house) {
 		h.irc.Manual() // no proof ever comes

@@ -330,15 +330,21 @@ func (o *outbox) purge(match func(*Row) bool, reason string) (n int) {
 	return n
 }
 
-// settled reports whether waiting longer would not move anything by itself:
-// nothing is left, or what is left is blocked.
-func (o *outbox) isSettled(now time.Time) bool {
+// isSettled reports whether waiting longer would not move anything by itself:
+// nothing is left, or what is left is blocked. The bot's own words count with
+// own only: a slow network is not waited for because of an announcement.
+func (o *outbox) isSettled(now time.Time, own bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.busy || len(o.wire) > 0 {
+	counts := func(r *Row) bool { return own || r.Kind != RowOwn }
+	if o.busy || slices.ContainsFunc(o.wire, counts) {
 		return false
 	}
-	return o.queue.len() == 0 || o.block != blockNone || now.Before(o.paused)
+	left := o.queue.len()
+	if !own {
+		left -= o.own
+	}
+	return left <= 0 || o.block != blockNone || now.Before(o.paused)
 }
 
 // run sends until ctx ends.
