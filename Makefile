@@ -3,6 +3,8 @@ SHELL       := /bin/bash
 GO          ?= go
 TOOL        := $(GO) tool -modfile=internal/tools/go.mod
 FUZZTIME    ?= 20s
+REPS        ?= 3
+PROFILE     ?= perf
 # Packages with tests against real servers and clients (build tag e2e).
 REAL         = $(shell grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -r -n1 dirname | sort -u)
 export KEEP
@@ -38,8 +40,13 @@ fuzz: ## run each fuzz target for FUZZTIME
 		done; \
 	done
 
-bench: build ## benchmarks; the comparison with other bridges is internal/bench
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: deps build ## benchmarks, then ratios to a bare relay on real servers (PROFILE=smoke is quicker)
+	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v internal/bench)
+	$(GO) build -o bin/bench ./internal/bench
+	cd internal/bench && for pair in null,drawbridge null-xep0027,drawbridge-xep0027 null-xep0027,drawbridge-xep0027-signed; do \
+		../../bin/bench -vs -reps $(REPS) -profile $(PROFILE) -bin drawbridge=$(CURDIR)/bin/drawbridge -json /dev/null \
+			-spec specs/$${pair%,*}.json,specs/$${pair#*,}.json || exit 1; \
+	done
 
 demo: deps build ## see it work: real servers, real gpg, one minute; KEEP=1 leaves it running
 	@$(GO) build -o bin/demo ./internal/demo && bin/demo

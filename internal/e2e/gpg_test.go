@@ -60,6 +60,10 @@ func TestChannelAndTwoPeopleWithGPG(t *testing.T) {
 	h.reads("alice", everybody["alice"], "carl", "grüß euch: “alle” — 日本語 🦊")
 	h.reads("bob", everybody["bob"], "carl", "grüß euch: “alle” — 日本語 🦊")
 
+	// What alice sees of it: ~ is profanity's sign of an encrypted line.
+	carl.Say(channel, "as alice sees it")
+	prof.Expect("~ " + botJID + "/bridge: <carl@irc> as alice sees it")
+
 	// Each of the two to IRC and to the other.
 	prof.Type("alice sagt: schöne <Grüße> & 日本語")
 	h.reads("carl", everybody["carl"], "alice", "schöne <Grüße> & 日本語")
