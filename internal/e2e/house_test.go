@@ -50,7 +50,7 @@ const (
 	botName = "bridge" // its nick on IRC and its account on XMPP
 	botJID  = botName + "@" + lab.Domain
 	channel = "#dev"
-	wait    = 30 * time.Second
+	wait    = time.Minute // much, for a machine under load
 )
 
 // house is a lab with a folder for the bot: its configuration and its keys.
@@ -291,7 +291,7 @@ func (h *house) inOrder(who string, lines func() []string, mark string, want []s
 		}
 		return out
 	}
-	lab.Poll(2*wait, func() bool { return len(pick()) >= len(want) })
+	lab.Poll(3*wait, func() bool { return len(pick()) >= len(want) })
 	if got := pick(); !slices.Equal(got, want) {
 		h.t.Errorf("%s read %d of %d lines, or not in order:\n%s", who, len(got), len(want), strings.Join(got, "\n"))
 	}
