@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // chatCommand is one row of the table of chat commands.
@@ -72,7 +73,7 @@ func (c *Core) ask(q question) {
 
 // answer answers questions until ctx ends.
 func (c *Core) answer(ctx context.Context) {
-	rate := &askRate{rooms: map[Room]askBucket{}}
+	rate := newAskRate()
 	for {
 		select {
 		case <-ctx.Done():
@@ -81,13 +82,38 @@ func (c *Core) answer(ctx context.Context) {
 			if !rate.allow(q.member.room, c.now()) {
 				continue
 			}
-			text := q.answer
-			if text == "" {
-				text = c.answerTo(&q)
-			}
-			c.sayNow(q.member, text)
+			c.reply(&q)
 		}
 	}
+}
+
+// reply answers one question.
+func (c *Core) reply(q *question) {
+	defer c.contain("answer")
+	text := q.answer
+	if text == "" {
+		text = c.answerTo(q)
+	}
+	if !q.private() {
+		text = shortened(text, publicAnswer)
+	}
+	c.sayNow(q.member, text)
+}
+
+// publicAnswer bounds what one question costs a channel or MUC, in bytes.
+const publicAnswer = 1000
+
+// shortened cuts s to at most limit bytes, "…" included.
+func shortened(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	const more = "…"
+	cut := limit - len(more)
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + more
 }
 
 // answerTo makes the answer to q. A panic below, in a leg's status, is contained
@@ -101,6 +127,8 @@ func (c *Core) answerTo(q *question) string {
 
 // askRate allows each room askBurst answers at once, and one more each askEvery.
 type askRate struct{ rooms map[Room]askBucket }
+
+func newAskRate() *askRate { return &askRate{rooms: map[Room]askBucket{}} }
 
 type askBucket struct {
 	left int
@@ -294,7 +322,11 @@ func (c *Core) answerBridge(q *question) string {
 }
 
 // tellOthers says something in the other rooms of every bridge of the room.
+// Who pauses and resumes all the time is not repeated.
 func (c *Core) tellOthers(q *question, text string) {
+	if !c.pauses.allow(q.member.room, c.now()) {
+		return
+	}
 	for _, from := range c.table.Load().routes[q.member.room] {
 		for _, m := range from.to {
 			c.say(m, text)

@@ -36,6 +36,7 @@ type Core struct {
 	confirmer *confirmer
 	bounces   *bounces
 	answers   chan question // to the goroutine that answers chat commands
+	pauses    *askRate      // how often a pause is told; the dispatcher's own
 	wake      chan struct{} // capacity 1: the dispatcher has something to do
 	settled   chan struct{} // capacity 1: an outbox stopped moving
 	changes   chan *change  // from Reload to Run
@@ -84,6 +85,7 @@ func New(cfg Config, d Deps) (*Core, error) {
 		confirmer: newConfirmer(d.Journal, d.Log),
 		bounces:   newBounces(),
 		answers:   make(chan question, 64), // more questions at once are dropped
+		pauses:    newAskRate(),
 		wake:      make(chan struct{}, 1),
 		settled:   make(chan struct{}, 1),
 		changes:   make(chan *change),
@@ -213,7 +215,7 @@ func (c *Core) load(ctx context.Context) error {
 		n++
 		r.ledger = to.bridge.ledger
 		r.ledger.reloaded()
-		to.out.size.Add(1)
+		to.out.reserve(r.Text.Len())
 		to.out.enqueue(r)
 		return nil
 	})

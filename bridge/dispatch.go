@@ -163,7 +163,17 @@ func (d *dispatcher) free() {
 
 // decide finds out what becomes of a message, and makes its rows.
 func (d *dispatcher) decide(t *table, in *intent, now time.Time) {
+	defer func() {
+		if v := recover(); v != nil {
+			d.c.panicked("decide", v)
+			for _, cp := range in.copies {
+				cp.to.out.release(in.msg.Text.Len())
+			}
+			in.what, in.copies, in.entry.Rows = refused, nil, nil
+		}
+	}()
 	m := in.msg
+	t.identify(m)
 	in.entry = Entry{Room: m.Room, ID: m.ID, At: now}
 	in.routes = t.routes[m.Room]
 	if in.what = d.verdict(t, in, now); in.what == accepted {
@@ -253,7 +263,7 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 				continue
 			}
 			cp := copied{to: to}
-			if size := to.out.size.Add(1); size <= OutboxRows {
+			if size, ok := to.out.reserve(m.Text.Len()); ok {
 				rows = append(rows, Row{
 					ID: d.c.ids.next(), Bridge: from.bridge.cfg.Name, From: m.Room, To: to.room,
 					Kind: rowKind(m.Kind), Person: m.From.Person, Name: name, Text: m.Text, Rung: m.Rung, Floor: to.floor,
@@ -295,10 +305,16 @@ func rowKind(k MessageKind) RowKind {
 
 // act carries out what was decided: the journal has the message.
 func (d *dispatcher) act(t *table, in *intent, now time.Time) {
+	defer func() {
+		if v := recover(); v != nil {
+			d.c.panicked("act", v)
+			in.leg.taken(in.msg, false)
+		}
+	}()
 	m := in.msg
 	if in.entry.Again {
 		for _, cp := range in.copies {
-			cp.to.out.size.Add(-1)
+			cp.to.out.release(m.Text.Len())
 		}
 		for _, r := range in.routes {
 			r.bridge.ledger.received(func(l *Ledger) *uint64 { return &l.Again })
@@ -356,7 +372,7 @@ func (d *dispatcher) enqueue(in *intent) {
 	}
 	for _, cp := range in.copies {
 		if cp.row == nil {
-			cp.to.out.size.Add(-1)
+			cp.to.out.release(in.msg.Text.Len())
 			cp.to.bridge.ledger.ended(FateBounced)
 			d.c.bounces.add(cp.to.bridge.cfg.Name, in.msg.Room, cp.to.room, reasonFull, 1)
 			continue

@@ -4,6 +4,7 @@ import "time"
 
 // event acts on an event of a leg.
 func (d *dispatcher) event(t *table, l *legState, e *Event, now time.Time) {
+	defer d.c.contain("event")
 	switch e.Kind {
 	case LegUp:
 		l.setUp(now)
@@ -45,6 +46,7 @@ func (d *dispatcher) roomEvent(t *table, e *Event, now time.Time) {
 
 // tick does what is due by the clock.
 func (d *dispatcher) tick(now time.Time) {
+	defer d.c.contain("tick")
 	d.c.bounces.flush(d.c, false)
 	d.flushJoins(d.c.table.Load(), now)
 	for k, at := range d.told {

@@ -146,6 +146,7 @@ var _ Sink = sink{}
 
 // Take implements Sink.
 func (s sink) Take(ctx context.Context, m Message) error {
+	m.Text = m.Text.canonical()
 	return s.l.in.put(ctx, item{msg: m}, s.c.now)
 }
 

@@ -77,6 +77,19 @@ func (l *legState) panicked(where string, v any) error {
 	return fmt.Errorf("bridge: leg %s: panic in %s", l.name, where)
 }
 
+// panicked logs a panic of the core, or of a library it calls with foreign words.
+// The value is not logged: it may hold text.
+func (c *Core) panicked(where string, v any) {
+	c.log.Error("core panicked", "op", where, "err", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+}
+
+// contain is to be deferred: it keeps a panic to what is being done.
+func (c *Core) contain(where string) {
+	if v := recover(); v != nil {
+		c.panicked(where, v)
+	}
+}
+
 // taken tells the leg what became of a message.
 func (l *legState) taken(m *Message, ok bool) {
 	if m.Taken == nil {

@@ -2,8 +2,10 @@ package bridge
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -60,6 +62,7 @@ func (m *Memory) remember(k seenKey) bool {
 	if k.id == "" {
 		return true
 	}
+	k.id = shortID(k.id)
 	if _, known := m.seen[k]; known {
 		return false
 	}
@@ -72,6 +75,16 @@ func (m *Memory) remember(k seenKey) bool {
 	}
 	m.seen[k] = struct{}{}
 	return true
+}
+
+// shortID is what is remembered of an id: foreign ones may be long, and share the
+// memory of all that they came with.
+func shortID(id string) string {
+	if len(id) <= 64 {
+		return strings.Clone(id)
+	}
+	sum := sha256.Sum256([]byte(id))
+	return string(sum[:])
 }
 
 // Tried implements Journal.

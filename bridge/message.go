@@ -122,12 +122,13 @@ type Outgoing struct {
 	// where it has to split; to a MUC or a Chat every line does already.
 	Text Text
 	// Prefix is the part of Text that says who said it, such as "<alice@jabber> ",
-	// and "" for a Notice. It is no message text.
+	// and "" for the bot's own words. It is no message text.
 	Prefix string
 	// Said is when the original was said; Late marks one that waited long.
 	Said time.Time
 	Late bool
-	// Notice marks the bot's own words (help, refusals, announcements).
+	// Notice marks the bot's own words (help, refusals, announcements), and a NOTICE
+	// relayed to a channel: IRC sends both as NOTICE, which no bot answers.
 	Notice bool
 }
 

@@ -52,6 +52,7 @@ func (n *namer) show(s Sender) string {
 	if len(n.seen) >= namesKept {
 		clear(n.seen)
 	}
+	k.nick = strings.Clone(k.nick) // it may share the memory of all that it came with
 	n.seen[k] = name
 	return name
 }

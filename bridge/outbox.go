@@ -12,7 +12,8 @@ import (
 const (
 	// OutboxRows is how many lines may wait for one destination. Further ones are
 	// refused, and go back to their sender's side as bounced.
-	OutboxRows = 50_000
+	OutboxRows  = 50_000
+	OutboxBytes = 32 << 20 // of their text
 	// outboxOwn is how many of the bot's own words may wait for one destination;
 	// further ones are dropped.
 	outboxOwn = 64
@@ -45,7 +46,8 @@ type outbox struct {
 	room Room
 	wake chan struct{} // capacity 1: look again
 	// size counts the lines waiting, from the dispatcher's decision to their end.
-	size atomic.Int64
+	size  atomic.Int64
+	bytes atomic.Int64 // of their text
 	// ready is a hint: the last attempt to send succeeded.
 	ready atomic.Bool
 
@@ -75,6 +77,20 @@ type outbox struct {
 
 func newOutbox(c *Core, room Room) *outbox {
 	return &outbox{c: c, room: room, wake: make(chan struct{}, 1)}
+}
+
+// reserve counts a line of n bytes that is about to be queued. It returns how many
+// lines wait now, and whether this one may.
+func (o *outbox) reserve(n int) (lines int64, ok bool) {
+	bytes := o.bytes.Add(int64(n))
+	lines = o.size.Add(1)
+	return lines, lines == 1 || lines <= OutboxRows && bytes <= OutboxBytes
+}
+
+// release takes back what reserve counted.
+func (o *outbox) release(n int) {
+	o.bytes.Add(-int64(n))
+	o.size.Add(-1)
 }
 
 // end is a row's end, to be told after the lock is gone.
@@ -125,7 +141,7 @@ func (o *outbox) finish(e end) {
 		}
 		return
 	}
-	o.size.Add(-1)
+	o.release(r.Text.Len())
 	r.ledger.ended(e.fate)
 	if e.fate == FateBounced {
 		o.c.bounces.add(r.Bridge, r.From, r.To, e.reason, 1)

@@ -17,6 +17,7 @@ const (
 	reasonFull     = "too many lines wait for it"
 	reasonStopped  = "the bridge is stopping"
 	reasonDoubt    = "it could not be confirmed, however often it was sent"
+	reasonInternal = "internal error"
 	reasonNotReady = "not reachable"
 )
 
@@ -262,8 +263,16 @@ func (o *outbox) send(ctx context.Context, r *Row) bool {
 	if r.Delayed {
 		waited = now.Sub(r.Said)
 	}
-	out := render(r, to, from, r.Kind != RowOwn && waited > to.bridge.cfg.Late.After, t.loc, now)
-	to.bridge.recent.add(out, r, now)
+	var out Outgoing
+	func() {
+		defer o.c.contain("render")
+		out = render(r, to, from, r.Kind != RowOwn && waited > to.bridge.cfg.Late.After, t.loc, now)
+		to.bridge.recent.add(out, r, now)
+	}()
+	if out.ID == "" {
+		o.giveUp(r, FateBounced, reasonInternal)
+		return false
+	}
 	if err := o.markTried(ctx, r); err != nil {
 		o.putBack(r)
 		return false

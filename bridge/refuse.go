@@ -5,20 +5,15 @@ import (
 	"time"
 )
 
-// toldMax bounds what the dispatcher remembers to have told: rooms of configured
-// people, and nicks taken for other bridges.
-const toldMax = 4096
-
 // toldKey is something told to a room, at most once in tellEvery.
 type toldKey struct {
 	room Room
 	what verdict
-	who  string
 }
 
 // tell reports whether it is time to tell k, and notes that it is told.
 func (d *dispatcher) tell(k toldKey, now time.Time) bool {
-	if at, ok := d.told[k]; ok && now.Sub(at) < tellEvery || len(d.told) >= toldMax {
+	if at, ok := d.told[k]; ok && now.Sub(at) < tellEvery {
 		return false
 	}
 	d.told[k] = now
@@ -80,7 +75,7 @@ func refusalText(m *Message, to *member) string {
 // person who only quoted one is not left wondering.
 func (d *dispatcher) tellLooped(in *intent, now time.Time) {
 	m := in.msg
-	if !d.tell(toldKey{room: m.Room, what: looped, who: m.From.Nick}, now) {
+	if !d.tell(toldKey{room: m.Room, what: looped}, now) {
 		return
 	}
 	to := in.routes[0]

@@ -29,6 +29,7 @@ func render(r *Row, to, from *member, late bool, loc *time.Location, now time.Ti
 		p += lateMark(r.Said.In(loc), now.In(loc))
 	}
 	out.Prefix = p
+	out.Notice = r.Kind == RowNotice && to.room.Kind == Channel // so that no other bot answers it
 	out.Text = Text{prefixed(p, r.Text.s, to.room.Kind)}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"drawbridge/policy"
@@ -25,10 +26,22 @@ type table struct {
 	cfg      Config
 	loc      *time.Location
 	people   map[string]*policy.Person
+	accounts map[ircAccount]string // to the person's name
 	bridges  []*bridgeState
 	byName   map[string]*bridgeState
 	routes   map[Room][]*member // one for each bridge that holds the room
 	outboxes map[Room]*outbox
+}
+
+// ircAccount is a services account of a network, in lower case.
+type ircAccount struct{ network, name string }
+
+// identify names the person whose services account a speaker on IRC is logged in
+// to. A nick proves nothing.
+func (t *table) identify(m *Message) {
+	if m.Room.Kind == Channel && m.From.Account != "" && m.From.Person == "" {
+		m.From.Person = t.accounts[ircAccount{m.Room.Leg, strings.ToLower(m.From.Account)}]
+	}
 }
 
 // bridgeState is one bridge of a table.
@@ -72,7 +85,7 @@ func (m *member) template() template {
 func newTable(cfg Config, outboxOf func(Room) *outbox, lastingOf func(string) *lasting) (*table, error) {
 	t := &table{
 		cfg: cfg, loc: cfg.Location,
-		people: map[string]*policy.Person{}, byName: map[string]*bridgeState{},
+		people: map[string]*policy.Person{}, accounts: map[ircAccount]string{}, byName: map[string]*bridgeState{},
 		routes: map[Room][]*member{}, outboxes: map[Room]*outbox{},
 	}
 	if t.loc == nil {
@@ -95,6 +108,11 @@ func newTable(cfg Config, outboxOf func(Room) *outbox, lastingOf func(string) *l
 			bad("person %q is empty or stands twice", p.Name)
 		}
 		t.people[p.Name] = p
+		for network, id := range p.IRC {
+			for _, name := range id.Accounts {
+				t.accounts[ircAccount{network, strings.ToLower(name)}] = p.Name
+			}
+		}
 	}
 	marks := newPeopleMarks(cfg.People)
 	for _, bc := range cfg.Bridges {

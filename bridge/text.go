@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"unicode/utf8"
 )
 
 const redacted = "redacted"
@@ -20,6 +22,49 @@ type Text struct{ s string }
 
 // NewText takes s as message text.
 func NewText(s string) Text { return Text{s} }
+
+// canonical returns t as the core keeps it: UTF-8 with LF at each place where some
+// client begins a new line, and no other control characters than TAB. So every
+// line that anybody sees can carry who said it.
+func (t Text) canonical() Text {
+	s := t.s
+	for i := 0; i < len(s); {
+		r, size := rune(s[i]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(s[i:])
+		}
+		if r != '\n' && (breaksLine(r) || unwanted(r)) || r == utf8.RuneError && size == 1 {
+			return Text{strings.Trim(cleanLines(s), "\n")}
+		}
+		i += size
+	}
+	return t
+}
+
+func cleanLines(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\r\n", "\n")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case breaksLine(r):
+			return '\n'
+		case unwanted(r):
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// breaksLine reports what ends a line for some client (UAX #14, class BK, CR, LF, NL).
+func breaksLine(r rune) bool {
+	switch r {
+	case '\n', '\r', '\v', '\f', 0x85, 0x2028, 0x2029:
+		return true
+	}
+	return false
+}
+
+// unwanted reports other control characters, which terminals may obey.
+func unwanted(r rune) bool { return r < 0x20 && r != '\t' || r >= 0x7f && r < 0xa0 }
 
 // Reveal returns the text itself. Only the encoders may call it: the IRC
 // encoder, each scheme's Seal, the clear-body encoder, and the store's sealer.
