@@ -23,12 +23,12 @@ func TestRealClientsSpeakGPG(t *testing.T) {
 	long := strings.Repeat("grüße ", 400) + "end"
 	ann.Type("hello bob; ü €")
 	ann.Type(long)
-	l.Await(20*time.Second, "bob reads ann", func() bool {
+	l.Await(patience, "bob reads ann", func() bool {
 		h := bob.Heard("ann@localhost")
 		return len(h) == 2 && h[0] == "hello bob; ü €" && h[1] == long
 	})
 	bob.Say("ann@localhost", "hello ann: ä")
-	l.Await(20*time.Second, "ann reads bob", func() bool {
+	l.Await(patience, "ann reads bob", func() bool {
 		h := ann.Heard("bob@localhost")
 		return len(h) == 1 && h[0] == "hello ann: ä"
 	})

@@ -121,7 +121,7 @@ func (s *IRCServer) startServices(c ircConf) {
 	}})
 	u := l.IRCUser(s, "waiter")
 	defer u.Quit()
-	l.Await(30*time.Second, "atheme is linked", func() bool {
+	l.Await(patience, "atheme is linked", func() bool {
 		u.Send("WHOIS NickServ")
 		_, ok := u.Find(300*time.Millisecond, func(line string) bool { return strings.Contains(line, " 318 ") })
 		return ok && strings.Contains(strings.Join(u.Lines(), "\n"), " 311 ")

@@ -143,10 +143,10 @@ func (u *IRCUser) Find(d time.Duration, match func(line string) bool) (string, b
 	return found, ok
 }
 
-// Expect waits up to 20 s for a line that contains part.
+// Expect waits up to a minute for a line that contains part.
 func (u *IRCUser) Expect(part string) string {
 	u.lab.Helper()
-	line, ok := u.Find(20*time.Second, func(l string) bool { return strings.Contains(l, part) })
+	line, ok := u.Find(patience, func(l string) bool { return strings.Contains(l, part) })
 	if !ok {
 		u.lab.Fatalf("lab: %s on IRC never saw %q; it saw:\n%s", u.Nick, part, strings.Join(u.Lines(), "\n"))
 	}

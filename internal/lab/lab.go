@@ -19,6 +19,10 @@ import (
 	"time"
 )
 
+// patience is how long servers and clients may take for one thing: long, for a
+// machine under load.
+const patience = time.Minute
+
 // TB is the part of testing.TB that the lab needs. A plain program brings its
 // own; there, Fatalf must not return.
 type TB interface {
@@ -157,7 +161,7 @@ func (l *Lab) Await(d time.Duration, what string, cond func() bool) {
 // awaitPort waits until something listens at addr.
 func (l *Lab) awaitPort(p *Proc, addr string) {
 	l.Helper()
-	ok := Poll(30*time.Second, func() bool {
+	ok := Poll(patience, func() bool {
 		if !p.Alive() {
 			l.Fatalf("lab: %s ended at its start:\n%s", p.Name, tail(p.Out, 4<<10))
 		}

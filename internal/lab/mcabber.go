@@ -55,7 +55,7 @@ func (l *Lab) Mcabber(s *XMPPServer, o McabberUser) *Mcabber {
 		env = append(env, o.GPG.env()...)
 	}
 	m.Terminal = l.terminal(o.Name, 240, 60, env, l.program("mcabber"), "-f", filepath.Join(home, "rc"))
-	if !Poll(30*time.Second, m.online) {
+	if !Poll(patience, m.online) {
 		l.Fatalf("lab: mcabber of %s is not online:\n%s\n%s", o.Name, strings.TrimSpace(m.Screen()), m.Raw())
 	}
 	return m

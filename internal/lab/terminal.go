@@ -67,11 +67,11 @@ func (t *Terminal) Screen() string {
 	return t.tmux("capture-pane", "-p", "-J", "-t", "t")
 }
 
-// Expect waits up to 20 s until the screen shows text.
+// Expect waits up to a minute until the screen shows text.
 func (t *Terminal) Expect(text string) {
 	t.lab.Helper()
 	var screen string
-	if !Poll(20*time.Second, func() bool { screen = t.Screen(); return strings.Contains(screen, text) }) {
+	if !Poll(patience, func() bool { screen = t.Screen(); return strings.Contains(screen, text) }) {
 		t.lab.Fatalf("lab: the screen never showed %q:\n%s", text, strings.TrimSpace(screen))
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The domains that both XMPP servers serve.
@@ -196,7 +195,7 @@ func (s *XMPPServer) api(command string, args map[string]any) {
 	s.lab.Helper()
 	body, err := json.Marshal(args)
 	s.lab.must(err)
-	cl := http.Client{Timeout: 20 * time.Second}
+	cl := http.Client{Timeout: patience}
 	res, err := cl.Post(s.http+"/api/"+command, "application/json", bytes.NewReader(body))
 	s.lab.must(err)
 	defer func() { _ = res.Body.Close() }()

@@ -55,7 +55,7 @@ func (u *XMPPUser) login(c net.Conn, name, resource string) (*stanzaReader, erro
 	if resource == "" {
 		resource = "lab"
 	}
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	u.conn = c
 	r := newStanzaReader(c)
 	ask := func(send, want string) error {
@@ -181,10 +181,10 @@ func (u *XMPPUser) Find(d time.Duration, match func(st string) bool) (string, bo
 	return found, ok
 }
 
-// Expect waits up to 20 s for a stanza.
+// Expect waits up to a minute for a stanza.
 func (u *XMPPUser) Expect(match func(st string) bool, what string) string {
 	u.lab.Helper()
-	st, ok := u.Find(20*time.Second, match)
+	st, ok := u.Find(patience, match)
 	if !ok {
 		u.lab.Fatalf("lab: %s never got %s; it got:\n%s", u.JID, what, strings.Join(u.Stanzas(), "\n"))
 	}
