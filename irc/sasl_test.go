@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/crypto/pbkdf2"
 	"mellium.im/sasl"
+
+	"drawbridge/internal/scram"
 )
 
 // scramServer is the other end of SCRAM-SHA-256, for the account "acc".
@@ -20,7 +22,7 @@ func scramServer(password string) *sasl.Negotiator {
 			if string(user) != "acc" {
 				return nil, nil, 0, sasl.ErrAuthn
 			}
-			return salt, pbkdf2.Key([]byte(password), salt, minRounds, sha256.Size, sha256.New), minRounds, nil
+			return salt, pbkdf2.Key([]byte(password), salt, scram.MinRounds, sha256.Size, sha256.New), scram.MinRounds, nil
 		}))
 }
 

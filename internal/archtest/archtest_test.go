@@ -22,10 +22,11 @@ const root = "../.."
 var walls = map[string][]string{
 	"policy":             {},
 	"bridge":             {"policy"},
-	"irc":                {"bridge", "policy", "internal/dialer"},
+	"irc":                {"bridge", "policy", "internal/dialer", "internal/scram"},
 	"xmpp":               {"bridge", "policy", "xmpp/element", "xmpp/stream", "xmpp/e2ee", "internal/dialer"},
 	"xmpp/element":       {},
-	"xmpp/stream":        {"xmpp/element", "internal/dialer"},
+	"xmpp/stream":        {"xmpp/element", "internal/dialer", "internal/scram"},
+	"internal/scram":     {},
 	"xmpp/e2ee":          {"policy", "xmpp/element"},
 	"xmpp/e2ee/e2eetest": {"policy", "xmpp/e2ee", "xmpp/element"},
 	"xmpp/openpgp":       {"policy", "xmpp/e2ee", "xmpp/element"},

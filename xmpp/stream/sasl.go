@@ -1,18 +1,17 @@
 package stream
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
 	"mellium.im/sasl"
 
+	"drawbridge/internal/scram"
 	"drawbridge/xmpp/element"
 )
 
@@ -20,11 +19,7 @@ import (
 // connection did not survive it.
 var errBindingRefused = errors.New("channel binding refused")
 
-const (
-	maxChallenges = 8
-	minIterations = 4096      // RFC 7677 §4
-	maxIterations = 2_000_000 // about a second; more would be a trick to keep us busy
-)
+const maxChallenges = 8
 
 // mechanisms are what we do, best first.
 func mechanisms() []sasl.Mechanism {
@@ -174,7 +169,7 @@ func (n *negotiation) authenticate(m sasl.Mechanism, offered []string) error {
 // step hands a challenge to mellium.im/sasl, after a look at it.
 func step(client *sasl.Negotiator, name string, challenge []byte) (more bool, resp []byte, err error) {
 	if strings.HasPrefix(name, "SCRAM-") && client.State()&sasl.StepMask == sasl.AuthTextSent {
-		if err := checkServerFirst(challenge); err != nil {
+		if err := scram.CheckServerFirst(challenge); err != nil {
 			return false, nil, fmt.Errorf("logging in (%s): %w", name, err)
 		}
 	}
@@ -186,29 +181,6 @@ func step(client *sasl.Negotiator, name string, challenge []byte) (more bool, re
 		return false, nil, fmt.Errorf("logging in (%s): %w", name, err)
 	}
 	return more, resp, nil
-}
-
-// checkServerFirst checks a SCRAM server-first-message (RFC 5802 §7).
-// mellium.im/sasl v0.3.2 loops for ever on a short last field, and takes any
-// number of iterations.
-func checkServerFirst(challenge []byte) error {
-	iterations := 0
-	for field := range bytes.SplitSeq(challenge, []byte{','}) {
-		if len(field) < 3 || field[1] != '=' {
-			return errors.New("malformed challenge")
-		}
-		if field[0] == 'i' {
-			n, err := strconv.Atoi(string(field[2:]))
-			if err != nil || n < minIterations || n > maxIterations {
-				return fmt.Errorf("the server asks for an iteration count outside %d to %d", minIterations, maxIterations)
-			}
-			iterations = n
-		}
-	}
-	if iterations == 0 {
-		return errors.New("malformed challenge")
-	}
-	return nil
 }
 
 // encode returns base64, and empty for no data.
