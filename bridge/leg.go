@@ -30,6 +30,16 @@ type Leg interface {
 	Status() LegStatus
 }
 
+// BatchLeg is a Leg that can put several messages to one room on the wire in one
+// write, which saves the server and us most of the cost of a line.
+type BatchLeg interface {
+	Leg
+	// SendAll is Send for each of ms, which are all to one room, in their order. It
+	// returns how many it sent. If that is not all, err says why the next one was
+	// not; nil with at least one sent means that it is to be called again.
+	SendAll(ctx context.Context, ms []Outgoing) (n int, err error)
+}
+
 // Sink is what a leg hands messages, events and proofs to.
 type Sink interface {
 	// Take hands a message over, in the order of the wire. It blocks while the

@@ -12,6 +12,7 @@ import (
 // ends at most the call.
 type legState struct {
 	leg  Leg
+	many BatchLeg // leg, if it is one, else nil
 	name string
 	in   *intake
 	c    *Core
@@ -25,7 +26,8 @@ type legState struct {
 }
 
 func newLegState(c *Core, l Leg) *legState {
-	return &legState{c: c, leg: l, name: l.Name(), in: &intake{wake: c.wake}}
+	many, _ := l.(BatchLeg)
+	return &legState{c: c, leg: l, many: many, name: l.Name(), in: &intake{wake: c.wake}}
 }
 
 // run runs the leg until ctx ends, or it does.
@@ -38,13 +40,33 @@ func (l *legState) run(ctx context.Context) (err error) {
 	return l.leg.Run(ctx, sink{l.c, l})
 }
 
-func (l *legState) send(ctx context.Context, m Outgoing) (err error) {
+// batch is how many messages the leg likes to be given at once.
+func (l *legState) batch() int {
+	if l.many == nil {
+		return 1
+	}
+	return sendBatch
+}
+
+// send sends ms and returns how many it did, and why not the next. A leg that
+// panicked has sent none, as far as anybody can tell.
+func (l *legState) send(ctx context.Context, ms []Outgoing) (n int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = l.panicked("send", v)
+			n, err = 0, l.panicked("send", v)
 		}
 	}()
-	return l.leg.Send(ctx, m)
+	if len(ms) > 1 {
+		n, err := l.many.SendAll(ctx, ms)
+		if err != nil || n < 1 {
+			n = min(max(n, 0), len(ms)-1)
+		}
+		return n, err
+	}
+	if err := l.leg.Send(ctx, ms[0]); err != nil {
+		return 0, err
+	}
+	return 1, nil
 }
 
 func (l *legState) window(r Room) (n int) {

@@ -50,6 +50,8 @@ type outbox struct {
 	bytes atomic.Int64 // of their text
 	// ready is a hint: the last attempt to send succeeded.
 	ready atomic.Bool
+	batch []*Row     // being sent; of the goroutine alone
+	outs  []Outgoing // the same, rendered
 
 	mu      sync.Mutex // guards all below
 	leg     *legState

@@ -45,17 +45,22 @@ func clip(s string, limit int) string {
 	return string(out)
 }
 
+// sendBatch is how many lines a leg is given at once: enough to save most of what
+// a write costs, and few enough that encrypting them keeps the first one waiting
+// for a millisecond at most.
+const sendBatch = 8
+
 // pump sends what can be sent, and returns when to look again by itself; 0 is
 // not before the next event.
 func (o *outbox) pump(ctx context.Context) time.Duration {
 	defer poke(o.c.settled)
 	for ctx.Err() == nil {
-		r, wait, ends := o.next()
+		wait, ends := o.next()
 		o.finishAll(ends)
-		if r == nil {
+		if len(o.batch) == 0 {
 			return wait
 		}
-		passed := o.send(ctx, r)
+		passed := o.send(ctx)
 		o.mu.Lock()
 		if o.busy = false; passed {
 			o.block, o.reason = blockNone, ""
@@ -65,46 +70,59 @@ func (o *outbox) pump(ctx context.Context) time.Duration {
 	return 0
 }
 
-// next takes the next row to send, or says how long to wait for one. What ended
-// by waiting too long comes back in ends.
-func (o *outbox) next() (r *Row, wait time.Duration, ends []end) {
+// next takes the rows to send next into batch, or says how long to wait for one.
+// What ended by waiting too long comes back in ends.
+func (o *outbox) next() (wait time.Duration, ends []end) {
+	clear(o.batch)
+	clear(o.outs) // text
+	o.batch, o.outs = o.batch[:0], o.outs[:0]
 	o.mu.Lock()
 	leg := o.leg
 	o.mu.Unlock()
 	if leg == nil {
-		return nil, 0, nil
+		return 0, nil
 	}
-	window := max(1, leg.window(o.room))
+	window, limit := max(1, leg.window(o.room)), leg.batch()
 	now := o.c.now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now.Before(o.paused) {
 		if len(o.wire) < window {
-			r = o.ownLocked()
+			o.takeLocked(o.ownLocked())
 		}
-		if r == nil {
-			return nil, o.paused.Sub(now), nil
+		if len(o.batch) == 0 {
+			wait = o.paused.Sub(now)
 		}
-		o.wire = append(o.wire, r)
-		o.busy = true
-		return r, 0, nil
+		return wait, nil
 	}
 	if o.block != blockNone {
 		ends, wait = o.expireLocked(now)
 		if now.Before(o.retry) {
-			return nil, soonest(wait, o.retry.Sub(now)), ends
+			return soonest(wait, o.retry.Sub(now)), ends
 		}
+		limit = 1 // to see whether it is over
 	}
-	if o.drain && len(o.wire) > 0 || len(o.wire) >= window {
-		return nil, wait, ends
+	for len(o.batch) < limit {
+		if o.drain && len(o.wire) > 0 || len(o.wire) >= window {
+			break
+		}
+		r, pace := o.headLocked(now)
+		if r == nil {
+			wait = soonest(wait, pace)
+			break
+		}
+		o.takeLocked(r)
 	}
-	r, pace := o.headLocked(now)
-	if r == nil {
-		return nil, soonest(wait, pace), ends
+	return wait, ends
+}
+
+// takeLocked puts r, if there is one, on the wire and into the batch.
+func (o *outbox) takeLocked(r *Row) {
+	if r != nil {
+		o.wire = append(o.wire, r)
+		o.batch = append(o.batch, r)
+		o.busy = true
 	}
-	o.wire = append(o.wire, r)
-	o.busy = true
-	return r, 0, ends
 }
 
 // ownLocked takes the first of the bot's own words: a pause does not hold them.
@@ -244,54 +262,69 @@ func (o *outbox) expireLocked(now time.Time) (ends []end, wait time.Duration) {
 	return ends, wait
 }
 
-// send renders one row and hands it to the leg. Membership and floors are
+// send renders the batch and hands it to the leg. Membership and floors are
 // looked up now: they may have changed while it waited. It reports whether the
-// leg took it.
-func (o *outbox) send(ctx context.Context, r *Row) bool {
+// leg took something, and refused nothing.
+func (o *outbox) send(ctx context.Context) bool {
 	t := o.c.table.Load()
-	to, from := t.lookup(r)
-	switch {
-	case to == nil, r.Kind != RowOwn && from == nil:
-		o.giveUp(r, FateBounced, reasonRemoved)
-		return false
-	case r.Kind != RowOwn && r.Rung < from.floor.In:
-		o.giveUp(r, FateBounced, reasonFloor)
-		return false
-	}
 	now := o.c.now()
-	waited := now.Sub(r.Queued)
-	if r.Delayed {
-		waited = now.Sub(r.Said)
+	rows := o.batch[:0]
+	for _, r := range o.batch {
+		if reason := o.render(t, r, now); reason != "" {
+			o.giveUp(r, FateBounced, reason)
+			continue
+		}
+		rows = append(rows, r)
 	}
-	var out Outgoing
-	func() {
-		defer o.c.contain("render")
-		out = render(r, to, from, r.Kind != RowOwn && waited > to.bridge.cfg.Late.After, t.loc, now)
-		to.bridge.recent.add(out, r, now)
-	}()
-	if out.ID == "" {
-		o.giveUp(r, FateBounced, reasonInternal)
+	o.batch = rows
+	if len(rows) == 0 {
 		return false
 	}
-	if err := o.markTried(ctx, r); err != nil {
-		o.putBack(r)
+	if err := o.markTried(ctx, rows); err != nil {
+		o.putBack(rows)
 		return false
 	}
 	o.mu.Lock()
 	leg, kicks := o.leg, o.kicks
 	o.mu.Unlock()
-	err := leg.send(ctx, out)
+	n, err := leg.send(ctx, o.outs)
 	if err == nil {
 		o.ready.Store(true)
+		o.putBack(rows[n:])
 		return true
 	}
+	o.putBack(rows[n+1:])
+	r, out := rows[n], &o.outs[n]
 	var held *HoldError
-	if errors.As(err, &held) && (out.Floor > to.floor.Out || r.Floor.Encrypted() && !to.floor.Encrypted()) {
+	if to, _ := t.lookup(r); errors.As(err, &held) && (out.Floor > to.floor.Out || r.Floor.Encrypted() && !to.floor.Encrypted()) {
 		o.giveUp(r, FateBounced, reasonLowered) // it must not hold up what may leave
 		return false
 	}
 	o.failed(ctx, r, kicks, err)
 	return false
+}
+
+// render adds r to outs, or says why it cannot leave.
+func (o *outbox) render(t *table, r *Row, now time.Time) (refused string) {
+	to, from := t.lookup(r)
+	switch {
+	case to == nil, r.Kind != RowOwn && from == nil:
+		return reasonRemoved
+	case r.Kind != RowOwn && r.Rung < from.floor.In:
+		return reasonFloor
+	}
+	waited := now.Sub(r.Queued)
+	if r.Delayed {
+		waited = now.Sub(r.Said)
+	}
+	refused = reasonInternal
+	func() {
+		defer o.c.contain("render")
+		out := render(r, to, from, r.Kind != RowOwn && waited > to.bridge.cfg.Late.After, t.loc, now)
+		to.bridge.recent.add(out, r, now)
+		o.outs, refused = append(o.outs, out), ""
+	}()
+	return refused
 }
 
 // failed deals with an error of Send: nothing of r was sent.
@@ -312,41 +345,46 @@ func (o *outbox) failed(ctx context.Context, r *Row, kicks uint64, err error) {
 		}
 		o.blocked(r, blockHeld, clip(held.Reason, 160), kicks)
 	case ctx.Err() != nil:
-		o.putBack(r)
+		o.putBack([]*Row{r})
 	default:
 		o.c.log.Warn("line refused", "leg", o.room.Leg, "room", o.room.Name, "id", r.ID, "err", err)
 		o.giveUp(r, FateBounced, reasonOf(err))
 	}
 }
 
-// markTried tells the journal that r, and what will follow it at once, is about
-// to be on the wire.
-func (o *outbox) markTried(ctx context.Context, r *Row) error {
-	if r.Tried || r.Seq == 0 {
+// markTried tells the journal that rows, and what will follow them at once, are
+// about to be on the wire.
+func (o *outbox) markTried(ctx context.Context, rows []*Row) error {
+	var todo []*Row
+	add := func(r *Row) {
+		if !r.Tried && r.Seq != 0 {
+			todo = append(todo, r)
+		}
+	}
+	for _, r := range rows {
+		add(r)
+	}
+	if len(todo) == 0 {
 		return nil
 	}
-	const ahead = 8
 	o.mu.Lock()
-	rows := []*Row{r}
-	for _, q := range o.queue.all() {
-		if len(rows) == ahead {
+	for _, r := range o.queue.all() {
+		if len(todo) >= sendBatch {
 			break
 		}
-		if !q.Tried && q.Seq != 0 {
-			rows = append(rows, q)
-		}
+		add(r)
 	}
 	o.mu.Unlock()
-	seqs := make([]uint64, len(rows))
-	for i, q := range rows {
-		seqs[i] = q.Seq
+	seqs := make([]uint64, len(todo))
+	for i, r := range todo {
+		seqs[i] = r.Seq
 	}
 	err := retryJournal(ctx, o.c.log, "tried", func() error { return o.c.journal.Tried(ctx, seqs) })
 	if err != nil {
 		return err
 	}
-	for _, q := range rows {
-		q.Tried = true
+	for _, r := range todo {
+		r.Tried = true
 	}
 	return nil
 }
@@ -358,10 +396,13 @@ func (o *outbox) unwireLocked(r *Row) {
 	}
 }
 
-func (o *outbox) putBack(r *Row) {
+// putBack takes rows, of which nothing was sent, back from the wire.
+func (o *outbox) putBack(rows []*Row) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.putBackLocked(r)
+	for _, r := range slices.Backward(rows) {
+		o.putBackLocked(r)
+	}
 }
 
 func (o *outbox) putBackLocked(r *Row) {

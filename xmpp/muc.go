@@ -207,41 +207,57 @@ func (s *session) probe(m *muc) {
 
 func (s *session) probeID(m *muc) string { return s.idPrefix + "probe-" + m.conf.JID }
 
-func (s *session) sendRoom(ctx context.Context, m bridge.Outgoing) error {
-	l := s.leg
+// sendRoom sends the messages that come before one that cannot be sent.
+func (s *session) sendRoom(ctx context.Context, ms []bridge.Outgoing) (int, error) {
+	l, to := s.leg, ms[0].To
 	l.mu.Lock()
-	r := l.rooms[m.To.Name]
+	r := l.rooms[to.Name]
 	up := r != nil && r.state == bridge.StateUp
 	l.mu.Unlock()
 	switch {
 	case r == nil:
-		return fmt.Errorf("xmpp: send: %s is not a room of %s", m.To.Name, l.name)
+		return 0, fmt.Errorf("xmpp: send: %s is not a room of %s", to.Name, l.name)
 	case !up:
-		return bridge.ErrNotReady
+		return 0, bridge.ErrNotReady
 	}
-	body, err := clearBody(m)
+	msgs := make([]*element.Element, 0, len(ms))
+	var err error
+	for i := range ms {
+		var msg *element.Element
+		if msg, err = s.roomMessage(&ms[i]); err != nil {
+			break
+		}
+		msgs = append(msgs, msg)
+	}
+	ms = ms[:len(msgs)]
+	if len(ms) == 0 {
+		return 0, err
+	}
+	now := time.Now()
+	if !s.proofs.muc(ms, now) {
+		return 0, bridge.ErrNotReady
+	}
+	if _, werr := s.st.Send(msgs...); werr != nil {
+		// What waits no more has its proof: the end of the stream puts it in doubt.
+		if waited := s.proofs.forget(ms); len(waited) > 0 && !s.unsent(waited, werr) {
+			return 0, bridge.ErrNotReady
+		}
+		return len(ms), err
+	}
+	s.lastSent.Store(now.UnixNano())
+	return len(ms), err
+}
+
+func (s *session) roomMessage(m *bridge.Outgoing) (*element.Element, error) {
+	body, err := clearBody(*m)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	msg := element.New(nsClient, "message", "to", m.To.Name, "type", "groupchat", "id", m.ID).Add(
 		body,
 		element.New(nsSID, "origin-id", "id", m.ID),
 		element.New(nsMark, "relayed", "id", m.ID)) // so that another Drawbridge does not relay it again
-	if err := s.ready(ctx, msg); err != nil {
-		return err
-	}
-	now := time.Now()
-	if !s.proofs.muc(waiting{room: m.To, id: m.ID, sent: now}) {
-		return bridge.ErrNotReady
-	}
-	if _, err := s.st.Send(msg); err != nil {
-		if !s.proofs.forget(m.To.Name, m.ID) {
-			return nil // the end of the stream has put it in doubt already
-		}
-		return s.unsent(m, err)
-	}
-	s.lastSent.Store(now.UnixNano())
-	return nil
+	return msg, s.fits(msg)
 }
 
 // roomBounce handles an error to a message of ours in a room.

@@ -121,15 +121,18 @@ func (p *proofs) last() (n int, seq uint64) {
 	return n, seq
 }
 
-// muc enters a message that is about to go to a room. False: the stream is over,
+// muc enters messages that are about to go to a room. False: the stream is over,
 // nothing was entered.
-func (p *proofs) muc(w waiting) bool {
+func (p *proofs) muc(ms []bridge.Outgoing, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return false
 	}
-	p.rooms[roomKey(w.room.Name, w.id)] = w
+	for i := range ms {
+		m := &ms[i]
+		p.rooms[roomKey(m.To.Name, m.ID)] = waiting{room: m.To, id: m.ID, sent: now}
+	}
 	return true
 }
 
@@ -244,13 +247,18 @@ func (p *proofs) emptied() {
 	}
 }
 
-// forget takes a room's message out without a word; false if it is not there.
-func (p *proofs) forget(room, id string) bool {
+// forget takes messages of a room out without a word, and returns those that
+// were still waiting.
+func (p *proofs) forget(ms []bridge.Outgoing) (waited []bridge.Outgoing) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k := roomKey(room, id)
-	_, ok := p.rooms[k]
-	delete(p.rooms, k)
+	for i := range ms {
+		k := roomKey(ms[i].To.Name, ms[i].ID)
+		if _, ok := p.rooms[k]; ok {
+			delete(p.rooms, k)
+			waited = append(waited, ms[i])
+		}
+	}
 	p.emptied()
-	return ok
+	return waited
 }

@@ -20,27 +20,79 @@ var errTooLarge = errors.New("xmpp: the message is too large for one stanza")
 // (XEP-0198), or its answer to a ping behind the message; of a room's message
 // the reflection.
 func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error {
-	s := l.session()
-	if s == nil {
-		return bridge.ErrNotReady
-	}
-	switch m.To.Kind {
-	case bridge.Chat:
-		return s.sendChat(ctx, m)
-	case bridge.MUC:
-		return s.sendRoom(ctx, m)
-	}
-	return fmt.Errorf("xmpp: send: %s is no room of this leg", m.To)
+	_, err := l.SendAll(ctx, []bridge.Outgoing{m})
+	return err
 }
 
-func (s *session) sendChat(ctx context.Context, m bridge.Outgoing) error {
-	p, to, err := s.addressee(m.To.Name)
-	if err != nil {
-		return err
+// SendAll puts ms on the wire in one write, which is one TLS record for the
+// server to open, and one turn in which it serves the others in a room.
+func (l *Leg) SendAll(ctx context.Context, ms []bridge.Outgoing) (n int, err error) {
+	s := l.session()
+	if s == nil {
+		return 0, bridge.ErrNotReady
 	}
+	paced, err := s.turn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if paced {
+		ms = ms[:1]
+	}
+	switch to := ms[0].To; to.Kind {
+	case bridge.Chat:
+		return s.sendChat(ctx, ms)
+	case bridge.MUC:
+		return s.sendRoom(ctx, ms)
+	default:
+		return 0, fmt.Errorf("xmpp: send: %s is no room of this leg", to)
+	}
+}
+
+// sendChat sends the messages that could be sealed before one that could not.
+func (s *session) sendChat(ctx context.Context, ms []bridge.Outgoing) (int, error) {
+	p, to, err := s.addressee(ms[0].To.Name)
+	if err != nil {
+		return 0, err
+	}
+	msgs := make([]*element.Element, 0, len(ms)+1) // and a request for acknowledgement
+	for i := range ms {
+		var msg *element.Element
+		if msg, err = s.chatMessage(ctx, p, to, &ms[i]); err != nil {
+			break // what comes before it can go
+		}
+		msgs = append(msgs, msg)
+	}
+	if len(msgs) == 0 {
+		return 0, err
+	}
+	ms = ms[:len(msgs)]
+	now := time.Now()
+	if s.st.SM() && s.proofs.request(now) {
+		msgs = append(msgs, stream.AckRequest()) // in one write
+	}
+	last, werr := s.st.Send(msgs...)
+	if werr != nil {
+		if !s.unsent(ms, werr) {
+			return 0, bridge.ErrNotReady
+		}
+		return len(ms), err
+	}
+	s.lastSent.Store(now.UnixNano())
+	ask := false
+	first := last - uint64(len(ms)) + 1
+	for i := range ms {
+		ask = s.proofs.chat(waiting{room: ms[i].To, id: ms[i].ID, seq: first + uint64(i), sent: now}) || ask
+	}
+	if ask {
+		s.wantAck()
+	}
+	return len(ms), err
+}
+
+func (s *session) chatMessage(ctx context.Context, p e2ee.Peer, to string, m *bridge.Outgoing) (*element.Element, error) {
 	msg := element.New(nsClient, "message", "to", to, "type", "chat", "id", m.ID)
-	if err := s.body(ctx, msg, p, m); err != nil {
-		return err
+	if err := s.body(ctx, msg, p, *m); err != nil {
+		return nil, err
 	}
 	msg.Add(
 		element.New(nsSID, "origin-id", "id", m.ID),
@@ -48,33 +100,20 @@ func (s *session) sendChat(ctx context.Context, m bridge.Outgoing) error {
 	if m.Late {
 		msg.Add(element.New(nsDelay, "delay", "from", s.bare, "stamp", m.Said.UTC().Format("2006-01-02T15:04:05.000Z")))
 	}
-	if err := s.ready(ctx, msg); err != nil {
-		return err
-	}
-	now := time.Now()
-	stanzas := append(make([]*element.Element, 0, 2), msg)
-	if s.st.SM() && s.proofs.request(now) {
-		stanzas = append(stanzas, stream.AckRequest()) // in one write
-	}
-	seq, err := s.st.Send(stanzas...)
-	if err != nil {
-		return s.unsent(m, err)
-	}
-	s.lastSent.Store(now.UnixNano())
-	if s.proofs.chat(waiting{room: m.To, id: m.ID, seq: seq, sent: now}) {
-		s.wantAck()
-	}
-	return nil
+	return msg, s.fits(msg)
 }
 
-// unsent tells what a failed write means: part of the message may have left.
-func (s *session) unsent(m bridge.Outgoing, err error) error {
+// unsent deals with a failed write of ms. It reports false if nothing of it has
+// left; else part of it may have, and all of ms are put in doubt.
+func (s *session) unsent(ms []bridge.Outgoing, err error) bool {
 	if isClosed(err) {
-		return bridge.ErrNotReady
+		return false
 	}
-	s.leg.log.Debug("write failed", "leg", s.leg.name, "id", m.ID, "err", err)
-	s.proofs.prove(bridge.Proof{Room: m.To, ID: m.ID, Outcome: bridge.Doubt})
-	return nil
+	for i := range ms {
+		s.leg.log.Debug("write failed", "leg", s.leg.name, "id", ms[i].ID, "err", err)
+		s.proofs.prove(bridge.Proof{Room: ms[i].To, ID: ms[i].ID, Outcome: bridge.Doubt})
+	}
+	return true
 }
 
 // addressee returns whom to write to: the resource that spoke last, while it is
@@ -189,27 +228,33 @@ func (s *session) handshake(p e2ee.Peer, pay e2ee.Payload) {
 	}
 }
 
-// ready checks the size of a message, which must not cost us the stream, and
-// waits for its turn where the server has complained of our rate.
-func (s *session) ready(ctx context.Context, msg *element.Element) error {
-	if n := wireSize(msg); n > s.conf().MaxStanza {
-		return fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, n, s.conf().MaxStanza)
+// fits checks the size of a message, which must not cost us the stream.
+func (s *session) fits(msg *element.Element) error {
+	if n, limit := wireSize(msg), s.conf().MaxStanza; n > limit {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, n, limit)
 	}
+	return nil
+}
+
+// turn waits for the turn of one message where the server has complained of our
+// rate, and reports whether it has.
+func (s *session) turn(ctx context.Context) (paced bool, err error) {
 	s.leg.mu.Lock()
 	d := s.leg.pace.wait(time.Now())
+	paced = s.leg.pace.gap > 0
 	s.leg.mu.Unlock()
 	if d <= 0 {
-		return nil
+		return paced, nil
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
+		return paced, nil
 	case <-s.done:
-		return bridge.ErrNotReady
+		return paced, bridge.ErrNotReady
 	case <-ctx.Done():
-		return ctx.Err()
+		return paced, ctx.Err()
 	}
 }
 
