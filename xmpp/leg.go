@@ -150,6 +150,11 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 				s.acknowledged(n)
 			}
 		},
+		OnIdle: func() {
+			if s != nil {
+				s.proofs.flush()
+			}
+		},
 	}
 	// Once a login worked only without channel binding, the next ones of this
 	// process do not try it: each try is a failed login in the server's books.

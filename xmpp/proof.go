@@ -32,7 +32,8 @@ type proofs struct {
 	rooms  map[string]waiting
 	recent []waiting // ring of chats sent, for late bounces
 	next   int
-	empty  chan struct{} // closed once nothing waits; nil while nobody asks
+	later  []bridge.Proof // of reflections, for flush
+	empty  chan struct{}  // closed once nothing waits; nil while nobody asks
 }
 
 func newProofs(prove func(bridge.Proof)) *proofs {
@@ -151,9 +152,26 @@ func (p *proofs) settle(room, id string, as bridge.Proof) bool {
 		delete(p.rooms, k)
 		p.emptied()
 		as.Room, as.ID = w.room, w.id
-		p.prove(as)
+		p.later = append(p.later, as)
 	}
 	return ok
+}
+
+// flush hands out the proofs of reflections that came since the last time. One
+// turn of a busy room is so one turn of its outbox, which sends the next lines
+// together.
+func (p *proofs) flush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flushLocked()
+}
+
+func (p *proofs) flushLocked() {
+	for _, proof := range p.later {
+		p.prove(proof)
+	}
+	clear(p.later)
+	p.later = p.later[:0]
 }
 
 // leave puts all that waits for a room in doubt: we are no longer in it.
@@ -208,6 +226,7 @@ func (p *proofs) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	p.flushLocked()
 	all := p.chats
 	for _, w := range p.rooms {
 		all = append(all, w)

@@ -70,6 +70,7 @@ func (r *rig) dial(_ context.Context, c stream.Config) (Stream, error) {
 		}
 	}
 	r.st = xmpptest.NewStream(c.JID.String(), r.sm, c.OnAck)
+	r.st.OnIdle(c.OnIdle)
 	return r.st, nil
 }
 

@@ -73,6 +73,10 @@ type Config struct {
 	// (XEP-0198), at each acknowledgement, also where the count is the old one: the
 	// server is alive. It is called from Next and must not block.
 	OnAck func(n uint64)
+	// OnIdle is called from Next when all that has come is handed out, before it
+	// waits for more: what was put off until then can be done for many stanzas at
+	// once. It must not block.
+	OnIdle func()
 	// OnBindingRefused is told, during Dial, that the server offered channel binding
 	// and refused it (ejabberd 23.01 on TLS 1.3): the next Dial can do without,
 	// before the server counts failed logins and bans us.
@@ -102,6 +106,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnAck == nil {
 		c.OnAck = func(uint64) {}
+	}
+	if c.OnIdle == nil {
+		c.OnIdle = func() {}
 	}
 	if c.OnBindingRefused == nil {
 		c.OnBindingRefused = func() {}

@@ -59,6 +59,17 @@ type framer struct {
 	match  int // of cdataBegin, or ']' seen of its end
 }
 
+// idleReader calls idle before each read, which may wait.
+type idleReader struct {
+	io.Reader
+	idle func()
+}
+
+func (r idleReader) Read(p []byte) (int, error) {
+	r.idle()
+	return r.Reader.Read(p)
+}
+
 func newFramer(r io.Reader, max int) *framer {
 	return &framer{r: r, max: max, header: true}
 }

@@ -44,7 +44,7 @@ type negotiation struct {
 // run negotiates TLS, login, resource and stream management, in this order,
 // whatever order the server lists them in.
 func (n *negotiation) run(ctx context.Context) (*Stream, error) {
-	n.framer = newFramer(n.conn, n.c.MaxStanza)
+	n.framer = newFramer(idleReader{n.conn, n.c.OnIdle}, n.c.MaxStanza)
 	n.doing = "opening the stream"
 	features, err := n.open()
 	if err != nil {
@@ -152,7 +152,7 @@ func (n *negotiation) startTLS(ctx context.Context, features *element.Element) (
 		return nil, err
 	}
 	n.conn, n.secure = conn, true
-	n.framer = newFramer(conn, n.c.MaxStanza)
+	n.framer = newFramer(idleReader{conn, n.c.OnIdle}, n.c.MaxStanza)
 	return n.open()
 }
 

@@ -35,6 +35,7 @@ type Stream struct {
 	handled int
 	closed  bool
 	sendErr error
+	onIdle  func()
 }
 
 // NewStream returns a stream bound to the full JID self. sm says whether the
@@ -44,6 +45,9 @@ func NewStream(self string, sm bool, onAck func(uint64)) *Stream {
 	s.some.L = &s.mu
 	return s
 }
+
+// OnIdle sets what Next calls when nothing is queued, before it waits.
+func (s *Stream) OnIdle(f func()) { s.onIdle = f }
 
 // JID returns the bound JID.
 func (s *Stream) JID() jid.JID { return s.self }
@@ -73,6 +77,11 @@ func (s *Stream) Next() (*element.Element, error) {
 func (s *Stream) pop() (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.in) == 0 && s.onIdle != nil {
+		s.mu.Unlock()
+		s.onIdle()
+		s.mu.Lock()
+	}
 	for len(s.in) == 0 && !s.closed {
 		s.some.Wait()
 	}
