@@ -199,7 +199,43 @@ func (w *window) waiting() bool {
 	return len(w.flight) > 0
 }
 
-// refusal makes the error of a numeric or FAIL; text is the server's own.
-func refusal(code, text string) error {
-	return fmt.Errorf("%w: %s (%s)", errRefused, cleanText(text), code)
+// refusals says what the numerics mean that refuse something said. The server's own
+// words are not repeated: filters quote what they caught, and this goes to logs.
+var refusals = map[string]string{
+	"263":                  "too fast, or not now",
+	"401":                  "no such channel",
+	"403":                  "no such channel",
+	"404":                  "the channel's modes or a ban do not let us speak; give the bot voice",
+	"408":                  "formatting is not allowed in the channel",
+	"411":                  "no channel is named",
+	"412":                  "nothing to say",
+	"415":                  "a word or form is not allowed",
+	"417":                  "the line is too long",
+	"421":                  "the command is unknown",
+	"437":                  "temporarily unavailable (netsplit)",
+	"439":                  "too fast",
+	"442":                  "we are not in the channel",
+	"477":                  "the channel wants a registered nick (+M or +R): configure sasl",
+	"489":                  "only for TLS connections (+z)",
+	"INVALID_UTF8":         "the text is not UTF-8",
+	"MESSAGE_RATE_LIMITED": "too fast",
+}
+
+// refusal makes the error of a numeric, or of the code of a FAIL.
+func refusal(code string) error {
+	why, known := refusals[code]
+	switch {
+	case known:
+		return fmt.Errorf("%w: %s (%s)", errRefused, why, code)
+	case isCode(code):
+		return fmt.Errorf("%w (%s)", errRefused, code)
+	}
+	return errRefused
+}
+
+// isCode reports whether s can be a numeric, or a code of standard replies.
+func isCode(s string) bool {
+	return s != "" && len(s) <= 32 && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_'
+	})
 }

@@ -18,7 +18,7 @@ func encode(m bridge.Outgoing, limit int) []string {
 		text = strings.ToValidUTF8(text, "\uFFFD")
 	}
 	text = strings.TrimPrefix(text, prefix)
-	prefix = firstPiece(strings.Map(dropControl, prefix), limit/2)
+	prefix = shownPrefix(m, limit)
 	if len(prefix)+len(text) <= limit && !strings.ContainsAny(text, "*_~`\n") && !hasControl(text) {
 		if strings.TrimSpace(text) == "" {
 			return nil
@@ -39,6 +39,11 @@ func encode(m bridge.Outgoing, limit int) []string {
 		out = appendLine(out, line, prefix, limit, block)
 	}
 	return out
+}
+
+// shownPrefix is m's prefix as each line of at most limit bytes begins with it.
+func shownPrefix(m bridge.Outgoing, limit int) string {
+	return firstPiece(strings.Map(dropControl, m.Prefix), limit/2)
 }
 
 // appendLine appends one line of text, split where it must be.

@@ -141,9 +141,19 @@ func (w *window) emitChat(q *roomQueue) bool {
 // refit splits the next line again if our source grew since it was made.
 func (w *window) refit(j *job) {
 	limit := w.limit(j.room.target)
-	if body := j.lines[j.next]; len(body) > limit {
-		j.lines = slices.Insert(slices.Delete(j.lines, j.next, j.next+1), j.next, SplitText(body, limit)...)
+	body := j.lines[j.next]
+	if len(body) <= limit {
+		return
 	}
+	prefix := ""
+	if rest, ok := strings.CutPrefix(body, j.prefix); ok && len(j.prefix) <= limit/2 {
+		prefix, body = j.prefix, rest // no piece may go without: it could look like another's line
+	}
+	pieces := SplitText(body, limit-len(prefix))
+	for i := range pieces {
+		pieces[i] = prefix + pieces[i]
+	}
+	j.lines = slices.Insert(slices.Delete(j.lines, j.next, j.next+1), j.next, pieces...)
 }
 
 // limit is how many bytes may follow the colon of a PRIVMSG to target.

@@ -160,11 +160,12 @@ func (s *session) onMessage(m *ircmsg.Message) {
 	}
 	s.out = append(s.out, output{message: bridge.Message{
 		ID: tag(m, "msgid"), Room: c.room, From: s.sender(c, nick, tag(m, "account")), Kind: kind,
-		Text: bridge.NewText(ToStyling(Decode(body))), Mark: mark,
+		// A line may bring 8 KiB of tags, which its text must not keep alive.
+		Text: bridge.NewText(strings.Clone(ToStyling(Decode(body)))), Mark: strings.Clone(mark),
 		Time: s.said(m), Delayed: s.inHistory(m),
 	}})
 	from := &s.out[len(s.out)-1].message.From
-	from.Nick = Decode(nick)
+	from.Nick = strings.Clone(Decode(nick))
 }
 
 // onEcho handles our own line coming back. It is a proof and never a message.
@@ -251,7 +252,7 @@ func (s *session) inHistory(m *ircmsg.Message) bool {
 
 // onError handles the numerics of refusal: of a join, or of something said.
 func (s *session) onError(m *ircmsg.Message) {
-	err := refusal(m.Command, param(m, -1))
+	err := refusal(m.Command)
 	if s.win.labelled(s.label(m), "", err) || s.onJoinRefused(m) {
 		return
 	}
@@ -272,7 +273,7 @@ func (s *session) onError(m *ircmsg.Message) {
 
 // onFail handles FAIL (standard replies): command, code, context…, text.
 func (s *session) onFail(m *ircmsg.Message) {
-	err := refusal(param(m, 1), param(m, -1))
+	err := refusal(strings.Clone(param(m, 1)))
 	if s.win.labelled(s.label(m), "", err) {
 		return
 	}

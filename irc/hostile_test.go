@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -339,4 +340,40 @@ func answerPings(conn net.Conn, hello string) {
 			_ = conn.Close()
 		}
 	}
+}
+
+// TestCapabilityFlood: a server that offers all the time and answers nothing is
+// asked a bounded number of times.
+func TestCapabilityFlood(t *testing.T) {
+	s, _, _ := runFed(t, welcome+strings.Repeat(":irc.test CAP bot NEW :setname\r\n", 5000))
+	if n := len(s.reg.asked); n > maxAsked {
+		t.Errorf("%d requests under way", n)
+	}
+}
+
+// TestTextKeepsNoTags: what a line said does not keep its tags in memory.
+func TestTextKeepsNoTags(t *testing.T) {
+	tags := "@+x=" + strings.Repeat("t", 4000)
+	s, _, _ := runFed(t, welcome)
+	s.up, s.bye = true, time.Time{}
+	var kept []bridge.Message
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 2000 {
+		s.out = nil
+		s.handle([]byte(fmt.Sprintf("%s;msgid=m%d :nick%d!b@c PRIVMSG #dev :text %d", tags, i, i, i)))
+		for _, o := range s.out {
+			m := o.message
+			m.ID = "" // the core keeps a copy of it
+			kept = append(kept, m)
+		}
+	}
+	s.out = nil
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); len(kept) != 2000 || grown > 2<<20 {
+		t.Errorf("%d messages keep %d KiB", len(kept), grown>>10)
+	}
+	runtime.KeepAlive(kept)
 }

@@ -299,7 +299,7 @@ func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error {
 	if len(lines) == 0 {
 		return errEmpty
 	}
-	return s.win.send(ctx, m.To, m.ID, lines, m.Notice)
+	return s.win.send(ctx, m.To, m.ID, lines, m.Notice, shownPrefix(m, limit))
 }
 
 // Window is how many messages to room may wait for their proof at once.

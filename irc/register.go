@@ -22,6 +22,7 @@ var wantedCaps = []string{
 const (
 	maxCaps    = 256
 	maxReqLine = 400 // bytes of names in one CAP REQ
+	maxAsked   = 32  // requests under way
 	maxNicks   = 12  // nicks tried before giving up
 	// rfcNickLen is what a server holds to that says nothing else (ngIRCd's stock
 	// limit too).
@@ -78,6 +79,9 @@ func (s *session) onCap(m *ircmsg.Message) {
 		s.capsSettled()
 	case "NEW":
 		s.offer(list)
+		if len(s.reg.asked) >= maxAsked {
+			return // it offers, and answers nothing
+		}
 		var names []string
 		for item := range strings.FieldsSeq(list) {
 			name, _, _ := strings.Cut(item, "=")
@@ -104,7 +108,7 @@ func (s *session) offer(list string) {
 	for item := range strings.FieldsSeq(list) {
 		name, value, _ := strings.Cut(item, "=")
 		if len(s.reg.offered) < maxCaps {
-			s.reg.offered[name] = value
+			s.reg.offered[strings.Clone(name)] = strings.Clone(value)
 		}
 	}
 }

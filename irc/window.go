@@ -48,6 +48,7 @@ type job struct {
 	room    *roomQueue
 	id      string
 	lines   []string // payloads, prefix included
+	prefix  string   // of each of them
 	notice  bool
 	next    int           // first line not yet written
 	flying  int           // lines written and unconfirmed
@@ -147,9 +148,9 @@ func (w *window) unlock() {
 }
 
 // send queues lines for room and returns when they are written.
-func (w *window) send(ctx context.Context, room bridge.Room, id string, lines []string, notice bool) error {
+func (w *window) send(ctx context.Context, room bridge.Room, id string, lines []string, notice bool, prefix string) error {
 	w.mu.Lock()
-	j := w.enqueue(room, id, lines, notice)
+	j := w.enqueue(room, id, lines, notice, prefix)
 	if j == nil {
 		w.unlock()
 		return bridge.ErrNotReady
@@ -170,12 +171,12 @@ func (w *window) send(ctx context.Context, room bridge.Room, id string, lines []
 }
 
 // enqueue queues lines and writes what the window admits; nil: room is not open.
-func (w *window) enqueue(room bridge.Room, id string, lines []string, notice bool) *job {
+func (w *window) enqueue(room bridge.Room, id string, lines []string, notice bool, prefix string) *job {
 	q := w.rooms[room]
 	if q == nil || w.err != nil {
 		return nil
 	}
-	j := &job{room: q, id: id, lines: lines, notice: notice, outcome: bridge.Delivered}
+	j := &job{room: q, id: id, lines: lines, notice: notice, prefix: prefix, outcome: bridge.Delivered}
 	q.jobs = append(q.jobs, j)
 	w.makeReady(q)
 	w.pump()

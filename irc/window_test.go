@@ -97,7 +97,7 @@ func TestWindowInvariants(t *testing.T) {
 					lines = append(lines, fmt.Sprintf("%s.%d %s", id, k, strings.Repeat("x", rapid.IntRange(0, 400).Draw(t, "size"))))
 				}
 				c.w.mu.Lock()
-				if j := c.w.enqueue(room, id, lines, false); j != nil {
+				if j := c.w.enqueue(room, id, lines, false, ""); j != nil {
 					jobs[id] = j
 				}
 				c.w.unlock()
@@ -185,9 +185,9 @@ func TestChannelsTakeTurns(t *testing.T) {
 	c.w.open(roomOf(1), "#c1")
 	c.w.mu.Lock()
 	for i := range 20 {
-		c.w.enqueue(roomOf(0), fmt.Sprint("a", i), []string{"busy"}, false)
+		c.w.enqueue(roomOf(0), fmt.Sprint("a", i), []string{"busy"}, false, "")
 	}
-	c.w.enqueue(roomOf(1), "b", []string{"quiet"}, false)
+	c.w.enqueue(roomOf(1), "b", []string{"quiet"}, false, "")
 	c.w.unlock()
 	for range 2 {
 		c.handle(false)
@@ -202,7 +202,7 @@ func TestCommandsPassAFullWindow(t *testing.T) {
 	c.w.open(roomOf(0), "#c0")
 	c.w.mu.Lock()
 	for i := range 20 {
-		c.w.enqueue(roomOf(0), fmt.Sprint("a", i), []string{strings.Repeat("x", 200)}, false)
+		c.w.enqueue(roomOf(0), fmt.Sprint("a", i), []string{strings.Repeat("x", 200)}, false, "")
 	}
 	c.w.unlock()
 	for range guardLines {
@@ -231,12 +231,12 @@ func TestSendIsTakenBack(t *testing.T) {
 		for i := range six {
 			six[i] = "line"
 		}
-		if err := c.w.send(t.Context(), roomOf(0), "full", six, false); err != nil {
+		if err := c.w.send(t.Context(), roomOf(0), "full", six, false, ""); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := c.w.send(ctx, roomOf(0), "unsent", []string{"x"}, false); !errors.Is(err, context.DeadlineExceeded) {
+		if err := c.w.send(ctx, roomOf(0), "unsent", []string{"x"}, false, ""); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("nothing of it was sent: Send = %v", err)
 		}
 		for len(c.pending) > 3 {
@@ -244,7 +244,7 @@ func TestSendIsTakenBack(t *testing.T) {
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := c.w.send(ctx, roomOf(0), "half", []string{"1", "2", "3", "4", "5", "6"}, false); err != nil {
+		if err := c.w.send(ctx, roomOf(0), "half", []string{"1", "2", "3", "4", "5", "6"}, false, ""); err != nil {
 			t.Errorf("half of it was sent: Send = %v", err)
 		}
 		for len(c.pending) > 0 {
@@ -266,7 +266,7 @@ func TestLongerSource(t *testing.T) {
 	text := strings.Repeat("word ", 88)
 	c.w.held = true
 	c.w.mu.Lock()
-	c.w.enqueue(roomOf(0), "m", []string{text}, false)
+	c.w.enqueue(roomOf(0), "m", []string{text}, false, "")
 	c.w.unlock()
 	c.w.setSource(140, 512)
 	c.w.start(false, true, false)
@@ -284,6 +284,31 @@ func TestLongerSource(t *testing.T) {
 	if got != text || len(c.all) != 2 {
 		t.Errorf("%d lines: %q", len(c.all), got)
 	}
+
+	// Each piece says who said it.
+	const prefix = "<eve@jabber> "
+	c.all = nil
+	c.w.setSource(40, 512)
+	c.w.held = true
+	c.w.mu.Lock()
+	c.w.enqueue(roomOf(0), "n", []string{prefix + text}, false, prefix)
+	c.w.unlock()
+	c.w.setSource(200, 512)
+	c.w.start(false, true, false)
+	c.w.flush()
+	got = ""
+	for _, l := range c.all {
+		if _, body, ok := strings.Cut(l, " :"); ok {
+			rest, ok := strings.CutPrefix(body, prefix)
+			if !ok {
+				t.Errorf("a line without its prefix: %q", body)
+			}
+			got += rest
+		}
+	}
+	if got != text {
+		t.Errorf("%q", got)
+	}
 }
 
 func BenchmarkSend(b *testing.B) {
@@ -293,7 +318,7 @@ func BenchmarkSend(b *testing.B) {
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.w.send(ctx, roomOf(0), "m", line, false); err != nil {
+		if err := c.w.send(ctx, roomOf(0), "m", line, false, ""); err != nil {
 			b.Fatal(err)
 		}
 		c.handle(false)
