@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -96,6 +97,41 @@ func TestScram(t *testing.T) {
 			}
 		})
 	}
+}
+
+var slowRounds = regexp.MustCompile(`i=[0-9+]{5,}`)
+
+// FuzzSASL hands any challenges to an exchange: nothing but the right signature
+// may count as a proof, and nothing may hold us.
+func FuzzSASL(f *testing.F) {
+	f.Add("+", "+")
+	f.Add(b64("r=abc,s=MDEyMw==,i=4096"), b64("v="+b64(strings.Repeat("x", 32))))
+	f.Add(b64("r=abc,s=MDEyMw==,i=4096,x"), b64("e=invalid-proof"))
+	f.Add(strings.Repeat("A", 400), "+")
+	f.Add("*", "=")
+	f.Fuzz(func(t *testing.T, first, second string) {
+		if c, _ := base64.StdEncoding.DecodeString(first); slowRounds.Match(c) {
+			t.Skip() // counts that are allowed, and slow under the fuzzer
+		}
+		x, err := newSASL(SASLConfig{Mechanism: SASLScramSHA256, Account: "acc", Password: "sekrit"}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, chunk := range []string{"+", first, second, "+"} {
+			answer, err := x.step(chunk)
+			if err != nil {
+				return
+			}
+			for _, a := range answer {
+				if len(a) > 400 || a == "" || strings.ContainsAny(a, " \r\n") {
+					t.Fatalf("answer %q", a)
+				}
+			}
+		}
+		if x.proven() {
+			t.Fatal("proven without the server's signature")
+		}
+	})
 }
 
 func TestPlainIsChunked(t *testing.T) {
