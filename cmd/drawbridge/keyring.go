@@ -25,8 +25,11 @@ const keyPoll = 10 * time.Second
 type keys struct {
 	ring     *openpgp.Keyring
 	accounts map[string]*openpgp.Scheme
-	next     map[string]*openpgp.Secret // of accounts that are in both, until become
-	paths    []string
+	// replay is one for all accounts: what was said to one of them must not pass as
+	// said to another, which may have the same key.
+	replay e2ee.Replay
+	next   map[string]*openpgp.Secret // of accounts that are in both, until become
+	paths  []string
 }
 
 // openKeys reads the keys that c names. With prev, what did not change is not
@@ -40,7 +43,9 @@ func openKeys(c *config.Config, prev *keys, old *config.Config, log *slog.Logger
 	}
 	k := &keys{ring: ring, accounts: map[string]*openpgp.Scheme{}, next: map[string]*openpgp.Secret{}, paths: c.Keyring.Paths}
 	if prev != nil {
-		k.ring = prev.ring
+		k.ring, k.replay = prev.ring, prev.replay
+	} else {
+		k.replay = e2ee.NewReplayCache(0, 0)
 	}
 	var jobs []*opening
 	var wg sync.WaitGroup
@@ -67,7 +72,7 @@ func openKeys(c *config.Config, prev *keys, old *config.Config, log *slog.Logger
 		case o.err != nil:
 			errs = append(errs, keyError(c, "accounts."+o.account.Name+".openpgp.key", o.err))
 		case o.scheme == nil:
-			k.accounts[o.account.Name] = newOpenPGP(o.account, o.secret, k.ring, log)
+			k.accounts[o.account.Name] = newOpenPGP(o.account, o.secret, k.ring, k.replay, log)
 		default:
 			k.accounts[o.account.Name] = o.scheme
 			k.next[o.account.Name] = o.secret

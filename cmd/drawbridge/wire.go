@@ -10,6 +10,7 @@ import (
 	"drawbridge/irc"
 	"drawbridge/policy"
 	"drawbridge/xmpp"
+	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/openpgp"
 	"drawbridge/xmpp/stream"
 )
@@ -186,8 +187,8 @@ func buildXMPP(c *config.Config, a *config.Account, k *keys, log *slog.Logger) (
 }
 
 // newOpenPGP makes the XEP-0027 scheme of an account.
-func newOpenPGP(a *config.Account, own *openpgp.Secret, ring *openpgp.Keyring, log *slog.Logger) *openpgp.Scheme {
-	return openpgp.New(openpgp.Config{Account: a.Name, Secret: own, Keyring: ring, Unsigned: a.OpenPGP.Unsigned}, openpgp.Deps{Log: log})
+func newOpenPGP(a *config.Account, own *openpgp.Secret, ring *openpgp.Keyring, replay e2ee.Replay, log *slog.Logger) *openpgp.Scheme {
+	return openpgp.New(openpgp.Config{Account: a.Name, Secret: own, Keyring: ring, Unsigned: a.OpenPGP.Unsigned}, openpgp.Deps{Log: log, Replay: replay})
 }
 
 // bareJID is jid without its resource.
