@@ -140,3 +140,38 @@ func TestNoInitAndNoRegistries(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyTheTableLicensesClearText: without a ClearRoom no encoder writes a clear
+// body, and one file makes them, of floors that are clear.
+func TestOnlyTheTableLicensesClearText(t *testing.T) {
+	const maker = "bridge/table.go"
+	made := 0
+	for _, s := range sources(t) {
+		path := filepath.ToSlash(s.path)
+		if strings.HasSuffix(path, "_test.go") || s.dir == "bridge/bridgetest" {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name := ""
+			switch f := call.Fun.(type) {
+			case *ast.Ident:
+				name = f.Name
+			case *ast.SelectorExpr:
+				name = f.Sel.Name
+			}
+			if name == "NewClearRoom" {
+				if made++; path != maker {
+					t.Errorf("%s makes a ClearRoom: only %s may", path, maker)
+				}
+			}
+			return true
+		})
+	}
+	if made == 0 {
+		t.Errorf("nothing makes a ClearRoom: is the test looking for the right name?")
+	}
+}

@@ -23,6 +23,7 @@ import (
 const (
 	maxArmor     = 64 << 10 // text of <x/>, before base64
 	maxSessions  = 64       // session key packets: one for each recipient
+	maxTries     = 8        // of those, for us: each costs a private-key operation
 	maxWildcards = 4        // of those, with a hidden recipient: each is tried with each key
 )
 
@@ -143,7 +144,9 @@ func decrypt(b *buffers, own *Secret) (plain, session []byte, err error) {
 			}
 			got, _ := packet.Read(bytes.NewReader(p.raw))
 			if k, ok := got.(*packet.EncryptedKey); ok {
-				keys = append(keys, k)
+				if keys = append(keys, k); len(keys) > maxTries {
+					return nil, nil, fmt.Errorf("%w: more than %d session keys for us", e2ee.ErrTooLarge, maxTries)
+				}
 			} else {
 				damaged = true
 			}

@@ -330,6 +330,8 @@ func TestOutside(t *testing.T) {
 	_, data, _ := nextPacket(raw)
 	key := raw[:len(raw)-len(data)]
 	enc := func(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+	foreign := bytes.Clone(key)
+	foreign[3] ^= 0xff // of the key id
 	noMDC := append(bytes.Clone(key), 0xc9, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)
 	for _, tt := range []struct {
 		name, text string
@@ -343,7 +345,8 @@ func TestOutside(t *testing.T) {
 		{"no data", enc(key), e2ee.ErrMalformed},
 		{"without integrity protection", enc(noMDC), e2ee.ErrMalformed},
 		{"something behind", enc(append(bytes.Clone(raw), lit("clear", 0)...)), e2ee.ErrMalformed},
-		{"too many recipients", enc(append(bytes.Repeat(key, maxSessions+1), data...)), e2ee.ErrTooLarge},
+		{"too many recipients", enc(append(bytes.Repeat(foreign, maxSessions+1), data...)), e2ee.ErrTooLarge},
+		{"too many session keys for us", enc(append(bytes.Repeat(key, maxTries+1), data...)), e2ee.ErrTooLarge},
 		{"cut short", enc(raw[:len(raw)-9]), e2ee.ErrMalformed},
 		{"64 KiB of armor", strings.Repeat("A", maxArmor+1), e2ee.ErrTooLarge},
 		{"50 MB", strings.Repeat("A", 50<<20), e2ee.ErrTooLarge},
