@@ -50,7 +50,7 @@ func TestClearTextIsRefusedAndExplained(t *testing.T) {
 	// looked at.
 	prof.Type("/pgp setkey " + botJID + " " + h.botKey[24:])
 	prof.Type("/pgp start")
-	prof.Expect("PGP encryption enabled")
+	prof.Expect("[PGP send")
 	prof.Type("now-sealed")
 	h.reads("carl", onIRC(carl, channel), "alice", "now-sealed")
 	for _, l := range carl.Lines() {

@@ -92,7 +92,7 @@ func (p *Profanity) Talk(jid, fpr string) {
 	p.Type("/pgp setkey " + jid + " " + fpr[len(fpr)-16:])
 	p.Type("/msg " + jid)
 	p.Type("/pgp start")
-	p.Expect("PGP encryption enabled")
+	p.Expect("[PGP send") // the title: the line that tells of it is not always drawn
 }
 
 // Said1to1 is one line of a chat, as a client recorded it after decryption.
