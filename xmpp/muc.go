@@ -28,6 +28,7 @@ type muc struct {
 	occupants map[string]*occupant
 	settled   bool // the history is over: what comes now is live
 	stableIDs bool // the room announces XEP-0359: its stanza-ids can be trusted
+	keepsIDs  bool // the room reflects our ids as they are (XEP-0045 §18.1.1)
 	created   bool // the room is new and waits for its configuration
 
 	deadline time.Time // of the join under way
@@ -141,7 +142,7 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	if ids {
 		msg.ID = keptID(stanzaID(e, m.conf.JID))
 	}
-	msg.Mark = keptID(e.Child(nsMark, "relayed").Get("id"))
+	msg.Mark = keptID(markOf(e))
 	if foreignEncryption(e, body.Text) {
 		msg.Kind, msg.Problem = bridge.Unreadable, errUnknownScheme
 		l.counts.add(countUnreadable)
@@ -186,7 +187,7 @@ func (s *session) reflection(m *muc, e *element.Element, ids bool) {
 	}
 	origin, id := e.Child(nsSID, "origin-id").Get("id"), e.Get("id")
 	ours := id != "" && id == s.probeID(m)
-	for _, id := range []string{origin, id} {
+	for _, id := range []string{origin, ownID(id)} {
 		ours = ours || id != "" && s.proofs.reflected(m.conf.JID, id, netID)
 	}
 	if !ours {
@@ -212,7 +213,7 @@ func (s *session) sendRoom(ctx context.Context, ms []bridge.Outgoing) (int, erro
 	l, to := s.leg, ms[0].To
 	l.mu.Lock()
 	r := l.rooms[to.Name]
-	up := r != nil && r.state == bridge.StateUp
+	up, keeps := r != nil && r.state == bridge.StateUp, r != nil && r.keepsIDs
 	l.mu.Unlock()
 	switch {
 	case r == nil:
@@ -224,7 +225,7 @@ func (s *session) sendRoom(ctx context.Context, ms []bridge.Outgoing) (int, erro
 	var err error
 	for i := range ms {
 		var msg *element.Element
-		if msg, err = s.roomMessage(&ms[i]); err != nil {
+		if msg, err = s.roomMessage(&ms[i], keeps); err != nil {
 			break
 		}
 		msgs = append(msgs, msg)
@@ -248,20 +249,44 @@ func (s *session) sendRoom(ctx context.Context, ms []bridge.Outgoing) (int, erro
 	return len(ms), err
 }
 
-func (s *session) roomMessage(m *bridge.Outgoing) (*element.Element, error) {
+// markID begins the id of a line that a Drawbridge put into a room.
+const markID = "drawbridge:"
+
+// ownID is the Outgoing.ID of a message id that we made.
+func ownID(id string) string { return strings.TrimPrefix(id, markID) }
+
+// markOf returns the id in the mark that a Drawbridge gave a line, which no other
+// relays again; "" if it has none.
+func markOf(e *element.Element) string {
+	if id, ok := strings.CutPrefix(e.Get("id"), markID); ok {
+		return id
+	}
+	return e.Child(nsMark, "relayed").Get("id")
+}
+
+// roomMessage makes the stanza of a line. A room copies each of its elements for
+// every occupant, which is most of what a line costs the server: where the room
+// keeps our ids, the id alone proves the line and marks it; elsewhere an origin-id
+// (XEP-0359) and an element of ours do.
+func (s *session) roomMessage(m *bridge.Outgoing, keepsIDs bool) (*element.Element, error) {
 	body, err := clearBody(*m)
 	if err != nil {
 		return nil, err
 	}
-	msg := element.New(nsClient, "message", "to", m.To.Name, "type", "groupchat", "id", m.ID).Add(
-		body,
-		element.New(nsSID, "origin-id", "id", m.ID),
-		element.New(nsMark, "relayed", "id", m.ID)) // so that another Drawbridge does not relay it again
+	id := m.ID
+	if keepsIDs {
+		id = markID + id
+	}
+	msg := element.New(nsClient, "message", "to", m.To.Name, "type", "groupchat", "id", id).Add(body)
+	if !keepsIDs {
+		msg.Add(element.New(nsSID, "origin-id", "id", m.ID), element.New(nsMark, "relayed", "id", m.ID))
+	}
 	return msg, s.fits(msg)
 }
 
 // roomBounce handles an error to a message of ours in a room.
 func (s *session) roomBounce(m *muc, id string, why *stanzaError) {
+	id = ownID(id)
 	switch {
 	case why.Condition == "not-acceptable" || why.Condition == "item-not-found" || why.Condition == "gone":
 		// We are not in the room any more, whatever we believe: nothing of what

@@ -68,15 +68,16 @@ func (s *session) join(m *muc) {
 }
 
 func (s *session) roomFeatures(m *muc, reply *element.Element) {
-	stable := false
+	stable, keeps := false, false
 	if q := reply.Child(nsInfo, "query"); q != nil {
 		for _, f := range q.Children {
 			stable = stable || f.Local == "feature" && f.Get("var") == nsSID
+			keeps = keeps || f.Local == "feature" && f.Get("var") == nsStableID
 		}
 	}
 	s.leg.mu.Lock()
 	defer s.leg.mu.Unlock()
-	m.stableIDs = stable
+	m.stableIDs, m.keepsIDs = stable, keeps
 }
 
 // leave goes out of a room that is no longer configured.

@@ -20,6 +20,7 @@ const (
 	nsForm     = "jabber:x:data"
 	nsDelay    = "urn:xmpp:delay"
 	nsSID      = "urn:xmpp:sid:0"
+	nsStableID = "http://jabber.org/protocol/muc#stable_id"
 	nsMark     = "urn:drawbridge:0" // marks a line that a Drawbridge put into a room
 	nsReceipts = "urn:xmpp:receipts"
 	nsHints    = "urn:xmpp:hints"

@@ -64,11 +64,13 @@ func (l *Leg) Reconfigure(c Config) error {
 	return nil
 }
 
-// relogin reports whether the stream itself depends on what changed.
+// relogin reports whether the stream itself depends on what changed. The first
+// person of an account needs acknowledgements, see Leg.once.
 func relogin(a, b *setup) bool {
 	return a.jid.String() != b.jid.String() || a.Password != b.Password ||
 		a.Server != b.Server || a.TLS.Mode != b.TLS.Mode || a.TLS.CAFile != b.TLS.CAFile ||
-		!slices.Equal(a.TLS.Pins, b.TLS.Pins) || a.ChannelBinding != b.ChannelBinding || a.AllowPlain != b.AllowPlain
+		!slices.Equal(a.TLS.Pins, b.TLS.Pins) || a.ChannelBinding != b.ChannelBinding || a.AllowPlain != b.AllowPlain ||
+		len(a.People) == 0 && len(b.People) > 0
 }
 
 // dialNow ends the waiting for the next attempt.

@@ -226,3 +226,35 @@ func TestGoodbye(t *testing.T) {
 		}
 	})
 }
+
+// Acknowledgements cost the server a copy of every line that a room brings us;
+// only chats need them. The first person of an account brings them.
+func TestAcknowledgementsAreForChats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conf := withRoom()
+		people := conf.People
+		conf.People = nil
+		r := newRig(t, conf)
+		r.start()
+		defer r.stop()
+		if r.st.SM() {
+			t.Error("an account of rooms alone asks for acknowledgements")
+		}
+		if notes := r.leg.Status().Notes; len(notes) > 0 {
+			t.Errorf("notes: %q", notes)
+		}
+		conf.People = people
+		if err := r.leg.Reconfigure(conf); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := r.dialCount(); n != 2 {
+			t.Fatalf("dialled %d times", n)
+		}
+		if !r.st.SM() {
+			t.Error("an account with people does not ask for acknowledgements")
+		}
+	})
+}

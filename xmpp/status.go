@@ -19,7 +19,7 @@ func (l *Leg) Status() bridge.LegStatus {
 	st := bridge.LegStatus{Name: l.name, Proto: "xmpp", State: l.state, Since: l.since, Detail: l.detail, Self: conf.bare}
 	if l.sess != nil {
 		st.Self = l.sess.full
-		if !l.sess.st.SM() {
+		if !l.sess.st.SM() && len(conf.People) > 0 {
 			st.Notes = append(st.Notes, "the server has no stream management (XEP-0198): messages are proven by pings")
 		}
 	}

@@ -69,7 +69,7 @@ func (r *rig) dial(_ context.Context, c stream.Config) (Stream, error) {
 			return nil, err
 		}
 	}
-	r.st = xmpptest.NewStream(c.JID.String(), r.sm, c.OnAck)
+	r.st = xmpptest.NewStream(c.JID.String(), r.sm && !c.NoSM, c.OnAck)
 	r.st.OnIdle(c.OnIdle)
 	return r.st, nil
 }
