@@ -6,6 +6,8 @@ set -euo pipefail
 
 # program or file  package
 need=(
+	make make
+	/etc/ssl/certs/ca-certificates.crt ca-certificates
 	gcc gcc
 	/usr/include/stdlib.h libc6-dev
 	inspircd inspircd
