@@ -248,7 +248,7 @@ func (s *session) onSASL(m *ircmsg.Message) {
 	case m.Command == "908":
 		s.loginFailed(fmt.Errorf("%w: the server does not take %s, only %s", ErrSASL, x.mechanism, cleanText(param(m, 1))))
 	default:
-		s.loginFailed(fmt.Errorf("%w: %s: %s", ErrSASL, saslFailure(m.Command), cleanText(param(m, -1))))
+		s.loginFailed(fmt.Errorf("%w: %s: %s", ErrSASL, saslFailure(m.Command, x.mechanism), cleanText(param(m, -1))))
 	}
 }
 

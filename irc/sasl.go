@@ -76,7 +76,7 @@ func (x *saslExchange) step(chunk string) ([]string, error) {
 		return []string{"+"}, nil
 	}
 	if x.steps == 3 && bytes.HasPrefix(challenge, []byte("e=")) {
-		return nil, fmt.Errorf("%w: %s", ErrSASL, saslFailure("904"))
+		return nil, fmt.Errorf("%w: %s", ErrSASL, saslFailure("904", x.mechanism))
 	}
 	if x.steps == 2 && !x.done {
 		if err := scram.CheckServerFirst(challenge); err != nil {
@@ -111,13 +111,17 @@ func hasItem(list, item string) bool {
 	return false
 }
 
-// saslFailure tells what a SASL numeric means, "" if it is none of failure.
-func saslFailure(numeric string) string {
+// saslFailure tells what a SASL numeric means for a mechanism, "" if it is none of
+// failure.
+func saslFailure(numeric, mechanism string) string {
 	switch numeric {
 	case "902":
 		return "the account is locked"
 	case "904":
-		return "wrong account or password, or an unknown certificate"
+		if mechanism == "EXTERNAL" {
+			return "services do not know our certificate: add its fingerprint to the account (NickServ CERT ADD)"
+		}
+		return "wrong account or password: see sasl.account and sasl.password_file"
 	case "905":
 		return "our response was too long"
 	case "906":

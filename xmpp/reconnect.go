@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"time"
 
 	"drawbridge/internal/dialer"
@@ -55,7 +56,8 @@ func classify(err error, jid string) (endClass, string) {
 	case errors.Is(err, stream.ErrPin):
 		return endCertificate, "the server's certificate is not the pinned one; if it was renewed, change pin_sha256 and reload"
 	case dialer.NotTrusted(err):
-		return endCertificate, "the server's certificate is not trusted: " + printable(err.Error(), 200) + "; set ca_file or pin_sha256"
+		why, _, _ := strings.Cut(err.Error(), "; hint: ") // ours names the keys
+		return endCertificate, "the server's certificate is not trusted: " + printable(why, 200) + "; set ca_file or pin_sha256"
 	case errors.Is(err, stream.ErrNoMechanism):
 		return endLogin, refus("the server offers no SCRAM; allow_plain: true allows PLAIN inside TLS")
 	case errors.Is(err, stream.ErrNoTLS):
