@@ -50,7 +50,7 @@ type Leg struct {
 	connected bool
 }
 
-var _ bridge.Leg = (*Leg)(nil)
+var _ bridge.BatchLeg = (*Leg)(nil)
 
 // New returns a leg for cfg, not yet connected. It fails with ErrConfig,
 // ErrPlainSASL or ErrDupeChannel, and when a certificate file cannot be used.
@@ -285,21 +285,41 @@ func (r *retrier) next(err error, now time.Time, took time.Duration, servers int
 // message of several lines is sent whole or ends in doubt. Errors:
 // bridge.ErrNotReady, ctx's, and one for a message with nothing to show.
 func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error {
+	_, err := l.SendAll(ctx, []bridge.Outgoing{m})
+	return err
+}
+
+// SendAll writes ms to their channel: as many lines in one write, behind one PING,
+// as the window admits.
+func (l *Leg) SendAll(ctx context.Context, ms []bridge.Outgoing) (n int, err error) {
 	l.mu.Lock()
 	s := l.session
 	l.mu.Unlock()
 	if s == nil {
-		return bridge.ErrNotReady
+		return 0, bridge.ErrNotReady
 	}
-	limit, ok := s.win.bodyLimit(m.To)
+	room := ms[0].To
+	limit, ok := s.win.bodyLimit(room)
 	if !ok {
-		return bridge.ErrNotReady
+		return 0, bridge.ErrNotReady
 	}
-	lines := encode(m, limit)
-	if len(lines) == 0 {
-		return errEmpty
+	jobs := make([]*job, 0, len(ms))
+	for _, m := range ms {
+		lines := encode(m, limit)
+		if len(lines) == 0 {
+			err = errEmpty
+			break // what comes before it can go
+		}
+		jobs = append(jobs, &job{id: m.ID, lines: lines, notice: m.Notice, prefix: shownPrefix(m, limit)})
 	}
-	return s.win.send(ctx, m.To, m.ID, lines, m.Notice, shownPrefix(m, limit))
+	if len(jobs) == 0 {
+		return 0, err
+	}
+	n, werr := s.win.send(ctx, room, jobs...)
+	if werr != nil {
+		err = werr
+	}
+	return n, err
 }
 
 // Window is how many messages to room may wait for their proof at once.

@@ -147,50 +147,60 @@ func (w *window) unlock() {
 	}
 }
 
-// send queues lines for room and returns when they are written.
-func (w *window) send(ctx context.Context, room bridge.Room, id string, lines []string, notice bool, prefix string) error {
+// send queues jobs for room and returns when all are written. It returns how many
+// were, and why the next was not.
+func (w *window) send(ctx context.Context, room bridge.Room, jobs ...*job) (n int, err error) {
 	w.mu.Lock()
-	j := w.enqueue(room, id, lines, notice, prefix)
-	if j == nil {
+	if !w.enqueue(room, jobs...) {
 		w.unlock()
-		return bridge.ErrNotReady
+		return 0, bridge.ErrNotReady
 	}
-	if j.ended {
-		err := j.err
-		w.unlock()
-		return err
+	for _, j := range jobs {
+		if !j.ended {
+			j.done = make(chan struct{})
+		}
 	}
-	j.done = make(chan struct{})
 	w.unlock()
-	select {
-	case <-j.done:
-		return j.err
-	case <-ctx.Done():
-		return w.cancel(j, ctx.Err())
+	for n, j := range jobs {
+		if j.done != nil { // nil: the first write had it
+			select {
+			case <-j.done:
+			case <-ctx.Done():
+				w.cancel(jobs[n:], ctx.Err())
+			}
+		}
+		if j.err != nil {
+			return n, j.err
+		}
 	}
+	return len(jobs), nil
 }
 
-// enqueue queues lines and writes what the window admits; nil: room is not open.
-func (w *window) enqueue(room bridge.Room, id string, lines []string, notice bool, prefix string) *job {
+// enqueue queues jobs and writes what the window admits; false: room is not open.
+func (w *window) enqueue(room bridge.Room, jobs ...*job) bool {
 	q := w.rooms[room]
 	if q == nil || w.err != nil {
-		return nil
+		return false
 	}
-	j := &job{room: q, id: id, lines: lines, notice: notice, prefix: prefix, outcome: bridge.Delivered}
-	q.jobs = append(q.jobs, j)
+	for _, j := range jobs {
+		j.room, j.outcome = q, bridge.Delivered
+	}
+	q.jobs = append(q.jobs, jobs...)
 	w.makeReady(q)
 	w.pump()
-	return j
+	return true
 }
 
-// cancel takes back a job whose Send was given up.
-func (w *window) cancel(j *job, err error) error {
+// cancel takes back the jobs of a Send that was given up, all at once: none
+// overtakes one that is not written.
+func (w *window) cancel(jobs []*job, err error) {
 	w.mu.Lock()
 	defer w.unlock()
-	if !j.ended {
-		w.abandon(j, err)
+	for _, j := range jobs {
+		if !j.ended {
+			w.abandon(j, err)
+		}
 	}
-	return j.err
 }
 
 // abandon ends a job that is not wholly written: err if none of it was, else nil

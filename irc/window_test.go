@@ -97,8 +97,9 @@ func TestWindowInvariants(t *testing.T) {
 					lines = append(lines, fmt.Sprintf("%s.%d %s", id, k, strings.Repeat("x", rapid.IntRange(0, 400).Draw(t, "size"))))
 				}
 				c.w.mu.Lock()
-				if j := c.w.enqueue(room, id, lines, false, ""); j != nil {
-					jobs[id] = j
+				j, more := &job{id: id, lines: lines}, &job{id: id + "b", lines: []string{id + "b.0"}}
+				if c.w.enqueue(room, j, more) {
+					jobs[id], jobs[more.id] = j, more
 				}
 				c.w.unlock()
 			case 4:
@@ -185,9 +186,9 @@ func TestChannelsTakeTurns(t *testing.T) {
 	c.w.open(roomOf(1), "#c1")
 	c.w.mu.Lock()
 	for i := range 20 {
-		c.w.enqueue(roomOf(0), fmt.Sprint("a", i), []string{"busy"}, false, "")
+		c.w.enqueue(roomOf(0), &job{id: fmt.Sprint("a", i), lines: []string{"busy"}})
 	}
-	c.w.enqueue(roomOf(1), "b", []string{"quiet"}, false, "")
+	c.w.enqueue(roomOf(1), &job{id: "b", lines: []string{"quiet"}})
 	c.w.unlock()
 	for range 2 {
 		c.handle(false)
@@ -202,7 +203,7 @@ func TestCommandsPassAFullWindow(t *testing.T) {
 	c.w.open(roomOf(0), "#c0")
 	c.w.mu.Lock()
 	for i := range 20 {
-		c.w.enqueue(roomOf(0), fmt.Sprint("a", i), []string{strings.Repeat("x", 200)}, false, "")
+		c.w.enqueue(roomOf(0), &job{id: fmt.Sprint("a", i), lines: []string{strings.Repeat("x", 200)}})
 	}
 	c.w.unlock()
 	for range guardLines {
@@ -231,12 +232,12 @@ func TestSendIsTakenBack(t *testing.T) {
 		for i := range six {
 			six[i] = "line"
 		}
-		if err := c.w.send(t.Context(), roomOf(0), "full", six, false, ""); err != nil {
+		if _, err := c.w.send(t.Context(), roomOf(0), &job{id: "full", lines: six}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := c.w.send(ctx, roomOf(0), "unsent", []string{"x"}, false, ""); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.w.send(ctx, roomOf(0), &job{id: "unsent", lines: []string{"x"}}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("nothing of it was sent: Send = %v", err)
 		}
 		for len(c.pending) > 3 {
@@ -244,8 +245,9 @@ func TestSendIsTakenBack(t *testing.T) {
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := c.w.send(ctx, roomOf(0), "half", []string{"1", "2", "3", "4", "5", "6"}, false, ""); err != nil {
-			t.Errorf("half of it was sent: Send = %v", err)
+		half, after := &job{id: "half", lines: []string{"1", "2", "3", "4", "5", "6"}}, &job{id: "after", lines: []string{"x"}}
+		if n, err := c.w.send(ctx, roomOf(0), half, after); n != 1 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("half of the first was sent: Send = %d, %v", n, err)
 		}
 		for len(c.pending) > 0 {
 			c.handle(false)
@@ -253,8 +255,8 @@ func TestSendIsTakenBack(t *testing.T) {
 		if p := c.proofs["half"]; len(p) != 1 || p[0].Outcome != bridge.Doubt {
 			t.Errorf("a message that was cut short: %+v", p)
 		}
-		if p := c.proofs["unsent"]; len(p) != 0 {
-			t.Errorf("a message that was not sent: %+v", p)
+		if p := append(c.proofs["unsent"], c.proofs["after"]...); len(p) != 0 {
+			t.Errorf("messages that were not sent: %+v", p)
 		}
 	})
 }
@@ -266,7 +268,7 @@ func TestLongerSource(t *testing.T) {
 	text := strings.Repeat("word ", 88)
 	c.w.held = true
 	c.w.mu.Lock()
-	c.w.enqueue(roomOf(0), "m", []string{text}, false, "")
+	c.w.enqueue(roomOf(0), &job{id: "m", lines: []string{text}})
 	c.w.unlock()
 	c.w.setSource(140, 512)
 	c.w.start(false, true, false)
@@ -291,7 +293,7 @@ func TestLongerSource(t *testing.T) {
 	c.w.setSource(40, 512)
 	c.w.held = true
 	c.w.mu.Lock()
-	c.w.enqueue(roomOf(0), "n", []string{prefix + text}, false, prefix)
+	c.w.enqueue(roomOf(0), &job{id: "n", lines: []string{prefix + text}, prefix: prefix})
 	c.w.unlock()
 	c.w.setSource(200, 512)
 	c.w.start(false, true, false)
@@ -318,7 +320,7 @@ func BenchmarkSend(b *testing.B) {
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.w.send(ctx, roomOf(0), "m", line, false, ""); err != nil {
+		if _, err := c.w.send(ctx, roomOf(0), &job{id: "m", lines: line}); err != nil {
 			b.Fatal(err)
 		}
 		c.handle(false)
