@@ -122,10 +122,12 @@ func inNetwork(t *testing.T, n *network, test func(leg *Leg, cfg Config, rec *re
 	})
 }
 
+// expect wants events that begin so: what a broken link looked like depends on
+// who noticed first, the reader or the writer.
 func (r *recorder) expect(t *testing.T, want ...string) {
 	t.Helper()
 	for _, w := range want {
-		if got, _ := r.nextWithin(10 * time.Minute); got != w {
+		if got, _ := r.nextWithin(10 * time.Minute); !strings.HasPrefix(got, w) {
 			t.Fatalf("got %q, want %q", got, w)
 		}
 	}
@@ -139,7 +141,7 @@ func TestReconnects(t *testing.T) {
 		}
 		start := time.Now()
 		n.cut()
-		rec.expect(t, "leg down irc: connection lost: EOF", "leg up", "room up #dev")
+		rec.expect(t, "leg down irc: connection lost", "leg up", "room up #dev")
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("back after %s", took)
 		}
