@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The domains that both XMPP servers serve.
@@ -190,19 +191,29 @@ func (s *XMPPServer) Befriend(a, b string) {
 	}
 }
 
-// api calls ejabberd's mod_http_api.
+// api calls ejabberd's mod_http_api. 24.12 has changed some arguments, and takes
+// the old ones as version 0, which 23.01 does not know by that name.
 func (s *XMPPServer) api(command string, args map[string]any) {
+	s.lab.Helper()
+	status, ans := s.post("/api/"+command, args)
+	if status == http.StatusBadRequest {
+		status, ans = s.post("/api/"+command+"/v0", args)
+	}
+	if status != http.StatusOK {
+		s.lab.Fatalf("lab: ejabberd %s: %d: %s", command, status, ans)
+	}
+}
+
+func (s *XMPPServer) post(path string, args map[string]any) (status int, answer []byte) {
 	s.lab.Helper()
 	body, err := json.Marshal(args)
 	s.lab.must(err)
-	cl := http.Client{Timeout: patience}
-	res, err := cl.Post(s.http+"/api/"+command, "application/json", bytes.NewReader(body))
+	cl := http.Client{Timeout: 20 * time.Second}
+	res, err := cl.Post(s.http+path, "application/json", bytes.NewReader(body))
 	s.lab.must(err)
 	defer func() { _ = res.Body.Close() }()
-	ans, _ := io.ReadAll(res.Body)
-	if res.StatusCode != http.StatusOK {
-		s.lab.Fatalf("lab: ejabberd %s: %s: %s", command, res.Status, ans)
-	}
+	answer, _ = io.ReadAll(res.Body)
+	return res.StatusCode, answer
 }
 
 // Stanza is one stanza as the server saw it, free of TLS.
