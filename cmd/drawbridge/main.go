@@ -88,7 +88,7 @@ func run(args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.Execute()
+	cmd, err := root.ExecuteC()
 	if err == nil && out.err != nil {
 		err = failed(fmt.Errorf("not all was printed: %w", out.err), "")
 	}
@@ -100,6 +100,9 @@ func run(args []string, s streams) int {
 		e = &exitError{code: exitFailed, err: err}
 		if !g.started { // cobra's own: unknown verb or flag, wrong number of arguments
 			e.code, e.hint = exitMisuse, "drawbridge help"
+			if cmd.HasParent() {
+				e.hint = cmd.CommandPath() + " -h"
+			}
 		}
 	}
 	if e.err != nil {
