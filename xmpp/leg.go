@@ -99,10 +99,12 @@ func New(c Config, d Deps) (*Leg, error) {
 // Name returns the account's name in the config.
 func (l *Leg) Name() string { return l.name }
 
-// Window is 8 for a room and 64 for a chat.
+// Window is 16 for a room and 64 for a chat. A room's server is kept busy by two
+// writes of eight lines, one in its hands and one on the way; and what a lost link
+// leaves in doubt is still within the 20 lines of history that rooms keep as a rule.
 func (l *Leg) Window(room bridge.Room) int {
 	if room.Kind == bridge.MUC {
-		return 8
+		return 16
 	}
 	return 64
 }
