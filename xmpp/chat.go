@@ -98,7 +98,11 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 	default:
 		it.ready = make(chan struct{})
 		if l.pipe.push(it) {
-			l.work.submit(c.lane, func() {
+			turn := c.lane
+			if _, ok := scheme.(e2ee.Unordered); ok {
+				turn = &lane{} // any worker may have it: the pipe keeps the order
+			}
+			l.work.submit(turn, func() {
 				defer close(it.ready)
 				if !s.guard("open", func() { s.open(c, it, scheme, p, in) }) {
 					l.unreadable(it, scheme, errSchemePanic)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/bridge"
@@ -54,14 +56,7 @@ func (s *session) sendChat(ctx context.Context, ms []bridge.Outgoing) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	msgs := make([]*element.Element, 0, len(ms)+1) // and a request for acknowledgement
-	for i := range ms {
-		var msg *element.Element
-		if msg, err = s.chatMessage(ctx, p, to, &ms[i]); err != nil {
-			break // what comes before it can go
-		}
-		msgs = append(msgs, msg)
-	}
+	msgs, err := s.chatMessages(ctx, p, to, ms)
 	if len(msgs) == 0 {
 		return 0, err
 	}
@@ -87,6 +82,49 @@ func (s *session) sendChat(ctx context.Context, ms []bridge.Outgoing) (int, erro
 		s.wantAck()
 	}
 	return len(ms), err
+}
+
+// chatMessages makes the stanzas of the messages that come before one that cannot
+// be sent, and says why that is so. Where the scheme allows it, all cores seal.
+func (s *session) chatMessages(ctx context.Context, p e2ee.Peer, to string, ms []bridge.Outgoing) ([]*element.Element, error) {
+	msgs := make([]*element.Element, len(ms), len(ms)+1) // and a request for acknowledgement
+	errs := make([]error, len(ms))
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < len(ms); i = int(next.Add(1)) - 1 {
+			errs[i] = errSchemePanic
+			s.guard("send", func() { msgs[i], errs[i] = s.chatMessage(ctx, p, to, &ms[i]) })
+			if errs[i] != nil {
+				next.Store(int64(len(ms))) // what comes behind it stays here
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	if s.unordered(p, ms) {
+		for range min(s.leg.deps.Cores, len(ms)) - 1 {
+			wg.Go(work)
+		}
+	}
+	work()
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return msgs[:i], err
+		}
+	}
+	return msgs, nil
+}
+
+// unordered reports whether no scheme minds in which order ms are sealed.
+func (s *session) unordered(p e2ee.Peer, ms []bridge.Outgoing) bool {
+	for i := range ms {
+		if scheme, _, err := s.choose(ms[i], p); err == nil {
+			if _, ok := scheme.(e2ee.Unordered); !ok {
+				return false
+			}
+		}
+	}
+	return len(ms) > 1
 }
 
 func (s *session) chatMessage(ctx context.Context, p e2ee.Peer, to string, m *bridge.Outgoing) (*element.Element, error) {

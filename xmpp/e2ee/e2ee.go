@@ -95,7 +95,7 @@ var (
 )
 
 // Scheme is one way of encrypting messages. Its methods are safe for concurrent
-// use; calls about one peer come in the order of the wire.
+// use; calls about one peer come in the order of the wire, unless it is Unordered.
 type Scheme interface {
 	// Name is the scheme's name in the config: "openpgp", "ox", "otr".
 	Name() string
@@ -109,6 +109,14 @@ type Scheme interface {
 	// Open decrypts in, which came from p. It returns only whole, checked
 	// plaintext; in.Body is never part of it.
 	Open(ctx context.Context, p Peer, in Incoming) (Opened, error)
+}
+
+// Unordered is a Scheme whose messages do not depend on one another: those of one
+// peer may be sealed and opened in any order, and several at once.
+type Unordered interface {
+	Scheme
+	// Unordered does nothing; it tells.
+	Unordered()
 }
 
 // PresenceSigner is a Scheme that signs presences (XEP-0027 §2).

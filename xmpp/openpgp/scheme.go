@@ -89,6 +89,9 @@ func New(cfg Config, deps Deps) *Scheme {
 	return s
 }
 
+// Unordered implements e2ee.Unordered: each message has a session key of its own.
+func (s *Scheme) Unordered() {}
+
 // SetSecret swaps the account's own key; what is under way keeps the old one.
 // The account should send its presence again: it is signed anew.
 func (s *Scheme) SetSecret(secret *Secret) {
