@@ -22,6 +22,7 @@ type Leg interface {
 	// nil is followed by exactly one Prove; what is unproven when the link ends is
 	// in Doubt, and is reported so before the room is up again. Errors: ErrNotReady,
 	// *HoldError, or anything else for a refusal that trying again cannot mend.
+	// A room the leg does not have (a reload tells the core first) is not ready.
 	// After an error nothing of m was sent.
 	Send(ctx context.Context, m Outgoing) error
 	// Window is how many messages to room may wait for their proof at once.

@@ -215,10 +215,7 @@ func (s *session) sendRoom(ctx context.Context, ms []bridge.Outgoing) (int, erro
 	r := l.rooms[to.Name]
 	up, keeps := r != nil && r.state == bridge.StateUp, r != nil && r.keepsIDs
 	l.mu.Unlock()
-	switch {
-	case r == nil:
-		return 0, fmt.Errorf("xmpp: send: %s is not a room of %s", to.Name, l.name)
-	case !up:
+	if !up { // or not a room of ours yet: a reload tells the core first
 		return 0, bridge.ErrNotReady
 	}
 	msgs := make([]*element.Element, 0, len(ms))

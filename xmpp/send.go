@@ -161,10 +161,7 @@ func (s *session) addressee(name string) (p e2ee.Peer, to string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.people[name]
-	if c == nil {
-		return p, "", fmt.Errorf("xmpp: send: %s is not a contact of %s", name, l.name)
-	}
-	if len(c.resources) == 0 {
+	if c == nil || len(c.resources) == 0 { // a reload tells the core first of a new person
 		return p, "", bridge.ErrNotReady
 	}
 	p = e2ee.Peer{Account: l.name, Self: s.bare, Person: c.person}
