@@ -272,6 +272,56 @@ func TestOrderThroughErrorsAndDoubt(t *testing.T) {
 	}, devBridge())
 }
 
+// What waits leaves together, and in order, whatever becomes of one line of it.
+func TestBatchKeepsTheOrder(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		err         error
+		first, then string // what is sent at once, and after the keys came
+	}{
+		{"one is refused", errors.New("too large"), "0 1 2 4 5", ""},
+		{"one is held", &bridge.HoldError{Reason: "no key"}, "0 1 2", "3 4 5"},
+		{"the room goes down", bridge.ErrNotReady, "0 1 2", "3 4 5"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			live(t, func(h *house) {
+				h.irc.SetError(dev, bridge.ErrNotReady)
+				for i := range 6 {
+					must(t, h.xmpp.Take(person(alice, fmt.Sprint(i))))
+				}
+				synctest.Wait()
+				h.irc.Refuse(func(m bridge.Outgoing) error {
+					if strings.HasSuffix(m.Text.Reveal(), " 3") {
+						return tt.err
+					}
+					return nil
+				})
+				h.irc.SetError(dev, nil)
+				texts := func() string {
+					synctest.Wait()
+					var out []string
+					for _, m := range h.irc.TakeSent() {
+						if _, text, ok := strings.Cut(m.Text.Reveal(), "> "); ok {
+							out = append(out, text)
+						}
+					}
+					return strings.Join(out, " ")
+				}
+				must(t, h.irc.RoomUp(dev))
+				if got := texts(); got != tt.first {
+					t.Errorf("sent %q, want %q", got, tt.first)
+				}
+				h.irc.Refuse(nil)
+				must(t, h.irc.Notify(bridge.Event{Kind: bridge.RoomKeys, Room: dev}))
+				if got := texts(); got != tt.then {
+					t.Errorf("sent afterwards %q, want %q", got, tt.then)
+				}
+				h.balanced()
+			}, devBridge())
+		})
+	}
+}
+
 func TestDoubtSkip(t *testing.T) {
 	b := devBridge()
 	b.OnDoubt = bridge.Skip

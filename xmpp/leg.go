@@ -52,7 +52,7 @@ type Leg struct {
 	rosterKnown bool
 }
 
-var _ bridge.Leg = (*Leg)(nil)
+var _ bridge.BatchLeg = (*Leg)(nil)
 
 // New checks c and returns the leg; nothing is dialled before Run.
 func New(c Config, d Deps) (*Leg, error) {

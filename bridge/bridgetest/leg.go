@@ -31,9 +31,10 @@ type Leg struct {
 	rooms   []bridge.RoomStatus
 	only    map[bridge.Room]bool
 	hook    func(bridge.Outgoing)
+	refuse  func(bridge.Outgoing) error
 }
 
-var _ bridge.Leg = (*Leg)(nil)
+var _ bridge.BatchLeg = (*Leg)(nil)
 
 // NewLeg returns a leg; proto is "irc" or "xmpp".
 func NewLeg(name, proto string) *Leg {
@@ -86,6 +87,12 @@ func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error {
 		l.mu.Unlock()
 		return bridge.ErrNotReady
 	}
+	if l.refuse != nil {
+		if err := l.refuse(m); err != nil {
+			l.mu.Unlock()
+			return err
+		}
+	}
 	l.sent = append(l.sent, m)
 	sink, manual, hook := l.sink, l.manual, l.hook
 	l.mu.Unlock()
@@ -96,6 +103,16 @@ func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error {
 		sink.Prove(bridge.Proof{Room: m.To, ID: m.ID, Outcome: bridge.Delivered})
 	}
 	return nil
+}
+
+// SendAll implements bridge.BatchLeg.
+func (l *Leg) SendAll(ctx context.Context, ms []bridge.Outgoing) (int, error) {
+	for n, m := range ms {
+		if err := l.Send(ctx, m); err != nil {
+			return n, err
+		}
+	}
+	return len(ms), nil
 }
 
 // Window implements bridge.Leg.
@@ -123,6 +140,9 @@ func (l *Leg) SetDelay(d time.Duration) { l.set(func() { l.delay = d }) }
 
 // SetError makes Send to room fail with err; nil ends that.
 func (l *Leg) SetError(room bridge.Room, err error) { l.set(func() { l.errs[room] = err }) }
+
+// Refuse sets a function that says for each message why it cannot be sent, or nil.
+func (l *Leg) Refuse(f func(bridge.Outgoing) error) { l.set(func() { l.refuse = f }) }
 
 // Only makes the leg have these rooms and no others; at first it has all.
 func (l *Leg) Only(rooms ...bridge.Room) {

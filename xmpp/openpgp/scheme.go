@@ -64,6 +64,7 @@ var (
 	_ e2ee.Scheme         = (*Scheme)(nil)
 	_ e2ee.PresenceSigner = (*Scheme)(nil)
 	_ e2ee.Pinner         = (*Scheme)(nil)
+	_ e2ee.Unordered      = (*Scheme)(nil)
 )
 
 // New returns the scheme of an account. Secret and Keyring must be set.
