@@ -104,49 +104,6 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-func TestCheckFloor(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		person *policy.Person
-		order  string
-		floor  policy.Floor
-		want   []string // parts of the error and its way out, nil for none
-	}{
-		{"sealed in, verified out", pgpOnly, "openpgp", policy.Floor{In: policy.Sealed, Out: policy.Verified}, nil},
-		{
-			"signed in by XEP-0027", pgpOnly, "openpgp",
-			policy.Floor{In: policy.Signed, Out: policy.Verified},
-			[]string{"alice", "in: signed", "profanity", "mcabber", "Psi", "require: {in: sealed}", "otr"},
-		},
-		{"signed in by OX", pgpOnly, "openpgp ox", policy.Floor{In: policy.Verified, Out: policy.Verified}, nil},
-		{"no key at all", nobody, "openpgp", policy.Floor{In: policy.Sealed, Out: policy.Verified}, []string{"nobody", "out: verified", "pin"}},
-		{"unpinned OTR", nobody, "otr", policy.Floor{In: policy.Verified, Out: policy.Signed}, []string{"in: verified", "pin"}},
-		{"unpinned OTR, signed", nobody, "otr", policy.Floor{In: policy.Signed, Out: policy.Signed}, nil},
-		{"pinned in what is not listed", otrOnly, "openpgp", policy.Floor{In: policy.Sealed, Out: policy.Sealed}, []string{"bob", "out: sealed", "another scheme"}},
-		{"clear floor", nobody, "", policy.Floor{}, nil},
-		{"only in", nobody, "openpgp", policy.Floor{In: policy.Sealed}, []string{"nobody"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			err := e2ee.CheckFloor(tt.person, strings.Fields(tt.order), tt.floor)
-			if tt.want == nil {
-				if err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			var fe *e2ee.FloorError
-			if !errors.As(err, &fe) || !errors.Is(err, e2ee.ErrFloor) {
-				t.Fatalf("CheckFloor = %v", err)
-			}
-			for _, w := range tt.want {
-				if !strings.Contains(fe.Error()+" "+fe.Way, w) {
-					t.Errorf("%q / %q does not say %q", fe.Error(), fe.Way, w)
-				}
-			}
-		})
-	}
-}
-
 func TestReplayCache(t *testing.T) {
 	t0 := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	c := e2ee.NewReplayCache(time.Hour, 3)
