@@ -15,24 +15,6 @@ type Expiry struct {
 	At          time.Time
 }
 
-// Stage returns the step of the warnings an expiry has come to at now: 30, 7 or
-// 1 (days, or less), 0 once it is past, and -1 while there is time.
-func (e Expiry) Stage(now time.Time) int {
-	left := e.At.Sub(now)
-	const day = 24 * time.Hour
-	switch {
-	case left <= 0:
-		return 0
-	case left <= day:
-		return 1
-	case left <= 7*day:
-		return 7
-	case left <= 30*day:
-		return 30
-	}
-	return -1
-}
-
 // Expiries returns when nobody can seal to the people's pinned keys any more,
 // for each key in the keyring that expires at all.
 func (k *Keyring) Expiries(people []*policy.Person, now time.Time) []Expiry {

@@ -1,7 +1,6 @@
 package openpgp
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -18,32 +17,12 @@ type Secret struct {
 	decrypt []*packet.PrivateKey // all that can decrypt, expired and revoked ones too
 }
 
-// LoadSecret reads the secret key of path (`gpg --export-secret-keys` or
-// `--export-secret-subkeys`, armored or not) and unlocks it; an empty passphrase
-// means none. Whether others may read the file is the caller's to check. Errors
-// are *KeyError: ErrUnreadable, ErrNotKey, ErrNotSecret, ErrManySecrets,
-// ErrPassphrase, ErrNeedPassphrase, ErrNoSigningKey, ErrNoEncryptionKey,
-// e2ee.ErrKeyExpired, e2ee.ErrKeyRevoked, e2ee.ErrKeyWeak. Taking the passphrase
-// to the key costs some 0.2 s.
-func LoadSecret(path string, passphrase []byte) (*Secret, error) {
-	return LoadSecretAt(path, passphrase, time.Now())
-}
-
-// LoadSecretAt is LoadSecret at a given time.
-func LoadSecretAt(path string, passphrase []byte, now time.Time) (*Secret, error) {
-	data, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	s, err := ParseSecret(data, passphrase, now)
-	var ke *KeyError
-	if errors.As(err, &ke) {
-		ke.File = path
-	}
-	return s, err
-}
-
-// ParseSecret is LoadSecret for a file that is read already.
+// ParseSecret reads the one secret key in data (`gpg --export-secret-keys` or
+// `--export-secret-subkeys`, armored or not) as of now, and unlocks it; an empty
+// passphrase means none. Errors are *KeyError: ErrNotKey, ErrNotSecret,
+// ErrManySecrets, ErrPassphrase, ErrNeedPassphrase, ErrNoSigningKey,
+// ErrNoEncryptionKey, e2ee.ErrKeyExpired, e2ee.ErrKeyRevoked, e2ee.ErrKeyWeak.
+// Taking the passphrase to the key costs some 0.2 s.
 func ParseSecret(data, passphrase []byte, now time.Time) (*Secret, error) {
 	keys, err := parseKeys(data)
 	if err != nil {
