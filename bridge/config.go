@@ -119,9 +119,3 @@ type Diff struct {
 	// Bounced counts the lines that waited for removed rooms and went back.
 	Bounced int `json:"bounced,omitempty"`
 }
-
-// Empty reports whether nothing changed.
-func (d Diff) Empty() bool {
-	return len(d.LegsStarted)+len(d.LegsStopped)+len(d.BridgesAdded)+len(d.BridgesRemoved)+len(d.BridgesChanged)+
-		len(d.RoomsAdded)+len(d.RoomsRemoved)+len(d.PeopleAdded)+len(d.PeopleRemoved)+len(d.PeopleChanged) == 0
-}

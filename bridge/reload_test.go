@@ -75,7 +75,7 @@ func TestReloadAddsLegsAndBridges(t *testing.T) {
 		if err := second.Say(far, "fred", "hello"); !errors.Is(err, bridge.ErrStopped) {
 			t.Errorf("a stopped leg's message: %v", err)
 		}
-		if d, err := h.core.Reload(cfg); err != nil || !d.Empty() {
+		if d, err := h.core.Reload(cfg); err != nil || !reflect.DeepEqual(d, bridge.Diff{}) {
 			t.Errorf("same again: %+v, %v", d, err)
 		}
 	}, devBridge())

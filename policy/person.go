@@ -8,7 +8,6 @@ type Person struct {
 	OpenPGP []string // pinned primary-key fingerprints, 40 upper-case hex digits
 	OTR     []string // pinned OTR fingerprints, 40 upper-case hex digits
 	IRC     map[string]IRCIdentity
-	Groups  []string
 
 	// AllowWeakKey accepts this person's old keys (DSA-1024, RSA-1024, SHA-1).
 	AllowWeakKey bool

@@ -94,7 +94,7 @@ func TestXMPPConfigSetsEverything(t *testing.T) {
 	if len(got.People) != 2 || got.People[0].Name != "alice" || got.People[1].Name != "bob" {
 		t.Errorf("people %v: of both bridges of the account, in order", got.People)
 	}
-	allSet(t, got.People[0], map[string]string{"OTR": "a later version", "Groups": "a later version"})
+	allSet(t, got.People[0], map[string]string{"OTR": "a later version"})
 	if want := []xmpp.RoomConfig{{JID: "r@m", Nick: "rn", Password: "rp"}, {JID: "s@m"}}; !reflect.DeepEqual(got.Rooms, want) {
 		t.Errorf("rooms %v, want %v", got.Rooms, want)
 	}

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
 	"drawbridge/policy"
@@ -235,21 +233,6 @@ func (c *Config) Account(name string) *Account { return find(c.Accounts, name, a
 
 // Person returns the person with the given name, nil if there is none.
 func (c *Config) Person(name string) *Person { return find(c.People, name, personName) }
-
-// Bridge returns the bridge with the given name, nil if there is none.
-func (c *Config) Bridge(name string) *Bridge { return find(c.Bridges, name, bridgeName) }
-
-// KeyPath returns the key path of a person's pinned fingerprint, for Pos and
-// Errorf; that of the person if it is not one of theirs.
-func (c *Config) KeyPath(person, fingerprint string) string {
-	path := "people." + person
-	if p := c.Person(person); p != nil {
-		if i := slices.Index(p.OpenPGP, fingerprint); i >= 0 {
-			return fmt.Sprintf("%s.openpgp[%d]", path, i)
-		}
-	}
-	return path
-}
 
 func networkName(n *Network) string { return n.Name }
 func accountName(a *Account) string { return a.Name }

@@ -226,9 +226,3 @@ func TestRenderQuotes(t *testing.T) {
 		t.Errorf("people are %q", got)
 	}
 }
-
-func TestMinimal(t *testing.T) {
-	if _, errs := load(t, home(t), Minimal(), Options{}); errs != nil {
-		t.Error(errs)
-	}
-}

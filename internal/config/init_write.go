@@ -109,15 +109,6 @@ func (w *writer) settlePath(p *string) error {
 	return err
 }
 
-// Minimal is a configuration to start from by hand.
-func Minimal() string {
-	return Render(Answers{
-		Server: "irc.example.org:6697", Nick: "drawbridge", Channel: "#dev",
-		JID: "bridge@example.org", XMPPSecret: Password{File: "secrets/xmpp"}, Key: "secrets/bot.asc",
-		People: []PersonAnswer{{"alice@example.org", "0123456789ABCDEF0123456789ABCDEF01234567"}},
-	})
-}
-
 // Render writes good answers as a configuration.
 func Render(a Answers) string {
 	var b strings.Builder

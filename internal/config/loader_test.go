@@ -43,7 +43,7 @@ func TestLoadGood(t *testing.T) {
 	if got := c.Person("bob").Policy().IRC["corp"].Accounts; !slices.Equal(got, []string{"bob"}) {
 		t.Errorf("bob's IRC accounts are %v", got)
 	}
-	if c.Network("nobody") != nil || c.Bridge("nobody") != nil {
+	if c.Network("nobody") != nil || c.Account("nobody") != nil {
 		t.Error("a name that stands nowhere is found")
 	}
 }
@@ -84,7 +84,7 @@ func TestSettings(t *testing.T) {
 	if errs != nil {
 		t.Fatal(errs)
 	}
-	b := c.Bridge("dev")
+	b := c.Bridges[0]
 	if b.WhenBlocked.Hold != 90*time.Minute || b.Offline.Keep != 7*24*time.Hour || b.Offline.Lines != 0 || b.Announce != "" || b.OnDoubt != "skip" || b.Show.Joins != "digest" {
 		t.Errorf("%+v", b)
 	}
@@ -138,17 +138,16 @@ func TestWarnings(t *testing.T) {
 func TestPos(t *testing.T) {
 	c, _ := load(t, home(t), good, Options{})
 	for key, line := range map[string]int{
-		"networks.corp.server":                                       3,
-		"bridges.dev.xmpp":                                           27,
-		"bridges.dev.xmpp.people[1]":                                 29,
-		"bridges.dev.irc[0].channel":                                 26,
-		"accounts.dev-bot.password":                                  12,
-		"accounts.dev-bot.openpgp.key":                               13,
-		"accounts.dev-bot.tls":                                       10, // not there: the block
-		"people.bob.irc.corp.accounts[0]":                            23,
-		c.KeyPath("bob", "0123456789012345678901234567890123456789"): 22,
-		c.KeyPath("bob", "A1"):                                       20,
-		"nowhere":                                                    0,
+		"networks.corp.server":            3,
+		"bridges.dev.xmpp":                27,
+		"bridges.dev.xmpp.people[1]":      29,
+		"bridges.dev.irc[0].channel":      26,
+		"accounts.dev-bot.password":       12,
+		"accounts.dev-bot.openpgp.key":    13,
+		"accounts.dev-bot.tls":            10, // not there: the block
+		"people.bob.irc.corp.accounts[0]": 23,
+		"people.bob.openpgp[0]":           22,
+		"nowhere":                         0,
 	} {
 		if got := c.Pos(key).Line; got != line {
 			t.Errorf("Pos(%q) is line %d, want %d", key, got, line)
@@ -172,7 +171,7 @@ func TestEnvironment(t *testing.T) {
 		{name: "a secret over its file", env: []string{pw + "=from env"}, want: func(c *Config) string { return c.Account("dev-bot").Password.Expose() }, is: "from env"},
 		{name: "a secret's file over its file", env: []string{pw + "_FILE=secrets/pass"}, want: func(c *Config) string { return c.Account("dev-bot").Password.Expose() }, is: "key pass"},
 		{name: "a secret over a missing one", old: "    password_file: secrets/xmpp\n", env: []string{pw + "=from env"}, want: func(c *Config) string { return c.Account("dev-bot").Password.Expose() }, is: "from env"},
-		{name: "a channel's key", env: []string{"DRAWBRIDGE_BRIDGES_DEV_IRC_0_KEY=k"}, want: func(c *Config) string { return c.Bridge("dev").IRC[0].Key.Expose() }, is: "k"},
+		{name: "a channel's key", env: []string{"DRAWBRIDGE_BRIDGES_DEV_IRC_0_KEY=k"}, want: func(c *Config) string { return c.Bridges[0].IRC[0].Key.Expose() }, is: "k"},
 		{name: "a list of servers", env: []string{"DRAWBRIDGE_NETWORKS_CORP_SERVER=a.example:1, b.example:2"}, want: func(c *Config) string { return strings.Join(c.Network("corp").Server, " ") }, is: "a.example:1 b.example:2"},
 		{name: "a block that is not there", old: "metrics: {listen: 127.0.0.1:9115}\n", env: []string{"DRAWBRIDGE_METRICS_LISTEN=:0"}, want: func(c *Config) string { return c.Metrics.Listen }, is: ":0"},
 		{name: "a flag over all", env: []string{"DRAWBRIDGE_LOG_LEVEL=warn"}, flags: map[string]string{"log.level": "debug"}, want: func(c *Config) string { return c.Log.Level }, is: "debug"},

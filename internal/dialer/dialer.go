@@ -30,25 +30,6 @@ func TCP(ctx context.Context, dial DialFunc, addr string) (net.Conn, error) {
 	return QuickAck(conn), nil
 }
 
-// First dials the addresses in turn, from index start on, and returns the first
-// connection and the index of its address. When none answers it returns the
-// errors of all.
-func First(ctx context.Context, dial DialFunc, addrs []string, start int) (net.Conn, int, error) {
-	var errs []error
-	for i := range addrs {
-		n := (start + i) % len(addrs)
-		conn, err := TCP(ctx, dial, addrs[n])
-		if err == nil {
-			return conn, n, nil
-		}
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, start, errors.Join(errs...)
-}
-
 // handshakeTimeout is how long a server may take to answer a TLS handshake. One
 // that expects plain text often waits in silence.
 const handshakeTimeout = 15 * time.Second

@@ -2,7 +2,6 @@ package dialer
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -197,30 +196,5 @@ func TestPlainServerIsNoTLS(t *testing.T) {
 	must(t, err)
 	if _, err := Client(t.Context(), conn, TLS{}, "irc.test"); !errors.Is(err, ErrNoTLS) || NotTrusted(err) {
 		t.Errorf("Client = %v", err)
-	}
-}
-
-func TestFirst(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { _ = ln.Close() }()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	_ = closed.Close()
-	addrs := []string{closed.Addr().String(), ln.Addr().String()}
-	for start := range addrs {
-		c, n, err := First(t.Context(), nil, addrs, start)
-		if err != nil || n != 1 {
-			t.Fatalf("from %d: address %d, %v", start, n, err)
-		}
-		_ = c.Close()
-	}
-	if _, _, err := First(t.Context(), nil, addrs[:1], 0); !Unreachable(err) {
-		t.Errorf("nobody listens: %v is not Unreachable", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, _, err := First(ctx, nil, addrs, 0); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
 	}
 }
