@@ -25,9 +25,9 @@ type cast struct {
 	ircd         *lab.IRCServer
 	xmpp         *lab.XMPPServer
 	botKey       string
-	alice, you   *lab.GPG
+	alice, guest *lab.GPG
 	aliceKey     string
-	youKey       string
+	guestKey     string
 	carl         *lab.IRCUser
 	prof         *lab.Profanity
 	bot          *lab.Proc
@@ -58,12 +58,12 @@ func (c *cast) build() {
 	if err := os.MkdirAll(filepath.Join(c.dir, "keys"), 0o700); err != nil {
 		c.Fatalf("%v", err)
 	}
-	c.xmpp.AddUser("bridge", "alice", "you")
+	c.xmpp.AddUser("bridge", "alice", "guest")
 	c.botKey = strings.TrimSpace(c.drawbridge("keys", "generate", "--jid", botJID, "--out", filepath.Join(c.dir, "bot.asc")))
 	c.step("the bot's key:  %s", c.botKey)
 	c.alice, c.aliceKey = c.person("alice")
 	c.step("alice's key:    %s", c.aliceKey)
-	c.you, c.youKey = c.person("you")
+	c.guest, c.guestKey = c.person("guest")
 	c.write("password", lab.Password+"\n")
 	c.write("drawbridge.yaml", c.config())
 	c.drawbridge("check", "--config", c.configFile())
@@ -90,7 +90,7 @@ func (c *cast) configFile() string { return filepath.Join(c.dir, "drawbridge.yam
 func (c *cast) config() string {
 	port := func(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 	return strings.NewReplacer("${irc}", "localhost:"+port(c.ircd.TLSAddr), "${xmpp}", "localhost:"+port(c.xmpp.Addr),
-		"${ca}", c.CA.File, "${alice}", c.aliceKey, "${you}", c.youKey, "${socket}", filepath.Join(c.dir, "admin.sock")).Replace(`networks:
+		"${ca}", c.CA.File, "${alice}", c.aliceKey, "${guest}", c.guestKey, "${socket}", filepath.Join(c.dir, "admin.sock")).Replace(`networks:
   corp:
     server: "${irc}"
     ca_file: "${ca}"
@@ -107,13 +107,13 @@ people:
   alice:
     jids: [alice@localhost]
     openpgp: ["${alice}"]
-  you:
-    jids: [you@localhost]
-    openpgp: ["${you}"]
+  guest:
+    jids: [guest@localhost]
+    openpgp: ["${guest}"]
 bridges:
   dev:
     irc: [{network: corp, channel: "#dev"}]
-    xmpp: {account: bot, people: [alice, you]}
+    xmpp: {account: bot, people: [alice, guest]}
 admin: {socket: "${socket}"}
 `)
 }
@@ -234,20 +234,20 @@ func (c *cast) verdict() {
 // invite tells how to join, with KEEP=1.
 func (c *cast) invite() {
 	host, port, _ := strings.Cut(c.ircd.Addr, ":")
-	env := c.PrepareProfanity(c.xmpp, lab.ProfanityUser{Name: "you", GPG: c.you, Key: c.youKey, Keys: map[string]string{botJID: c.botKey}})
+	env := c.PrepareProfanity(c.xmpp, lab.ProfanityUser{Name: "guest", GPG: c.guest, Key: c.guestKey, Keys: map[string]string{botJID: c.botKey}})
 	c.head("Join in. It runs until you press Ctrl-C here.")
 	c.line("")
 	c.line("On IRC, from another terminal:")
 	c.line(c.paint(cyan, fmt.Sprintf("  irssi -c %s -p %s -n %s", host, port, "me")))
 	c.line(c.paint(cyan, "  /join "+channel))
 	c.line("")
-	c.line("On Jabber, as you@localhost, with a key that was made for you:")
+	c.line("On Jabber, as guest@localhost, with a key that was made for you:")
 	c.line(c.paint(magenta, "  env "+strings.Join(env, " ")+" profanity"))
 	c.line(c.paint(magenta, "  /msg "+botJID))
 	c.line(c.paint(magenta, "  /pgp start") + "       (leave it out, and see what Drawbridge says)")
 	c.line("")
-	c.line("With any other client: you@localhost, password “" + lab.Password + "”, server " + c.xmpp.Addr + " (STARTTLS),")
-	c.line("  authority " + c.CA.File + ", GNUPGHOME=" + c.you.Home)
+	c.line("With any other client: guest@localhost, password “" + lab.Password + "”, server " + c.xmpp.Addr + " (STARTTLS),")
+	c.line("  authority " + c.CA.File + ", GNUPGHOME=" + c.guest.Home)
 	c.line("Watch alice's screen:  tmux -S " + c.prof.Sock + " attach -r")
 	c.line("Look inside:           " + c.program + " status --config " + c.configFile())
 	c.line("What the server saw:   " + filepath.Join(c.xmpp.Dir, "stanzas.log"))
