@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -113,7 +112,7 @@ var errReload = errors.New("the new configuration was refused, the old one stays
 
 // reload reads the configuration anew and changes to it, whole or not at all.
 // Legs that are in both keep their connections.
-func (b *bot) reload(_ context.Context) (*change, error) {
+func (b *bot) reload() (*change, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c, err := config.Load(b.path, loadOptions())

@@ -98,7 +98,7 @@ func TestReloadKeepsLegsThatStay(t *testing.T) {
 		edit("people: [alice, bob]", "people: [alice]")
 		edit(`nick: bridge`, `nick: other`)
 		edit("bridges:", "bridges:\n  ops: {irc: [{network: corp, channel: \"#ops\"}, {network: corp, channel: \"#ops2\"}]}")
-		ch, err := b.reload(t.Context())
+		ch, err := b.reload()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestReloadAddsAndRemovesLegs(t *testing.T) {
 	liveBot(t, func(b *bot, f *fakes, edit func(old, new string)) {
 		edit("accounts:", "  open: {server: \"127.0.0.1:2\", nick: bridge}\naccounts:")
 		edit(`irc: [{network: corp, channel: "#dev"}]`, `irc: [{network: open, channel: "#dev"}]`)
-		ch, err := b.reload(t.Context())
+		ch, err := b.reload()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +159,7 @@ func TestBadReloadChangesNothing(t *testing.T) {
 				edit("people: [alice, bob]", "people: [alice]")
 				edit(tt.old, tt.new)
 				f.refuse = tt.refuse
-				_, err := b.reload(t.Context())
+				_, err := b.reload()
 				if !errors.Is(err, errReload) || !strings.Contains(err.Error(), tt.want) {
 					t.Fatalf("reload = %v, want something about %q", err, tt.want)
 				}
@@ -181,7 +181,7 @@ func TestReloadSwapsTheBotsOwnKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		edit("secrets/bot.asc", "secrets/new.asc")
-		ch, err := b.reload(t.Context())
+		ch, err := b.reload()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -121,14 +121,6 @@ func (k *keys) commit() (changed []string, err error) {
 	return changed, k.ring.Load(k.paths)
 }
 
-// schemes are the encryption schemes of an account, in no order of preference.
-func (k *keys) schemes(account string) []e2ee.Scheme {
-	if s := k.accounts[account]; s != nil {
-		return []e2ee.Scheme{s}
-	}
-	return nil
-}
-
 // check returns what is wrong with the pinned keys of the people of bridges:
 // not in the keyring, expired, revoked, weak.
 func (k *keys) check(c *config.Config) config.Errors {

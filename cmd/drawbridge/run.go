@@ -190,7 +190,7 @@ func (d *daemon) drain(done <-chan error, signals <-chan os.Signal) error {
 // reloadNow reloads because of SIGHUP: what changed goes to the log.
 func (d *daemon) reloadNow() {
 	d.said(d.notify.Reloading())
-	_, _ = d.reload(context.Background())
+	_, _ = d.reload()
 	d.said(d.notify.Ready(d.summary()))
 }
 

@@ -186,6 +186,14 @@ func buildXMPP(c *config.Config, a *config.Account, k *keys, log *slog.Logger) (
 	}, nil
 }
 
+// schemes are the encryption schemes of an account, in no order of preference.
+func (k *keys) schemes(account string) []e2ee.Scheme {
+	if s := k.accounts[account]; s != nil {
+		return []e2ee.Scheme{s}
+	}
+	return nil
+}
+
 // newOpenPGP makes the XEP-0027 scheme of an account.
 func newOpenPGP(a *config.Account, own *openpgp.Secret, ring *openpgp.Keyring, replay e2ee.Replay, log *slog.Logger) *openpgp.Scheme {
 	return openpgp.New(openpgp.Config{Account: a.Name, Secret: own, Keyring: ring, Unsigned: a.OpenPGP.Unsigned}, openpgp.Deps{Log: log, Replay: replay})
