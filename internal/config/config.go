@@ -237,7 +237,6 @@ func (c *Config) Person(name string) *Person { return find(c.People, name, perso
 func networkName(n *Network) string { return n.Name }
 func accountName(a *Account) string { return a.Name }
 func personName(p *Person) string   { return p.Name }
-func bridgeName(b *Bridge) string   { return b.Name }
 
 func find[T any](list []T, name string, nameOf func(*T) string) *T {
 	for i := range list {
