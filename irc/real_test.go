@@ -9,57 +9,34 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/bridgetest"
 	"drawbridge/internal/lab"
 	"drawbridge/irc"
 )
 
-// inbox is a Sink that keeps everything.
-type inbox struct {
-	mu       sync.Mutex // guards what follows
-	messages []bridge.Message
-	events   []bridge.Event
-	proofs   map[string]bridge.Proof
-}
+// inbox is a core that takes everything in and remembers it.
+type inbox struct{ bridgetest.Sink }
 
-func (b *inbox) Take(_ context.Context, m bridge.Message) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.messages = append(b.messages, m)
-	return nil
-}
-
-func (b *inbox) Notify(_ context.Context, e bridge.Event) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.events = append(b.events, e)
-	return nil
-}
-
-func (b *inbox) Prove(p bridge.Proof) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.proofs[p.ID] = p
-}
-
-func (b *inbox) proof(id string) bridge.Outcome {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.proofs[id].Outcome
-}
+func (b *inbox) proof(id string) bridge.Outcome { return b.Proof(id).Outcome }
 
 func (b *inbox) texts() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	var out []string
-	for _, m := range b.messages {
+	for _, m := range b.Messages() {
 		out = append(out, m.From.Nick+": "+m.Text.Reveal())
 	}
 	return out
+}
+
+// ircd starts the named server, without limits on speed.
+func ircd(l *lab.Lab, name string) *lab.IRCServer {
+	if name == "inspircd" {
+		return l.InspIRCd(lab.InspIRCd{Fast: true})
+	}
+	return l.NgIRCd(lab.NgIRCd{Fast: true})
 }
 
 // runLeg starts a leg that ends with the test.
@@ -73,7 +50,7 @@ func runLeg(t *testing.T, cfg irc.Config) (*irc.Leg, *inbox) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	box := &inbox{proofs: map[string]bridge.Proof{}}
+	box := &inbox{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -142,12 +119,7 @@ func TestRealRelay(t *testing.T) {
 	for _, server := range []string{"inspircd", "ngircd"} {
 		t.Run(server, func(t *testing.T) {
 			l := lab.New(t)
-			var s *lab.IRCServer
-			if server == "inspircd" {
-				s = l.InspIRCd(lab.InspIRCd{Fast: true})
-			} else {
-				s = l.NgIRCd(lab.NgIRCd{Fast: true})
-			}
+			s := ircd(l, server)
 			u := l.IRCUser(s, "alice", "#dev")
 			start := time.Now()
 			leg, box := runLeg(t, irc.Config{Servers: []string{s.Addr}, TLSOff: true, Channels: channels("#Dev", "#other")})
@@ -292,12 +264,7 @@ func TestRealLinkCut(t *testing.T) {
 	for _, server := range []string{"inspircd", "ngircd"} {
 		t.Run(server, func(t *testing.T) {
 			l := lab.New(t)
-			var s *lab.IRCServer
-			if server == "inspircd" {
-				s = l.InspIRCd(lab.InspIRCd{Fast: true})
-			} else {
-				s = l.NgIRCd(lab.NgIRCd{Fast: true})
-			}
+			s := ircd(l, server)
 			proxy := l.Proxy(s.Addr)
 			u := l.IRCUser(s, "alice", "#dev")
 			leg, box := runLeg(t, irc.Config{Servers: []string{proxy.Addr}, TLSOff: true, Channels: channels("#dev")})

@@ -148,7 +148,7 @@ func TestBlackHole(t *testing.T) {
 		h.conf.PingAfter, h.conf.PingTimeout = 2*time.Second, 2*time.Second
 		h.run(t)
 		await(t, "the room", func() bool { return h.room(devRoom).State == bridge.StateUp })
-		h.sink.forget()
+		h.sink.Forget()
 		proxy.BlackHole()
 		if err := h.leg.Send(context.Background(), h.out(bridge.MUC, devRoom, "lost", "into the hole")); err != nil {
 			t.Fatal(err)

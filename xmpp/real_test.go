@@ -6,12 +6,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/bridgetest"
 	"drawbridge/internal/lab"
 	"drawbridge/policy"
 	"drawbridge/xmpp"
@@ -20,82 +21,36 @@ import (
 )
 
 // sink is a core that takes everything in and remembers it.
-type sink struct {
-	mu       sync.Mutex // guards all below
-	messages []bridge.Message
-	events   []bridge.Event
-	proofs   []bridge.Proof
-}
-
-func (s *sink) Take(_ context.Context, m bridge.Message) error {
-	s.mu.Lock()
-	s.messages = append(s.messages, m)
-	s.mu.Unlock()
-	m.Taken(true)
-	return nil
-}
-
-func (s *sink) Notify(_ context.Context, e bridge.Event) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.events = append(s.events, e)
-	return nil
-}
-
-func (s *sink) Prove(p bridge.Proof) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.proofs = append(s.proofs, p)
-}
+type sink struct{ bridgetest.Sink }
 
 func (s *sink) message(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, m := range s.messages {
-		if m.Text.Reveal() == text {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Messages(), func(m bridge.Message) bool { return m.Text.Reveal() == text })
 }
 
 func (s *sink) event(kind bridge.EventKind, room, detail string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range s.events {
-		if e.Kind == kind && e.Room.Name == room && strings.Contains(e.Detail, detail) {
-			return true
+	return slices.ContainsFunc(s.Events(), func(e bridge.Event) bool {
+		return e.Kind == kind && e.Room.Name == room && strings.Contains(e.Detail, detail)
+	})
+}
+
+func (s *sink) proof(id string, o bridge.Outcome) bool { return s.Proof(id).Outcome == o }
+
+// delivered returns the ids of what was proven, in that order.
+func (s *sink) delivered() []string {
+	var ids []string
+	for _, p := range s.Proofs() {
+		if p.Outcome == bridge.Delivered {
+			ids = append(ids, p.ID)
 		}
 	}
-	return false
+	return ids
 }
 
-func (s *sink) proof(id string, o bridge.Outcome) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.proofs {
-		if p.ID == id && p.Outcome == o {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *sink) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.messages, s.events, s.proofs = nil, nil, nil
-}
-
-// await polls a condition that another process has to bring about.
+// await waits for what another process has to bring about.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !lab.Poll(20*time.Second, cond) {
+		t.Fatalf("waited in vain for %s", what)
 	}
 }
 
@@ -246,7 +201,7 @@ func TestServerKilled(t *testing.T) {
 		h.run(t)
 		await(t, "the room", func() bool { return h.room(devRoom).State == bridge.StateUp })
 		h.friend(t)
-		h.sink.forget()
+		h.sink.Forget()
 		if h.ejabberd {
 			h.server.Stop() // a kill so soon makes it forget the accounts
 		} else {
@@ -264,17 +219,4 @@ func TestServerKilled(t *testing.T) {
 		alice.Presence("")
 		await(t, "alice again", func() bool { return h.sink.event(bridge.RoomUp, "alice", "") })
 	})
-}
-
-// delivered returns the ids of what was proven, in that order.
-func (s *sink) delivered() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var ids []string
-	for _, p := range s.proofs {
-		if p.Outcome == bridge.Delivered {
-			ids = append(ids, p.ID)
-		}
-	}
-	return ids
 }

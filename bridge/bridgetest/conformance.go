@@ -3,6 +3,7 @@ package bridgetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -70,6 +71,21 @@ func (s *Sink) Proofs() []bridge.Proof {
 	defer s.mu.Unlock()
 	return append([]bridge.Proof(nil), s.proofs...)
 }
+
+// Proof returns the last proof of a message, the zero Proof if there is none.
+func (s *Sink) Proof(id string) bridge.Proof {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range slices.Backward(s.proofs) {
+		if p.ID == id {
+			return p
+		}
+	}
+	return bridge.Proof{}
+}
+
+// Forget forgets all that was recorded.
+func (s *Sink) Forget() { s.add(func() { s.messages, s.events, s.proofs = nil, nil, nil }) }
 
 // Wait waits until ok holds, at most for limit, and reports whether it did. ok
 // is looked at whenever something was recorded.
