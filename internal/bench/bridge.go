@@ -28,8 +28,10 @@ type Spec struct {
 	Note    string            `json:"note"`
 }
 
+// Pairing is a channel and what it is bridged to: a MUC, or a contact.
 type Pairing struct{ Channel, Room, RoomJID, Contact string }
 
+// Data is what the templates of a Spec may name.
 type Data struct {
 	Bin, Dir                         string
 	Host                             string
@@ -41,6 +43,7 @@ type Data struct {
 	Pairs                            []Pairing
 }
 
+// LoadSpec reads a spec and the templates it names.
 func LoadSpec(file string) (*Spec, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -82,6 +85,7 @@ func render(text string, d any) (string, error) {
 	return b.String(), nil
 }
 
+// Prepare writes the files of the bridge and returns its process, not started.
 func (s *Spec) Prepare(d Data) (*Proc, error) {
 	if err := os.MkdirAll(d.Dir, 0o755); err != nil {
 		return nil, err
@@ -92,7 +96,9 @@ func (s *Spec) Prepare(d Data) (*Proc, error) {
 			return nil, err
 		}
 		p := filepath.Join(d.Dir, name)
-		os.MkdirAll(filepath.Dir(p), 0o755)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			return nil, err
+		}
 		if err := os.WriteFile(p, []byte(out), 0o600); err != nil {
 			return nil, err
 		}

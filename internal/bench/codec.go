@@ -57,10 +57,12 @@ func localpart(jid string) string {
 
 type plainCodec struct{}
 
+// Encode implements Codec.
 func (plainCodec) Encode(_ *XMPPClient, _, text string) string {
 	return "<body>" + esc.Replace(text) + "</body>"
 }
 
+// Decode implements Codec.
 func (plainCodec) Decode(_ *XMPPClient, st []byte) (string, bool) {
 	if !bytes.Contains(st, []byte("<body")) {
 		return "", false

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -116,12 +117,16 @@ func (g *gpgCodec) encrypt(to, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	io.WriteString(w, text)
-	w.Close()
-	aw.Close()
+	if _, err := io.WriteString(w, text); err != nil {
+		return "", err
+	}
+	if err := errors.Join(w.Close(), aw.Close()); err != nil {
+		return "", err
+	}
 	return deframe(b.String()), nil
 }
 
+// Encode implements Codec.
 func (g *gpgCodec) Encode(_ *XMPPClient, to, text string) string {
 	x, err := g.encrypt(to, text)
 	if err != nil {
@@ -131,6 +136,7 @@ func (g *gpgCodec) Encode(_ *XMPPClient, to, text string) string {
 	return "<body>This message is encrypted (XEP-0027).</body><x xmlns='jabber:x:encrypted'>" + x + "</x>"
 }
 
+// Decode implements Codec.
 func (g *gpgCodec) Decode(_ *XMPPClient, st []byte) (string, bool) {
 	i := bytes.Index(st, []byte("jabber:x:encrypted"))
 	if i < 0 {

@@ -20,12 +20,15 @@ func newOTRCodec(_, _, _ string) (Codec, error) {
 	return &otrCodec{conv: otr.Conversation{PrivateKey: k}}, nil
 }
 
+// Begin implements Handshaker.
 func (o *otrCodec) Begin(c *XMPPClient, peer string) {
-	c.Raw("<message type='chat' to='" + esc.Replace(peer) + "'><body>" + esc.Replace(otr.QueryMessage) + "</body></message>")
+	_ = c.Raw("<message type='chat' to='" + esc.Replace(peer) + "'><body>" + esc.Replace(otr.QueryMessage) + "</body></message>")
 }
 
+// Ready implements Handshaker.
 func (o *otrCodec) Ready() bool { o.mu.Lock(); defer o.mu.Unlock(); return o.conv.IsEncrypted() }
 
+// Encode implements Codec.
 func (o *otrCodec) Encode(_ *XMPPClient, _, text string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -36,6 +39,7 @@ func (o *otrCodec) Encode(_ *XMPPClient, _, text string) string {
 	return "<body>" + esc.Replace(string(out[0])) + "</body>"
 }
 
+// Decode implements Codec.
 func (o *otrCodec) Decode(c *XMPPClient, st []byte) (string, bool) {
 	body, ok := plainCodec{}.Decode(c, st)
 	if !ok {
@@ -49,7 +53,7 @@ func (o *otrCodec) Decode(c *XMPPClient, st []byte) (string, bool) {
 	}
 	from := attr(firstTag(st), "from")
 	for _, r := range reply {
-		c.Raw(fmt.Sprintf("<message type='chat' to='%s'><body>%s</body></message>", esc.Replace(from), esc.Replace(string(r))))
+		_ = c.Raw(fmt.Sprintf("<message type='chat' to='%s'><body>%s</body></message>", esc.Replace(from), esc.Replace(string(r))))
 	}
 	return string(out), enc && len(out) > 0
 }

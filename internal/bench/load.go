@@ -44,6 +44,7 @@ type Phase struct {
 	Died     bool     `json:"bridge_died,omitempty"`
 }
 
+// CPUs is CPU time in seconds, by who spent it.
 type CPUs struct {
 	Bridge  float64 `json:"bridge"`
 	IRCd    float64 `json:"ircd"`
@@ -53,7 +54,7 @@ type CPUs struct {
 
 func selfCPU() float64 {
 	var r syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r)
 	return float64(r.Utime.Nano()+r.Stime.Nano()) / 1e9
 }
 
@@ -66,6 +67,7 @@ type poster interface {
 	Up() bool
 }
 
+// Run puts one load on the session and measures it.
 func (s *Session) Run(ld Load) Phase {
 	runtime.GC()
 	a, b := s.cpus(), time.Now()
@@ -252,18 +254,25 @@ func (s *Session) fault(kind string, on bool) {
 		case side == "bridge" && on:
 			s.Bridge.Kill()
 		case side == "bridge":
-			s.Bridge.Start()
+			tell(kind, s.Bridge.Start())
 		case side == "irc" && on:
 			s.Srv.IRC.Kill()
 			s.forget(side)
 		case side == "irc":
-			s.Srv.StartIRC()
+			tell(kind, s.Srv.StartIRC())
 		case side == "xmpp" && on:
 			s.Srv.XMPP.Kill()
 			s.forget(side)
 		case side == "xmpp":
-			s.Srv.StartXMPP()
+			tell(kind, s.Srv.StartXMPP())
 		}
+	}
+}
+
+// tell says why a fault could not be mended.
+func tell(kind string, err error) {
+	if err != nil {
+		logf("mend %s: %v", kind, err)
 	}
 }
 

@@ -147,6 +147,7 @@ Component "%[5]s" "muc"
 	return s, nil
 }
 
+// StartIRC starts InspIRCd and waits for its port.
 func (s *Servers) StartIRC() error {
 	if err := s.IRC.Start(); err != nil {
 		return err
@@ -154,6 +155,7 @@ func (s *Servers) StartIRC() error {
 	return waitPort(addr(s.Ports.IRC), s.IRC, 10*time.Second)
 }
 
+// StartXMPP starts Prosody and waits for its port.
 func (s *Servers) StartXMPP() error {
 	if err := s.XMPP.Start(); err != nil {
 		return err
@@ -161,6 +163,7 @@ func (s *Servers) StartXMPP() error {
 	return waitPort(addr(s.Ports.C2S), s.XMPP, 10*time.Second)
 }
 
+// Start starts both.
 func (s *Servers) Start() error {
 	if err := s.StartIRC(); err != nil {
 		return err
@@ -168,6 +171,7 @@ func (s *Servers) Start() error {
 	return s.StartXMPP()
 }
 
+// Stop ends both.
 func (s *Servers) Stop() { s.IRC.Stop(); s.XMPP.Stop() }
 
 func makeCert(certFile, keyFile string) error {

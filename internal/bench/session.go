@@ -49,6 +49,7 @@ type Session struct {
 	StartS float64 // start to joined
 }
 
+// NewSession starts servers, clients and the bridge, and waits until all are in.
 func NewSession(cfg *Config, spec *Spec, c, k int, dir string, proxied bool) (s *Session, err error) {
 	s = &Session{Cfg: cfg, Spec: spec, C: c, K: k, Dir: dir, Ports: portsFrom(cfg.Base), ircIn: map[string]bool{}, mucIn: map[string]bool{}}
 	defer func() {
@@ -338,6 +339,7 @@ func (s *Session) clientsUp() bool {
 // streams: one per sender and channel, as few as cover both.
 func (s *Session) streams() int { return max(s.K, s.C) }
 
+// Close ends the bridge, the clients and the servers.
 func (s *Session) Close() {
 	if s.Bridge != nil {
 		s.Bridge.Stop()

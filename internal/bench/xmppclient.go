@@ -41,10 +41,13 @@ type XMPPClient struct {
 	joins  map[string]bool
 }
 
+// Start connects, and again whenever the connection ends, until Close.
 func (c *XMPPClient) Start() { c.done = make(chan struct{}); go c.loop() }
 
+// Up reports whether it is logged in and in all its rooms.
 func (c *XMPPClient) Up() bool { return c.up.Load() }
 
+// Close ends the connection and waits.
 func (c *XMPPClient) Close() {
 	c.closed.Store(true)
 	c.mu.Lock()
@@ -190,12 +193,12 @@ func (c *XMPPClient) session(first bool) error {
 	header := "<?xml version='1.0'?><stream:stream to='" + c.Domain + "' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 	conn.SetDeadline(time.Now().Add(5 * time.Second))
 	sr := newStanzaReader(conn)
-	c.Raw(header)
+	_ = c.Raw(header)
 	if _, err := sr.next(); err != nil { // features
 		return err
 	}
 	if c.TLS {
-		c.Raw("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+		_ = c.Raw("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
 		if st, err := sr.next(); err != nil || !bytes.Contains(st, []byte("<proceed")) {
 			return fmt.Errorf("starttls: %s %v", st, err)
 		}
@@ -208,12 +211,12 @@ func (c *XMPPClient) session(first bool) error {
 		c.conn, c.w = tc, w
 		c.mu.Unlock()
 		sr = newStanzaReader(tc)
-		c.Raw(header)
+		_ = c.Raw(header)
 		if _, err := sr.next(); err != nil {
 			return err
 		}
 	}
-	c.Raw("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
+	_ = c.Raw("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
 		base64.StdEncoding.EncodeToString([]byte("\x00"+c.User+"\x00"+c.Pass)) + "</auth>")
 	st, err := sr.next()
 	if err != nil {
@@ -222,11 +225,11 @@ func (c *XMPPClient) session(first bool) error {
 	if !bytes.HasPrefix(bytes.TrimSpace(st), []byte("<success")) {
 		return fmt.Errorf("auth: %s", st)
 	}
-	c.Raw(header)
+	_ = c.Raw(header)
 	if _, err := sr.next(); err != nil {
 		return err
 	}
-	c.Raw("<iq type='set' id='bind1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>bench</resource></bind></iq>")
+	_ = c.Raw("<iq type='set' id='bind1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>bench</resource></bind></iq>")
 	for {
 		st, err = sr.next()
 		if err != nil {
@@ -238,7 +241,7 @@ func (c *XMPPClient) session(first bool) error {
 	}
 	c.JID, _ = between(st, "<jid>", "</jid>")
 	conn.SetDeadline(time.Time{})
-	c.Raw("<presence>" + c.Presence + "</presence>")
+	_ = c.Raw("<presence>" + c.Presence + "</presence>")
 	go func() {
 		for _, room := range c.Rooms {
 			c.join(room, first)
@@ -261,7 +264,7 @@ func (c *XMPPClient) join(room string, first bool) {
 	if first {
 		hist = "maxstanzas='0'"
 	}
-	c.Raw("<presence to='" + esc.Replace(room+"/"+c.Nick) + "'><x xmlns='http://jabber.org/protocol/muc'><history " + hist + "/></x></presence>")
+	_ = c.Raw("<presence to='" + esc.Replace(room+"/"+c.Nick) + "'><x xmlns='http://jabber.org/protocol/muc'><history " + hist + "/></x></presence>")
 }
 
 func (c *XMPPClient) handle(st []byte) {
@@ -308,7 +311,7 @@ func (c *XMPPClient) handle(st []byte) {
 	case bytes.HasPrefix(tag, []byte("<iq")):
 		id, typ := attr(tag, "id"), attr(tag, "type")
 		if typ == "get" {
-			c.Raw("<iq type='result' id='" + esc.Replace(id) + "' to='" + esc.Replace(attr(tag, "from")) + "'/>")
+			_ = c.Raw("<iq type='result' id='" + esc.Replace(id) + "' to='" + esc.Replace(attr(tag, "from")) + "'/>")
 			return
 		}
 		c.mu.Lock()
@@ -338,7 +341,7 @@ func (c *XMPPClient) IQ(to, typ, payload string) ([]byte, error) {
 	ch := make(chan []byte, 1)
 	c.iqs[id] = ch
 	c.mu.Unlock()
-	c.Raw("<iq type='" + typ + "' id='" + id + "' to='" + esc.Replace(to) + "'>" + payload + "</iq>")
+	_ = c.Raw("<iq type='" + typ + "' id='" + id + "' to='" + esc.Replace(to) + "'>" + payload + "</iq>")
 	select {
 	case b := <-ch:
 		return b, nil
@@ -347,13 +350,14 @@ func (c *XMPPClient) IQ(to, typ, payload string) ([]byte, error) {
 	}
 }
 
+// Raw sends XML at once.
 func (c *XMPPClient) Raw(s string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.w == nil {
 		return net.ErrClosed
 	}
-	c.w.WriteString(s)
+	_, _ = c.w.WriteString(s)
 	return c.w.Flush()
 }
 
