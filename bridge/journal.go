@@ -92,6 +92,7 @@ const (
 	FateMissed                  // let go because the person was offline too long
 	FateSkipped                 // in doubt, and the bridge does not resend
 	FateDropped                 // own words that could not be said
+	FateDead                    // refused for good: a durable journal keeps it for an admin, Load does not yield it
 )
 
 // Done says that a row has ended, and how.

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"drawbridge/bridge"
+)
+
+// BenchmarkLedger takes messages through the store whole: taken in (known from
+// now on, one sealed row) and confirmed (row gone, both ids noted), each
+// committed to the disk. 1 and 64 messages are on their way at a time.
+func BenchmarkLedger(b *testing.B) {
+	for _, workers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			s := openTest(b, Config{}, Deps{})
+			text := strings.Repeat("a line of usual length ", 4)
+			var next atomic.Int64
+			var all sync.WaitGroup
+			b.ResetTimer()
+			for range workers {
+				all.Go(func() {
+					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+						row := testRow(fmt.Sprintf("wire-%012d", i), text)
+						row.Tried, row.Queued = true, time.Now()
+						if err := s.Ingest(b.Context(), []*bridge.Entry{testEntry(fmt.Sprintf("id-%012d", i), row)}); err != nil {
+							b.Error(err)
+							return
+						}
+						if err := s.Confirm(b.Context(), []bridge.Done{{Seq: row.Seq, ID: row.ID, To: row.To, Fate: bridge.FateRelayed, NetID: "net-0123456789"}}); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ledgers/s")
+		})
+	}
+}
+
+// BenchmarkLoad reads 50 000 waiting rows at a start.
+func BenchmarkLoad(b *testing.B) {
+	s := openTest(b, Config{}, Deps{})
+	var rows []*bridge.Row
+	for i := range 50_000 {
+		rows = append(rows, testRow(fmt.Sprintf("wire-%012d", i), strings.Repeat("a line of usual length ", 4)))
+	}
+	mustIngest(b, s, testEntry("1", rows...))
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		if err := s.Load(b.Context(), func(*bridge.Row) error { n++; return nil }); err != nil || n != len(rows) {
+			b.Fatal(n, err)
+		}
+	}
+}

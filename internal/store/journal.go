@@ -1,0 +1,220 @@
+package store
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+
+	"drawbridge/bridge"
+)
+
+// States of a row in the outbox.
+const (
+	stateQueued = iota
+	stateTried
+	stateDead // parked: nobody takes it
+	stateLost // its body cannot be opened any more
+)
+
+const lookSize = 16 // bytes of a key in ingress
+
+// Ingest implements bridge.Journal.
+func (s *Store) Ingest(ctx context.Context, batch []*bridge.Entry) error {
+	key, err := s.days.acquire(s.now())
+	if err != nil {
+		return err
+	}
+	defer s.days.release(key)
+	looks := make([]byte, 0, len(batch)*lookSize)
+	mac := hmac.New(sha256.New, s.look)
+	n := 0
+	for _, e := range batch {
+		looks = appendLook(looks, mac, e)
+		n += len(e.Rows)
+	}
+	bodies := make([][]byte, 0, n)
+	for _, e := range batch {
+		for _, r := range e.Rows {
+			bodies = append(bodies, s.sealRow(key, r))
+		}
+	}
+	return s.w.do(ctx, "ingest", func(w *writer) error {
+		looks, bodies := looks, bodies
+		for _, e := range batch {
+			if err := w.ingest(e, key.id, looks[:lookSize], bodies); err != nil {
+				return err
+			}
+			looks, bodies = looks[lookSize:], bodies[len(e.Rows):]
+		}
+		return nil
+	})
+}
+
+// appendLook adds the key by which e is known again.
+func appendLook(b []byte, mac hash.Hash, e *bridge.Entry) []byte {
+	mac.Reset()
+	_, _ = mac.Write(appendString(appendRoom(nil, e.Room), e.ID))
+	at := len(b)
+	return mac.Sum(b)[:at+lookSize]
+}
+
+// ingest takes one entry in.
+func (w *writer) ingest(e *bridge.Entry, key int64, look []byte, bodies [][]byte) error {
+	e.Again = false
+	if e.ID != "" {
+		n, err := w.addKey.exec(look, e.At.Unix())
+		if err != nil {
+			return err
+		}
+		if e.Again = n == 0; e.Again {
+			return nil
+		}
+	}
+	for i, r := range e.Rows {
+		src, err := w.roomNumber(r.From)
+		if err != nil {
+			return err
+		}
+		dst, err := w.roomNumber(r.To)
+		if err != nil {
+			return err
+		}
+		state := int64(stateQueued)
+		if r.Tried {
+			state = stateTried
+		}
+		w.seq++
+		r.Seq = w.seq
+		_, err = w.addRow.exec(int64(r.Seq), dst, src, e.ID, r.ID, r.Bridge, state, nanos(r.Queued), key, bodies[i])
+		if err != nil {
+			return err
+		}
+		w.dRows++
+	}
+	return nil
+}
+
+// Tried implements bridge.Journal.
+func (s *Store) Tried(ctx context.Context, seqs []uint64) error {
+	return s.w.do(ctx, "tried", func(w *writer) error {
+		for _, seq := range seqs {
+			if _, err := w.tried.exec(int64(seq)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Confirm implements bridge.Journal.
+func (s *Store) Confirm(ctx context.Context, done []bridge.Done) error {
+	at := s.now().Unix()
+	return s.w.do(ctx, "confirm", func(w *writer) error {
+		for i := range done {
+			if err := w.confirm(&done[i], at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// confirm ends one row.
+func (w *writer) confirm(d *bridge.Done, at int64) error {
+	if d.Fate == bridge.FateDead {
+		_, err := w.parkRow.exec(int64(d.Seq))
+		return err
+	}
+	if d.Fate == bridge.FateRelayed {
+		w.mapID++
+		if _, err := w.mapRow.exec(w.mapID, d.NetID, at, int64(d.Seq)); err != nil {
+			return err
+		}
+	}
+	n, err := w.delRow.exec(int64(d.Seq))
+	w.dRows -= n
+	return err
+}
+
+// Load implements bridge.Journal. Rows that cannot be opened, because their day
+// key is gone or they were altered, are not yielded: they are marked as lost,
+// and counted in the log.
+func (s *Store) Load(ctx context.Context, yield func(*bridge.Row) error) error {
+	lost, err := s.load(ctx, yield)
+	if err != nil {
+		return fmt.Errorf("store: load: %w", classify(err))
+	}
+	return s.markLost(ctx, lost)
+}
+
+const loadRows = `SELECT o.seq, o.wire_id, o.bridge, o.state, o.queued, o.key_id, o.body,
+	d.leg, d.kind, d.name, f.leg, f.kind, f.name
+	FROM outbox o JOIN room d ON d.id = o.dst JOIN room f ON f.id = o.src
+	WHERE o.state < 2 AND `
+
+func (s *Store) load(ctx context.Context, yield func(*bridge.Row) error) (lost []lostRow, err error) {
+	return s.loadWhere(ctx, "o.seq > ?", []any{int64(0)}, yield)
+}
+
+// loadWhere opens the rows that wait and match, in order.
+func (s *Store) loadWhere(ctx context.Context, where string, args []any, yield func(*bridge.Row) error) (lost []lostRow, err error) {
+	rows, err := s.read.QueryContext(ctx, loadRows+where+" ORDER BY o.seq", args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		r := &bridge.Row{}
+		var state int
+		var queued, keyID int64
+		var body []byte
+		err := rows.Scan(&r.Seq, &r.ID, &r.Bridge, &state, &queued, &keyID, &body,
+			&r.To.Leg, &r.To.Kind, &r.To.Name, &r.From.Leg, &r.From.Kind, &r.From.Name)
+		if err != nil {
+			return nil, err
+		}
+		r.Queued, r.Tried = fromNanos(queued), state == stateTried
+		key := s.days.get(keyID)
+		if key == nil || s.openRow(key, r, body) != nil {
+			lost = append(lost, lostRow{r.Seq, r.To})
+			continue
+		}
+		if err := yield(r); err != nil {
+			return nil, err
+		}
+	}
+	return lost, rows.Err()
+}
+
+type lostRow struct {
+	seq uint64
+	to  bridge.Room
+}
+
+// markLost takes what is left of the bodies away and says how many it was.
+func (s *Store) markLost(ctx context.Context, lost []lostRow) error {
+	if len(lost) == 0 {
+		return nil
+	}
+	count := map[bridge.Room]int{}
+	for _, l := range lost {
+		count[l.to]++
+	}
+	for to, n := range count {
+		s.log.Error("rows that waited are lost: they cannot be opened", "leg", to.Leg, "room", to.Name, "n", n)
+	}
+	s.lost.Add(int64(len(lost)))
+	return s.w.do(ctx, "mark as lost", func(w *writer) error {
+		for _, l := range lost {
+			if _, err := w.wipeRow.exec([]byte{}, int64(l.seq)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Durable implements bridge.Journal: it is.
+func (s *Store) Durable() bool { return true }

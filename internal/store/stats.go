@@ -1,0 +1,50 @@
+package store
+
+import (
+	"sync"
+	"time"
+)
+
+// Stats are figures of a store since it was opened.
+type Stats struct {
+	Rows       int64         // in the outbox, whatever their state
+	Commits    uint64        // transactions
+	Ops        uint64        // operations in them
+	Failed     uint64        // operations that were not kept
+	CommitTime time.Duration // of all transactions together
+	CommitMax  time.Duration // of the longest
+	// Problem is why the last transaction failed, "" if it did not.
+	Problem string
+	// Lost counts rows of earlier runs whose key is gone.
+	Lost int64
+}
+
+type stats struct {
+	mu sync.Mutex // guards s
+	s  Stats
+}
+
+func (s *stats) commit(ops int, took time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.s.Failed += uint64(ops)
+		s.s.Problem = classify(err).Error()
+		return
+	}
+	s.s.Commits++
+	s.s.Ops += uint64(ops)
+	s.s.CommitTime += took
+	s.s.CommitMax = max(s.s.CommitMax, took)
+	s.s.Problem = ""
+}
+
+// Stats returns a snapshot.
+func (s *Store) Stats() Stats {
+	s.w.stats.mu.Lock()
+	out := s.w.stats.s
+	s.w.stats.mu.Unlock()
+	out.Rows = s.w.rows.Load()
+	out.Lost = s.lost.Load()
+	return out
+}
