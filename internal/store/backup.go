@@ -178,10 +178,9 @@ func restore(ctx context.Context, cfg Config, path string, force bool) (_ *Repor
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.free()) }()
-	if !force {
-		if err := nothingWaits(ctx, f); err != nil {
-			return nil, err
-		}
+	// Even with force: opening it moves what a WAL holds into it.
+	if err := nothingWaits(ctx, f); err != nil && !(force && errors.Is(err, ErrRowsWait)) {
+		return nil, err
 	}
 	next := f.path(".restore.db")
 	removeDB(next) // of a restore that was interrupted
@@ -221,7 +220,7 @@ func adopt(ctx context.Context, path string, f *folder, cfg Config) (_ *Report, 
 
 // nothingWaits fails with ErrRowsWait if rows wait in the present store. One
 // that cannot be read holds none.
-func nothingWaits(ctx context.Context, f *folder) (err error) {
+func nothingWaits(ctx context.Context, f *folder) error {
 	if _, err := os.Stat(f.path(dbFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -229,7 +228,7 @@ func nothingWaits(ctx context.Context, f *folder) (err error) {
 	if err != nil {
 		return nil
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() { _ = db.Close() }()
 	n := 0
 	if db.QueryRowContext(ctx, "SELECT count(*) FROM outbox WHERE state < 3").Scan(&n) == nil && n > 0 {
 		return fmt.Errorf("%w: %d", ErrRowsWait, n)

@@ -15,10 +15,6 @@ func (s *Store) maintain(ctx context.Context) {
 	tick := time.NewTicker(maintainEvery)
 	defer tick.Stop()
 	for {
-		// First at once: what the last run left behind.
-		if err := s.shredKeys(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("store: day keys not destroyed", "err", err)
-		}
 		if err := s.sweep(ctx, s.now().Add(-s.retain)); err != nil && ctx.Err() == nil {
 			s.log.Warn("store: old ids not forgotten", "err", err)
 		}
@@ -26,6 +22,9 @@ func (s *Store) maintain(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if err := s.shredKeys(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("store: day keys not destroyed", "err", err)
 		}
 	}
 }

@@ -154,7 +154,7 @@ func backupBefore(ctx context.Context, f *folder, version int, now time.Time) er
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	name := fmt.Sprintf("before-schema-%d-%s.db", version, now.UTC().Format("20060102T150405Z"))
+	name := fmt.Sprintf("before-schema-%d-%s.db", version, now.UTC().Format("20060102T150405.000000Z"))
 	if err := copyDB(ctx, f.path(dbFile), filepath.Join(dir, name)); err != nil {
 		return err
 	}

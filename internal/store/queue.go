@@ -121,11 +121,12 @@ func (s *Store) Drop(ctx context.Context, seqs []uint64) (n int64, err error) {
 // Retry puts a parked row back among those that wait, and returns it for the
 // core to send. Nil: it is not parked, or cannot be opened.
 func (s *Store) Retry(ctx context.Context, seq uint64) (row *bridge.Row, err error) {
-	err = s.w.do(ctx, "retry a parked row", func(w *writer) error {
-		_, err := w.queueRow.exec(int64(seq))
+	var n int64
+	err = s.w.do(ctx, "retry a parked row", func(w *writer) (err error) {
+		n, err = w.queueRow.exec(int64(seq))
 		return err
 	})
-	if err != nil {
+	if err != nil || n == 0 {
 		return nil, err
 	}
 	_, err = s.loadWhere(ctx, "o.seq = ?", []any{int64(seq)}, func(r *bridge.Row) error { row = r; return nil })

@@ -46,8 +46,9 @@ func cacheSize(kib int) string { return "cache_size(-" + strconv.Itoa(kib) + ")"
 // conn is the connection that writes, below database/sql: a statement costs a
 // third less there. One goroutine uses it at a time.
 type conn struct {
-	c    driver.Conn
-	args []driver.NamedValue
+	c     driver.Conn
+	args  []driver.NamedValue
+	stmts []driver.Stmt // kept until Close
 }
 
 func openConn(path, sync string) (*conn, error) {
@@ -62,16 +63,24 @@ func openConn(path, sync string) (*conn, error) {
 	return &conn{c: c}, nil
 }
 
-func (c *conn) Close() error { return c.c.Close() }
+// Close closes the statements too: SQLite would go on without them closed, and
+// leave the WAL.
+func (c *conn) Close() error {
+	var errs []error
+	for _, s := range c.stmts {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(append(errs, c.c.Close())...)
+}
 
 // exec runs one statement that is used seldom.
 func (c *conn) exec(query string, args ...any) error {
-	s, err := c.prepare(query)
+	s, err := c.c.Prepare(query)
 	if err != nil {
-		return err
+		return fmt.Errorf("prepare %.40q: %w", query, err)
 	}
-	_, err = s.exec(args...)
-	return errors.Join(err, s.s.Close())
+	_, err = stmt{c, s}.exec(args...)
+	return errors.Join(err, s.Close())
 }
 
 // stmt is a prepared statement of the connection that writes.
@@ -80,11 +89,13 @@ type stmt struct {
 	s driver.Stmt
 }
 
+// prepare makes a statement that is kept until Close.
 func (c *conn) prepare(query string) (stmt, error) {
 	s, err := c.c.Prepare(query)
 	if err != nil {
 		return stmt{}, fmt.Errorf("prepare %.40q: %w", query, err)
 	}
+	c.stmts = append(c.stmts, s)
 	return stmt{c, s}, nil
 }
 

@@ -124,6 +124,9 @@ func open(ctx context.Context, cfg Config, d Deps) (_ *Store, err error) {
 	if s.w, err = s.newWriter(ctx, c); err != nil {
 		return nil, err
 	}
+	if err = s.shredKeys(ctx); err != nil { // what the last run left behind
+		return nil, err
+	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.done.Go(func() { s.w.run(run) })

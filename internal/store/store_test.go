@@ -139,6 +139,9 @@ func TestClosed(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Errorf("second Close: %v", err)
 	}
+	if left, _ := filepath.Glob(s.folder.path("*-wal")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 // TestMaster: the master key is made once, kept 0600, and needed.

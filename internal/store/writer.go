@@ -68,7 +68,7 @@ type writer struct {
 
 	rows    atomic.Int64 // in the outbox, committed, whatever their state
 	copying atomic.Int64 // backups under way: the WAL cannot be truncated
-	stats stats
+	stats   stats
 }
 
 // newWriter prepares the statements and reads where counting goes on.
