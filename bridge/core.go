@@ -54,6 +54,7 @@ type Core struct {
 	state    runState
 	outboxes map[Room]*outbox // retired ones too, while rows are on their wire
 	lasting  map[string]*lasting
+	past     map[string]Ledger // what bridges counted in earlier runs
 }
 
 type runState uint8
@@ -121,7 +122,7 @@ func (c *Core) newTable(cfg Config) (*table, error) {
 		if l := c.lasting[name]; l != nil {
 			return l
 		}
-		return &lasting{ledger: &ledger{}}
+		return &lasting{ledger: &ledger{l: c.past[name]}}
 	})
 }
 
@@ -201,14 +202,32 @@ func (c *Core) Run(ctx context.Context) error {
 	return err
 }
 
-// load puts the rows of an earlier run back into their outboxes.
+// load takes over what an earlier run counted, and puts the rows it left back
+// into their outboxes.
 func (c *Core) load(ctx context.Context) error {
+	past, err := c.journal.Ledgers(ctx)
+	if err != nil {
+		return fmt.Errorf("bridge: load the ledgers: %w", err)
+	}
+	c.mu.Lock()
+	c.past = past
+	for name, l := range c.lasting {
+		l.ledger.restore(past[name])
+	}
+	c.mu.Unlock()
 	t := c.table.Load()
 	n := 0
-	err := c.journal.Load(ctx, func(r *Row) error {
+	err = c.journal.Load(ctx, func(r *Row) error {
 		to, from := t.lookup(r)
 		if to == nil || from == nil {
-			c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, To: r.To, Fate: FateBounced})
+			c.mu.Lock()
+			b := c.lasting[r.Bridge]
+			c.mu.Unlock()
+			if b != nil {
+				b.ledger.reloaded()
+				b.ledger.ended(FateBounced)
+			}
+			c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: FateBounced})
 			c.bounces.add(r.Bridge, r.From, r.To, reasonRemoved, 1)
 			return nil
 		}

@@ -61,6 +61,7 @@ type dispatcher struct {
 	from    []*legState // of each item
 	intents []intent
 	batch   []*Entry
+	counts  []Count // of the entries of the batch
 	told    map[toldKey]time.Time
 	joins   map[Room]*digest
 	// problems is when the admins were last told of a key problem of a room.
@@ -119,8 +120,11 @@ func (d *dispatcher) handle(ctx context.Context) bool {
 		d.intents = append(d.intents, intent{msg: &d.items[i].msg, leg: d.from[i]})
 		d.decide(t, &d.intents[len(d.intents)-1], now)
 	}
+	d.counts = d.counts[:0]
 	for i := range d.intents {
-		d.batch = append(d.batch, &d.intents[i].entry)
+		in := &d.intents[i]
+		in.entry.Seen, in.entry.Cursor, in.entry.Counts = in.msg.Seen, in.msg.Cursor, d.count(in)
+		d.batch = append(d.batch, &in.entry)
 	}
 	if !d.ingest(ctx) {
 		return false
@@ -130,6 +134,24 @@ func (d *dispatcher) handle(ctx context.Context) bool {
 	}
 	d.free()
 	return true
+}
+
+// count is what a message adds to the ledgers of its bridges, in their order.
+func (d *dispatcher) count(in *intent) []Count {
+	at := len(d.counts)
+	for _, r := range in.routes {
+		c := Count{Bridge: r.bridge.cfg.Name, what: in.what}
+		for _, cp := range in.copies {
+			if cp.to.bridge == r.bridge {
+				c.Copies++
+				if cp.row == nil {
+					c.Full++
+				}
+			}
+		}
+		d.counts = append(d.counts, c)
+	}
+	return d.counts[at:len(d.counts):len(d.counts)]
 }
 
 // ingest commits the batch, however long that takes; for DrainTime at most once
@@ -312,12 +334,12 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 		}
 	}()
 	m := in.msg
+	for i, r := range in.routes {
+		r.bridge.ledger.add(in.entry.Counts[i], in.entry.Again)
+	}
 	if in.entry.Again {
 		for _, cp := range in.copies {
 			cp.to.out.release(m.Text.Len())
-		}
-		for _, r := range in.routes {
-			r.bridge.ledger.received(func(l *Ledger) *uint64 { return &l.Again })
 		}
 		in.leg.taken(m, in.what.good())
 		return
@@ -329,9 +351,6 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 	}
 	if in.what == stray {
 		d.c.strays.Add(1)
-	}
-	for _, r := range in.routes {
-		r.bridge.ledger.received(counters[in.what])
 	}
 	switch in.what {
 	case command:
@@ -358,22 +377,11 @@ func (v verdict) String() string {
 	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused", "again"}[v]
 }
 
-// enqueue counts a message and its copies in the ledgers of its bridges, and
-// hands the rows to their outboxes.
+// enqueue hands the rows of a message to their outboxes.
 func (d *dispatcher) enqueue(in *intent) {
-	for _, from := range in.routes {
-		n := 0
-		for _, cp := range in.copies {
-			if cp.to.bridge == from.bridge {
-				n++
-			}
-		}
-		from.bridge.ledger.accepted(n)
-	}
 	for _, cp := range in.copies {
 		if cp.row == nil {
 			cp.to.out.release(in.msg.Text.Len())
-			cp.to.bridge.ledger.ended(FateBounced)
 			d.c.bounces.add(cp.to.bridge.cfg.Name, in.msg.Room, cp.to.room, reasonFull, 1)
 			continue
 		}

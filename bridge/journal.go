@@ -28,6 +28,9 @@ type Journal interface {
 	// Load calls yield for every row kept, in the order of Seq, with Tried as
 	// recorded, before the first Ingest of a run.
 	Load(ctx context.Context, yield func(*Row) error) error
+	// Ledgers returns what bridges counted in earlier runs, by their names; what
+	// waits is not in it. It is called before Load.
+	Ledgers(ctx context.Context) (map[string]Ledger, error)
 	// Durable reports whether rows outlive the process. What a journal that is not
 	// durable still holds at shutdown goes back to the sender's side.
 	Durable() bool
@@ -39,8 +42,27 @@ type Entry struct {
 	ID   string // Message.ID; "" has no key and is never known
 	At   time.Time
 	Rows []*Row
+	// Seen and Cursor are those of the Message; a journal that is not durable does
+	// without them.
+	Seen   []byte
+	Cursor Cursor
+	// Counts are what the message adds to the ledgers, unless it is known.
+	Counts []Count
 	// Again is set by Ingest when the message was known already.
 	Again bool
+}
+
+// Cursor says where a leg goes on after a restart: by name (a room, a session)
+// the last id, or whatever the leg makes of Value. The zero Cursor is none.
+type Cursor struct{ Name, Value string }
+
+// Cursors keeps the cursors of legs over restarts. A Journal that is durable
+// implements it, too.
+type Cursors interface {
+	// Cursors returns those of one leg, by name.
+	Cursors(ctx context.Context, leg string) (map[string]string, error)
+	// SetCursor keeps one that belongs to no message; "" forgets it.
+	SetCursor(ctx context.Context, leg string, c Cursor) error
 }
 
 // RowKind tells what a Row carries.
@@ -97,9 +119,10 @@ const (
 
 // Done says that a row has ended, and how.
 type Done struct {
-	Seq   uint64
-	ID    string
-	To    Room
-	Fate  Fate
-	NetID string // the network's own id of a relayed message, if any
+	Seq    uint64
+	ID     string
+	Bridge string // whose ledger counts it
+	To     Room
+	Fate   Fate
+	NetID  string // the network's own id of a relayed message, if any
 }

@@ -153,6 +153,9 @@ func TestDurableJournalGivesRowsBack(t *testing.T) {
 		}
 		same(t, "after the restart", got, "<alice@jabber> one", "<alice@jabber> two")
 		h.balanced()
+		if l := h.ledger(); l.Received != 2 || l.Queued < 2 || l.Waiting != 0 {
+			t.Errorf("the ledger does not go on: %+v", l)
+		}
 		h.stop()
 		if n := j.kept(t); n != 0 {
 			t.Errorf("%d rows kept", n)

@@ -5,7 +5,7 @@ import "sync"
 // Ledger counts what a bridge did. Two sums hold in every snapshot:
 //
 //	Received = Accepted + Refused + Unreadable + Commands + Again + Looped + Paused
-//	Queued   = Relayed + Waiting + Bounced + Missed + Skipped
+//	Queued   = Relayed + Waiting + Bounced + Missed + Skipped + Dead
 //
 // The first counts messages taken in, the second their copies, one for each
 // destination. The bot's own words are in neither.
@@ -25,6 +25,7 @@ type Ledger struct {
 	Bounced uint64 `json:"bounced"` // given up, the sender's side was told
 	Missed  uint64 `json:"missed"`  // let go for a person long offline, told as a count
 	Skipped uint64 `json:"skipped"` // in doubt, not sent again
+	Dead    uint64 `json:"dead"`    // parked for an admin, or lost with the key that sealed them
 
 	Resent  uint64 `json:"resent"`  // times a row in doubt was sent again
 	Dropped uint64 `json:"dropped"` // own words that could not be said
@@ -33,7 +34,50 @@ type Ledger struct {
 // Balanced reports whether the two sums hold.
 func (l Ledger) Balanced() bool {
 	return l.Received == l.Accepted+l.Refused+l.Unreadable+l.Commands+l.Again+l.Looped+l.Paused &&
-		l.Queued == l.Relayed+l.Waiting+l.Bounced+l.Missed+l.Skipped
+		l.Queued == l.Relayed+l.Waiting+l.Bounced+l.Missed+l.Skipped+l.Dead
+}
+
+// Count is what one message taken in adds to the ledger of one bridge.
+type Count struct {
+	Bridge string
+	Copies uint64 // of an accepted one
+	Full   uint64 // of them, refused because too many wait
+	what   verdict
+}
+
+// Add adds the message to l, as one that was known already if again is set.
+func (c Count) Add(l *Ledger, again bool) {
+	l.Received++
+	switch {
+	case again:
+		l.Again++
+	case c.what == accepted:
+		l.Accepted++
+		l.Queued += c.Copies
+		l.Waiting += c.Copies - c.Full
+		l.Bounced += c.Full
+	case counters[c.what] != nil:
+		*counters[c.what](l)++
+	}
+}
+
+// Add counts the end of a row that waited.
+func (f Fate) Add(l *Ledger) {
+	switch f {
+	case FateRelayed:
+		l.Relayed++
+	case FateBounced:
+		l.Bounced++
+	case FateMissed:
+		l.Missed++
+	case FateSkipped:
+		l.Skipped++
+	case FateDead:
+		l.Dead++
+	default:
+		return
+	}
+	l.Waiting--
 }
 
 // ledger is a Ledger that goroutines share.
@@ -49,42 +93,18 @@ func (l *ledger) snapshot() Ledger {
 	return l.l
 }
 
-// received counts one message and what became of it, by the counter that
-// where picks.
-func (l *ledger) received(where func(*Ledger) *uint64) {
+// add counts one message.
+func (l *ledger) add(c Count, again bool) {
 	l.mu.Lock()
-	l.l.Received++
-	*where(&l.l)++
-	l.mu.Unlock()
-}
-
-// accepted counts one message and its copies.
-func (l *ledger) accepted(copies int) {
-	l.mu.Lock()
-	l.l.Received++
-	l.l.Accepted++
-	l.l.Queued += uint64(copies)
-	l.l.Waiting += uint64(copies)
+	c.Add(&l.l, again)
 	l.mu.Unlock()
 }
 
 // ended counts the end of one row that waited.
 func (l *ledger) ended(f Fate) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch f {
-	case FateRelayed:
-		l.l.Relayed++
-	case FateBounced:
-		l.l.Bounced++
-	case FateMissed:
-		l.l.Missed++
-	case FateSkipped:
-		l.l.Skipped++
-	default:
-		return
-	}
-	l.l.Waiting--
+	f.Add(&l.l)
+	l.mu.Unlock()
 }
 
 // count raises a counter outside the balance.
@@ -94,10 +114,18 @@ func (l *ledger) count(where func(*Ledger) *uint64) {
 	l.mu.Unlock()
 }
 
-// reloaded counts a row that an earlier run left in the journal.
+// reloaded counts a row that an earlier run left in the journal. It was queued
+// then.
 func (l *ledger) reloaded() {
 	l.mu.Lock()
-	l.l.Queued++
 	l.l.Waiting++
+	l.mu.Unlock()
+}
+
+// restore takes over what an earlier run counted.
+func (l *ledger) restore(old Ledger) {
+	l.mu.Lock()
+	old.Waiting = 0 // each row left is reloaded
+	l.l = old
 	l.mu.Unlock()
 }

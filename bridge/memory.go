@@ -21,6 +21,8 @@ type Memory struct {
 	seen map[seenKey]struct{}
 	ring []seenKey // keys of seen, a ring once it is full
 	next int       // where the ring is written next
+
+	ledgers map[string]*Ledger
 }
 
 type memRow struct {
@@ -37,7 +39,7 @@ var _ Journal = (*Memory)(nil)
 
 // NewMemory returns an empty journal.
 func NewMemory() *Memory {
-	return &Memory{rows: map[uint64]memRow{}, seen: map[seenKey]struct{}{}}
+	return &Memory{rows: map[uint64]memRow{}, seen: map[seenKey]struct{}{}, ledgers: map[string]*Ledger{}}
 }
 
 // Ingest implements Journal.
@@ -45,7 +47,11 @@ func (m *Memory) Ingest(_ context.Context, batch []*Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range batch {
-		if e.Again = !m.remember(seenKey{e.Room, e.ID}); e.Again {
+		e.Again = !m.remember(seenKey{e.Room, e.ID})
+		for _, c := range e.Counts {
+			c.Add(m.ledger(c.Bridge), e.Again)
+		}
+		if e.Again {
 			continue
 		}
 		for _, r := range e.Rows {
@@ -105,9 +111,22 @@ func (m *Memory) Confirm(_ context.Context, done []Done) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range done {
-		delete(m.rows, d.Seq)
+		if _, ok := m.rows[d.Seq]; ok {
+			d.Fate.Add(m.ledger(d.Bridge))
+			delete(m.rows, d.Seq)
+		}
 	}
 	return nil
+}
+
+// ledger returns that of a bridge. m.mu is held.
+func (m *Memory) ledger(bridge string) *Ledger {
+	l := m.ledgers[bridge]
+	if l == nil {
+		l = &Ledger{}
+		m.ledgers[bridge] = l
+	}
+	return l
 }
 
 // Load implements Journal.
@@ -132,6 +151,19 @@ func (m *Memory) Load(ctx context.Context, yield func(*Row) error) error {
 		}
 	}
 	return nil
+}
+
+// Ledgers implements Journal.
+func (m *Memory) Ledgers(context.Context) (map[string]Ledger, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make(map[string]Ledger, len(m.ledgers))
+	for name, l := range m.ledgers {
+		one := *l
+		one.Waiting = 0
+		out[name] = one
+	}
+	return out, nil
 }
 
 // Durable implements Journal: it is not.

@@ -96,7 +96,12 @@ type Message struct {
 	// it remembers the id. The server chooses when and under which id it repeats a
 	// ciphertext, so the core's memory of ids decides nothing here.
 	Redelivered bool
-	Problem     error // why an Unreadable message could not be opened; never text
+	// Seen is what the leg's memory of replays gave out with the message. It is
+	// kept in the journal together with it, for that memory in a later process.
+	Seen []byte
+	// Cursor is where the leg goes on, once the message is in the journal.
+	Cursor  Cursor
+	Problem error // why an Unreadable message could not be opened; never text
 	// Taken, when not nil, is called once, from the dispatcher, when the message
 	// was refused (false) or is in the journal (true). Only then may the leg
 	// acknowledge it to the server (XEP-0198), and only after true to the sender

@@ -149,7 +149,7 @@ func (o *outbox) finish(e end) {
 		o.c.bounces.add(r.Bridge, r.From, r.To, e.reason, 1)
 	}
 	if r.Seq != 0 {
-		o.c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, To: r.To, Fate: e.fate, NetID: e.netID})
+		o.c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: e.fate, NetID: e.netID})
 	}
 }
 

@@ -135,7 +135,7 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 		l.unreadable(it, scheme, err)
 		return
 	}
-	it.msg.Scheme, it.msg.Rung, it.msg.Redelivered = scheme.Name(), o.Rung, o.Redelivered
+	it.msg.Scheme, it.msg.Rung, it.msg.Redelivered, it.msg.Seen = scheme.Name(), o.Rung, o.Redelivered, o.Seen
 	it.msg.Kind, it.msg.Text = openedText(o)
 	if o.Silent || it.msg.Text.Len() == 0 {
 		l.counts.add(countEmpty)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/policy"
 )
 
 // Journal holds an implementation of bridge.Journal to its contract. open
@@ -20,7 +21,7 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 	row := func(id string) *bridge.Row {
 		return &bridge.Row{
 			ID: id, Bridge: "dev", From: room, To: dest, Kind: bridge.RowSay, Name: "carol", Text: bridge.NewText(id),
-			Said: time.Unix(1, 0), Queued: time.Unix(2, 0),
+			Person: "carol", Rung: policy.Signed, Floor: policy.Floor{In: policy.Sealed, Out: policy.Verified}, Delayed: true, Said: time.Unix(1, 0), Queued: time.Unix(2, 0),
 		}
 	}
 	entry := func(id string, rows ...*bridge.Row) *bridge.Entry {
@@ -59,6 +60,7 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 		want(t, j, "a:false", "b:false", "c:false")
 		if err := j.Load(t.Context(), func(r *bridge.Row) error {
 			if r.Bridge != "dev" || r.From != room || r.To != dest || r.Name != "carol" || r.Kind != bridge.RowSay ||
+				r.Person != "carol" || r.Rung != policy.Signed || r.Floor != (policy.Floor{In: policy.Sealed, Out: policy.Verified}) || !r.Delayed ||
 				r.Text != bridge.NewText(r.ID) || !r.Said.Equal(time.Unix(1, 0)) || !r.Queued.Equal(time.Unix(2, 0)) {
 				t.Errorf("row %s came back altered", r.ID)
 			}
@@ -122,6 +124,30 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 			}
 		}
 		want(t, j, "b:false")
+	})
+	t.Run("ledgers count what was committed, once", func(t *testing.T) {
+		j := open(t)
+		a, b, c := row("a"), row("b"), row("c")
+		one, two := entry("1", a, b), entry("2", c)
+		one.Counts = []bridge.Count{{Bridge: "dev", Copies: 3, Full: 1}, {Bridge: "ops"}}
+		two.Counts = []bridge.Count{{Bridge: "dev", Copies: 1}}
+		twin := entry("1", row("d"))
+		twin.Counts = one.Counts
+		ingest(t, j, one, two, twin)
+		done := []bridge.Done{{Seq: a.Seq, Bridge: "dev", Fate: bridge.FateRelayed}, {Seq: b.Seq, Bridge: "dev", Fate: bridge.FateDead}}
+		for range 2 {
+			if err := j.Confirm(t.Context(), done); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := j.Ledgers(t.Context())
+		dev := bridge.Ledger{Received: 3, Accepted: 2, Again: 1, Queued: 4, Relayed: 1, Bounced: 1, Dead: 1}
+		if err != nil || got["dev"] != dev || got["ops"] != (bridge.Ledger{Received: 2, Accepted: 1, Again: 1}) {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		if dev.Waiting++; !dev.Balanced() {
+			t.Error("with what waits it does not balance")
+		}
 	})
 	t.Run("load passes an error on", func(t *testing.T) {
 		j := open(t)

@@ -125,7 +125,7 @@ func TestReplayCache(t *testing.T) {
 		{"three", "a@x", "9", 62*time.Minute - 1, e2ee.Replayed},
 		{"three", "a@x", "9", 63 * time.Minute, e2ee.Fresh}, // past the span
 	} {
-		if got := c.Mark([]byte(tt.what), tt.bare, tt.id, t0.Add(tt.after)); got != tt.want {
+		if got, _ := c.Mark([]byte(tt.what), tt.bare, tt.id, t0.Add(tt.after)); got != tt.want {
 			t.Errorf("row %d: Mark(%s, %s, %q) = %v, want %v", i, tt.what, tt.bare, tt.id, got, tt.want)
 		}
 		if i == 8 {
@@ -143,11 +143,42 @@ func TestRedeliveryEnds(t *testing.T) {
 	t0 := time.Now()
 	c := e2ee.NewReplayCache(0, 0)
 	c.Mark([]byte("x"), "a@x", "1", t0)
-	if v := c.Mark([]byte("x"), "a@x", "1", t0.Add(e2ee.RedeliverySpan-1)); v != e2ee.Redelivery {
+	if v, _ := c.Mark([]byte("x"), "a@x", "1", t0.Add(e2ee.RedeliverySpan-1)); v != e2ee.Redelivery {
 		t.Errorf("within the span: %v", v)
 	}
-	if v := c.Mark([]byte("x"), "a@x", "1", t0.Add(e2ee.RedeliverySpan)); v != e2ee.Replayed {
+	if v, _ := c.Mark([]byte("x"), "a@x", "1", t0.Add(e2ee.RedeliverySpan)); v != e2ee.Replayed {
 		t.Errorf("past the span: %v", v)
+	}
+}
+
+// TestReplayOutlivesTheProcess: a cache told what another has seen judges like
+// it, and not like it of what nobody kept.
+func TestReplayOutlivesTheProcess(t *testing.T) {
+	t0 := time.Now()
+	key := [32]byte{1}
+	before, after := e2ee.OpenReplayCache(time.Hour, 2, key), e2ee.OpenReplayCache(time.Hour, 2, key)
+	_, kept := before.Mark([]byte("kept"), "a@x", "1", t0)
+	_, _ = before.Mark([]byte("lost with the process"), "a@x", "2", t0)
+	if !after.Know(kept) || after.Know(kept[1:]) || after.Know(nil) {
+		t.Error("Know takes another thing than what Mark returns")
+	}
+	for _, tt := range []struct {
+		what, id string
+		want     e2ee.Verdict
+	}{
+		{"kept", "1", e2ee.Redelivery},
+		{"kept", "9", e2ee.Replayed},
+		{"lost with the process", "2", e2ee.Fresh},
+	} {
+		got, seen := after.Mark([]byte(tt.what), "a@x", tt.id, t0.Add(time.Minute))
+		if got != tt.want || (seen != nil) != (got == e2ee.Fresh) {
+			t.Errorf("%s under %s: %v, want %v; seen %x", tt.what, tt.id, got, tt.want, seen)
+		}
+	}
+	_, more := before.Mark([]byte("more"), "a@x", "3", t0.Add(2*time.Minute))
+	after.Know(more)
+	if h := after.Horizon(t0.Add(2 * time.Minute)); !h.Equal(t0) || after.Len() != 2 {
+		t.Errorf("pushed out by size: horizon %v, %d left", h.Sub(t0), after.Len())
 	}
 }
 

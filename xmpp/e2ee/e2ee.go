@@ -57,6 +57,8 @@ type Opened struct {
 	// id. It is acknowledged and never relayed: the core had the first one, and the
 	// server could choose this id at any time after the core has forgotten it.
 	Redelivered bool
+	// Seen is what Replay.Mark returned: whoever keeps the message keeps it with it.
+	Seen []byte
 }
 
 // NewOpened returns an Opened around a decrypted body.

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"sync"
 	"time"
 )
@@ -22,8 +23,11 @@ const (
 // key: the bytes of a ciphertext can be altered and still decrypt).
 type Replay interface {
 	// Mark remembers what, seen at now from bare under the stanza id, and tells
-	// whether it was known. It is safe for concurrent use.
-	Mark(what []byte, bare, id string, now time.Time) Verdict
+	// whether it was known. Of a Fresh one it returns what makes the Replay of a
+	// later process know it: Opened.Seen, to be kept together with the message. Kept
+	// without it, or before it, the message would be lost by a crash between. It is
+	// safe for concurrent use.
+	Mark(what []byte, bare, id string, now time.Time) (v Verdict, seen []byte)
 	// Horizon returns the time before which nothing is remembered any more: a
 	// message that says it is older is refused.
 	Horizon(now time.Time) time.Time
@@ -38,8 +42,11 @@ const (
 	RedeliverySpan = 24 * time.Hour
 )
 
-// ReplayCache is a Replay in memory: it forgets everything when the process
-// ends. It holds at most size messages for at most span; where more come, the
+// SeenSize is the length of what Mark of a ReplayCache returns.
+const SeenSize = 2*len(mark{}) + 8
+
+// ReplayCache is a Replay in memory. When the process ends it forgets everything
+// that nobody kept for Know. It holds at most size messages for at most span; where more come, the
 // oldest go first and the horizon moves up with them. About 120 bytes each.
 type ReplayCache struct {
 	span time.Duration
@@ -63,15 +70,21 @@ type (
 
 // NewReplayCache returns an empty cache. Zero means the default.
 func NewReplayCache(span time.Duration, size int) *ReplayCache {
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails (Go 1.24)
+	return OpenReplayCache(span, size, key)
+}
+
+// OpenReplayCache returns an empty cache that can be told by Know what another
+// cache with the same key has seen.
+func OpenReplayCache(span time.Duration, size int, key [32]byte) *ReplayCache {
 	if span <= 0 {
 		span = DefaultReplaySpan
 	}
 	if size <= 0 {
 		size = DefaultReplaySize
 	}
-	c := &ReplayCache{span: span, size: size, seen: make(map[mark]entry)}
-	_, _ = rand.Read(c.key[:]) // never fails (Go 1.24)
-	return c
+	return &ReplayCache{span: span, size: size, key: key, seen: make(map[mark]entry)}
 }
 
 func (c *ReplayCache) mac(parts ...string) (m mark) {
@@ -86,7 +99,7 @@ func (c *ReplayCache) mac(parts ...string) (m mark) {
 }
 
 // Mark implements Replay.
-func (c *ReplayCache) Mark(what []byte, bare, id string, now time.Time) Verdict {
+func (c *ReplayCache) Mark(what []byte, bare, id string, now time.Time) (v Verdict, seen []byte) {
 	m := c.mac("what", string(what))
 	var from mark
 	if id != "" {
@@ -97,17 +110,42 @@ func (c *ReplayCache) Mark(what []byte, bare, id string, now time.Time) Verdict 
 	c.forget(now)
 	if e, ok := c.seen[m]; ok {
 		if id != "" && e.from == from && now.UnixNano()-e.at < int64(RedeliverySpan) {
-			return Redelivery
+			return Redelivery, nil
 		}
-		return Replayed
+		return Replayed, nil
 	}
+	c.add(m, entry{from, now.UnixNano()})
+	seen = append(append(make([]byte, 0, SeenSize), m[:]...), from[:]...)
+	return Fresh, binary.BigEndian.AppendUint64(seen, uint64(now.UnixNano()))
+}
+
+// Know makes the cache know what Mark of another one with the same key returned.
+// The oldest come first. It reports whether seen is such a thing.
+func (c *ReplayCache) Know(seen []byte) bool {
+	if len(seen) != SeenSize {
+		return false
+	}
+	var m mark
+	var e entry
+	n := copy(m[:], seen)
+	n += copy(e.from[:], seen[n:])
+	e.at = int64(binary.BigEndian.Uint64(seen[n:]))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.seen[m]; !known {
+		c.add(m, e)
+	}
+	return true
+}
+
+// add remembers m, and forgets the oldest if there are too many. c.mu is held.
+func (c *ReplayCache) add(m mark, e entry) {
 	if len(c.seen) >= c.size {
 		c.floor = time.Unix(0, c.seen[c.queue[c.head]].at)
 		c.drop()
 	}
-	c.seen[m] = entry{from, now.UnixNano()}
+	c.seen[m] = e
 	c.queue = append(c.queue, m)
-	return Fresh
 }
 
 // Horizon implements Replay.

@@ -87,7 +87,9 @@ func (s *Scheme) open(b *buffers, p e2ee.Peer, in e2ee.Incoming) (e2ee.Opened, e
 		return e2ee.Opened{}, err
 	}
 	out := e2ee.NewOpened(body, rung, fpr)
-	switch s.replay.Mark(session, p.Bare, in.ID, now) {
+	verdict, seen := s.replay.Mark(session, p.Bare, in.ID, now)
+	out.Seen = seen
+	switch verdict {
 	case e2ee.Replayed:
 		return e2ee.Opened{}, e2ee.ErrReplay
 	case e2ee.Redelivery:
