@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +48,8 @@ type Report struct {
 	Rooms   []Waiting `json:"rooms,omitempty"`
 	// Unreadable counts rows that do not open; a start marks them as lost.
 	Unreadable int `json:"unreadable"`
+	// Unbalanced names the bridges whose counters do not add up.
+	Unbalanced []string `json:"unbalanced,omitempty"`
 	// Aside is where Restore put what was there before, "" if nothing was.
 	Aside string `json:"aside,omitempty"`
 }
@@ -126,6 +129,9 @@ func examine(ctx context.Context, db *sql.DB, f *folder, cfg Config) (*Store, *R
 		return nil, r, err
 	}
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM ingress").Scan(&r.IDs); err != nil {
+		return nil, r, err
+	}
+	if r.Unbalanced, err = unbalanced(ctx, db); err != nil {
 		return nil, r, err
 	}
 	r.Rooms, err = waiting(ctx, db)
@@ -211,11 +217,39 @@ func adopt(ctx context.Context, path string, f *folder, cfg Config) (_ *Report, 
 	if _, _, err = examine(ctx, db, f, cfg); err != nil {
 		return nil, err
 	}
-	if _, err := db.ExecContext(ctx, "UPDATE outbox SET state = 3, key_id = 0, body = ? WHERE state < 3", []byte{}); err != nil {
+	if err := loseRows(ctx, db); err != nil {
 		return nil, err
 	}
 	_, r, err := examine(ctx, db, f, cfg)
 	return r, err
+}
+
+// loseRows marks the rows of a backup as lost, and counts them so.
+func loseRows(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // ErrTxDone once it is committed
+	all, err := ledgers(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for name, l := range all {
+		l.Dead += l.Waiting
+		l.Waiting = 0
+		text, err := json.Marshal(l)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE ledger SET counters = ? WHERE bridge = ?", string(text), name); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE outbox SET state = 3, key_id = 0, body = ? WHERE state < 3", []byte{}); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // nothingWaits fails with ErrRowsWait if rows wait in the present store. One

@@ -20,12 +20,14 @@ func TestBackupAndRestore(t *testing.T) {
 	s := openTest(t, cfg, Deps{})
 	gone, waits, tried, dead := testRow("gone", "x"), testRow("waits", "x"), testRow("tried", "x"), testRow("dead", "x")
 	waits.To = bob
-	mustIngest(t, s, testEntry("1", gone, waits, tried, dead))
+	one := testEntry("1", gone, waits, tried, dead)
+	one.Counts = []bridge.Count{{Bridge: "dev", Copies: 4}}
+	mustIngest(t, s, one)
 	if err := s.Tried(t.Context(), []uint64{tried.Seq}); err != nil {
 		t.Fatal(err)
 	}
 	end(t, s, gone)
-	if err := s.Confirm(t.Context(), []bridge.Done{{Seq: dead.Seq, Fate: bridge.FateDead}}); err != nil {
+	if err := s.Confirm(t.Context(), []bridge.Done{{Seq: dead.Seq, Bridge: "dev", Fate: bridge.FateDead}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SetSecret(t.Context(), "otr", "bot", []byte("a key")); err != nil {
@@ -40,7 +42,9 @@ func TestBackupAndRestore(t *testing.T) {
 	if err := s.Backup(t.Context(), copied); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("over an older backup: %v", err)
 	}
-	mustIngest(t, s, testEntry("after", testRow("after", "x")))
+	after := testEntry("after", testRow("after", "x"))
+	after.Counts = []bridge.Count{{Bridge: "dev", Copies: 1}}
+	mustIngest(t, s, after)
 	if _, err := Restore(t.Context(), cfg, copied, true); !errors.Is(err, ErrBusy) {
 		t.Errorf("while it runs: %v, want ErrBusy", err)
 	}
@@ -50,7 +54,7 @@ func TestBackupAndRestore(t *testing.T) {
 	_ = s.Close()
 
 	r, err := Check(t.Context(), cfg)
-	if err != nil || r.IDs != 2 || r.Secrets != 2 || r.Unreadable != 0 || len(r.Rooms) != 2 ||
+	if err != nil || r.IDs != 2 || r.Secrets != 3 || r.Unreadable != 0 || len(r.Rooms) != 2 ||
 		r.Rooms[0].Queued != 1 || r.Rooms[0].Tried != 1 || r.Rooms[0].Dead != 1 || r.Rooms[1].Queued != 1 {
 		t.Errorf("check: %+v, %v", r, err)
 	}
@@ -58,7 +62,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Errorf("over rows that wait: %v, want ErrRowsWait", err)
 	}
 	r, err = Restore(t.Context(), cfg, copied, true)
-	if err != nil || r.Lost() != 3 || r.Aside == "" {
+	if err != nil || r.Lost() != 3 || r.Aside == "" || len(r.Unbalanced) > 0 {
 		t.Fatalf("restore: %+v, %v", r, err)
 	}
 	if _, err := os.Stat(r.Aside); err != nil {
@@ -67,6 +71,10 @@ func TestBackupAndRestore(t *testing.T) {
 	s = openTest(t, cfg, Deps{})
 	if got := kept(t, s); len(got) > 0 {
 		t.Errorf("rows of a backup came back: %v", got)
+	}
+	ledger := bridge.Ledger{Received: 1, Accepted: 1, Queued: 4, Relayed: 1, Dead: 3}
+	if l, err := s.Ledgers(t.Context()); err != nil || l["dev"] != ledger {
+		t.Errorf("ledger %+v, %v, want %+v", l["dev"], err, ledger)
 	}
 	known, unknown := testEntry("1", testRow("b", "x")), testEntry("after", testRow("c", "x"))
 	mustIngest(t, s, known, unknown)
@@ -184,8 +192,10 @@ func TestParked(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, Config{Dir: dir}, Deps{})
 	a, b, c := testRow("a", "one"), testRow("b", "two"), testRow("c", "three")
-	mustIngest(t, s, testEntry("1", a, b, c))
-	if err := s.Confirm(t.Context(), []bridge.Done{{Seq: a.Seq, Fate: bridge.FateDead}, {Seq: b.Seq, Fate: bridge.FateDead}}); err != nil {
+	e := testEntry("1", a, b, c)
+	e.Counts = []bridge.Count{{Bridge: "dev", Copies: 3}}
+	mustIngest(t, s, e)
+	if err := s.Confirm(t.Context(), []bridge.Done{{Seq: a.Seq, Bridge: "dev", Fate: bridge.FateDead}, {Seq: b.Seq, Bridge: "dev", Fate: bridge.FateDead}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := kept(t, s); !slices.Equal(got, []string{"c three false"}) {
@@ -213,5 +223,9 @@ func TestParked(t *testing.T) {
 	}
 	if s.Stats().Rows != 2 {
 		t.Errorf("%d rows counted", s.Stats().Rows)
+	}
+	_ = s.Close()
+	if r, err := Check(t.Context(), Config{Dir: dir, Key: testKey}); err != nil || len(r.Unbalanced) > 0 {
+		t.Errorf("report %+v, %v", r, err)
 	}
 }

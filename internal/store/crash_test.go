@@ -56,6 +56,7 @@ func produce(s *Store, name string) error {
 	for i := 0; ; i++ {
 		id := fmt.Sprintf("%s-%06d", name, i)
 		e := &bridge.Entry{Room: dev, ID: id, At: time.Now(), Rows: []*bridge.Row{testRow(id, "text of "+id)}}
+		e.Counts, e.Cursor = []bridge.Count{{Bridge: "dev", Copies: 1}}, bridge.Cursor{Name: name, Value: id}
 		if err := s.Ingest(context.Background(), []*bridge.Entry{e}); err != nil {
 			return err
 		}
@@ -64,7 +65,7 @@ func produce(s *Store, name string) error {
 			continue
 		}
 		say("S", id)
-		d := bridge.Done{Seq: e.Rows[0].Seq, ID: id, To: alice, Fate: bridge.FateRelayed}
+		d := bridge.Done{Seq: e.Rows[0].Seq, ID: id, Bridge: "dev", To: alice, Fate: bridge.FateRelayed}
 		if err := s.Confirm(context.Background(), []bridge.Done{d}); err != nil {
 			return err
 		}
@@ -126,8 +127,9 @@ func hear(t *testing.T, sc *bufio.Scanner, p *promises, n int, stop func()) {
 	}
 }
 
-// verify compares a store with the promises: how many messages are lost, how
-// many ended ones are back, and whether those of each producer are in order.
+// verify compares a store with the promises: how many messages are lost (their
+// row, their key, or the cursor behind them), how many ended ones are back, and
+// whether ledgers balance and those of each producer are in order.
 func verify(t *testing.T, dir string, p *promises) (lost, back int) {
 	t.Helper()
 	s, err := Open(Config{Dir: dir, Key: testKey}, Deps{})
@@ -135,6 +137,13 @@ func verify(t *testing.T, dir string, p *promises) (lost, back int) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
+	if names, err := unbalanced(t.Context(), s.read); err != nil || len(names) > 0 {
+		t.Errorf("ledgers do not balance: %v, %v", names, err)
+	}
+	cursors, err := s.Cursors(t.Context(), dev.Leg)
+	if err != nil {
+		t.Error(err)
+	}
 	rows, last := map[string]bool{}, map[string]string{}
 	if err := s.Load(t.Context(), func(r *bridge.Row) error {
 		if rows[r.ID] {
@@ -154,10 +163,9 @@ func verify(t *testing.T, dir string, p *promises) (lost, back int) {
 		t.Fatal(err)
 	}
 	var again []*bridge.Entry
+	gone := map[string]bool{}
 	for id := range p.taken {
-		if !rows[id] && !p.asked[id] {
-			lost++
-		}
+		gone[id] = !rows[id] && !p.asked[id] || cursors[id[:strings.LastIndexByte(id, '-')]] < id
 		again = append(again, &bridge.Entry{Room: dev, ID: id, At: time.Now()})
 	}
 	for id := range p.ended {
@@ -167,7 +175,7 @@ func verify(t *testing.T, dir string, p *promises) (lost, back int) {
 	}
 	mustIngest(t, s, again...)
 	for _, e := range again {
-		if !e.Again {
+		if gone[e.ID] || !e.Again {
 			lost++
 		}
 	}

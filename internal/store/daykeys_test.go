@@ -27,7 +27,7 @@ func end(t *testing.T, s *Store, rows ...*bridge.Row) {
 	t.Helper()
 	var done []bridge.Done
 	for _, r := range rows {
-		done = append(done, bridge.Done{Seq: r.Seq, ID: r.ID, To: r.To, Fate: bridge.FateRelayed})
+		done = append(done, bridge.Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: bridge.FateRelayed})
 	}
 	if err := s.Confirm(t.Context(), done); err != nil {
 		t.Fatal(err)

@@ -40,6 +40,7 @@ func (s *Store) Ingest(ctx context.Context, batch []*bridge.Entry) error {
 			bodies = append(bodies, s.sealRow(key, r))
 		}
 	}
+	at := places(batch)
 	return s.w.do(ctx, "ingest", func(w *writer) error {
 		looks, bodies := looks, bodies
 		for _, e := range batch {
@@ -47,6 +48,11 @@ func (s *Store) Ingest(ctx context.Context, batch []*bridge.Entry) error {
 				return err
 			}
 			looks, bodies = looks[lookSize:], bodies[len(e.Rows):]
+		}
+		for p, value := range at {
+			if _, err := w.setCursor.exec(p.leg, p.name, value); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -62,15 +68,22 @@ func appendLook(b []byte, mac hash.Hash, e *bridge.Entry) []byte {
 
 // ingest takes one entry in.
 func (w *writer) ingest(e *bridge.Entry, key int64, look []byte, bodies [][]byte) error {
+	if err := w.addSeen(e); err != nil {
+		return err
+	}
 	e.Again = false
 	if e.ID != "" {
 		n, err := w.addKey.exec(look, e.At.Unix())
 		if err != nil {
 			return err
 		}
-		if e.Again = n == 0; e.Again {
-			return nil
-		}
+		e.Again = n == 0
+	}
+	for _, c := range e.Counts {
+		c.Add(w.count(c.Bridge), e.Again)
+	}
+	if e.Again {
+		return nil
 	}
 	for i, r := range e.Rows {
 		src, err := w.roomNumber(r.From)
@@ -124,7 +137,10 @@ func (s *Store) Confirm(ctx context.Context, done []bridge.Done) error {
 // confirm ends one row.
 func (w *writer) confirm(d *bridge.Done, at int64) error {
 	if d.Fate == bridge.FateDead {
-		_, err := w.parkRow.exec(int64(d.Seq))
+		n, err := w.parkRow.exec(int64(d.Seq))
+		if n > 0 {
+			d.Fate.Add(w.count(d.Bridge))
+		}
 		return err
 	}
 	if d.Fate == bridge.FateRelayed {
@@ -134,7 +150,10 @@ func (w *writer) confirm(d *bridge.Done, at int64) error {
 		}
 	}
 	n, err := w.delRow.exec(int64(d.Seq))
-	w.dRows -= n
+	if n > 0 {
+		d.Fate.Add(w.count(d.Bridge))
+		w.dRows--
+	}
 	return err
 }
 
@@ -178,7 +197,7 @@ func (s *Store) loadWhere(ctx context.Context, where string, args []any, yield f
 		r.Queued, r.Tried = fromNanos(queued), state == stateTried
 		key := s.days.get(keyID)
 		if key == nil || s.openRow(key, r, body) != nil {
-			lost = append(lost, lostRow{r.Seq, r.To})
+			lost = append(lost, lostRow{r.Seq, r.Bridge, r.To})
 			continue
 		}
 		if err := yield(r); err != nil {
@@ -189,8 +208,9 @@ func (s *Store) loadWhere(ctx context.Context, where string, args []any, yield f
 }
 
 type lostRow struct {
-	seq uint64
-	to  bridge.Room
+	seq    uint64
+	bridge string
+	to     bridge.Room
 }
 
 // markLost takes what is left of the bodies away and says how many it was.
@@ -208,8 +228,12 @@ func (s *Store) markLost(ctx context.Context, lost []lostRow) error {
 	s.lost.Add(int64(len(lost)))
 	return s.w.do(ctx, "mark as lost", func(w *writer) error {
 		for _, l := range lost {
-			if _, err := w.wipeRow.exec([]byte{}, int64(l.seq)); err != nil {
+			n, err := w.wipeRow.exec([]byte{}, int64(l.seq))
+			if err != nil {
 				return err
+			}
+			if n > 0 {
+				bridge.FateDead.Add(w.count(l.bridge))
 			}
 		}
 		return nil

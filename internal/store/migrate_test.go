@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/xmpp/e2ee"
 )
 
 // copyTree copies a store of testdata to where it can be opened.
@@ -54,6 +58,19 @@ func TestOldStores(t *testing.T) {
 			if mustIngest(t, s, again); !again.Again {
 				t.Error("an id was forgotten")
 			}
+			if l, err := s.Ledgers(t.Context()); err != nil || l["dev"] != (bridge.Ledger{Received: 1, Accepted: 1, Queued: 2}) {
+				t.Errorf("ledger %+v, %v", l, err)
+			}
+			if c, err := s.Cursors(t.Context(), dev.Leg); err != nil || c["muc"] != "old-id" {
+				t.Errorf("cursors %v, %v", c, err)
+			}
+			memory, err := s.Replay(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v, _ := memory.Mark([]byte("session key"), "a@x", "other", time.Now()); v != e2ee.Replayed {
+				t.Errorf("a replay of an old message: %v", v)
+			}
 			if v, err := s.Secret(t.Context(), "test", "owner"); string(v) != "old secret" || err != nil {
 				t.Errorf("secret %q, %v", v, err)
 			}
@@ -79,7 +96,13 @@ func TestMakeOldStore(t *testing.T) {
 	one, two := testRow("wire-1", "an old line"), testRow("wire-2", "another")
 	two.Tried = true
 	e := testEntry("old-id", one, two)
-	e.At = e.At.AddDate(1000, 0, 0) // never to be swept
+	e.At = e.At.AddDate(200, 0, 0) // never to be swept
+	e.Counts, e.Cursor = []bridge.Count{{Bridge: "dev", Copies: 2}}, bridge.Cursor{Name: "muc", Value: "old-id"}
+	memory, err := s.Replay(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, e.Seen = memory.Mark([]byte("session key"), "a@x", "old-id", e.At)
 	mustIngest(t, s, e)
 	if err := s.SetSecret(t.Context(), "test", "owner", []byte("old secret")); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -121,9 +122,21 @@ func (s *Store) Drop(ctx context.Context, seqs []uint64) (n int64, err error) {
 // Retry puts a parked row back among those that wait, and returns it for the
 // core to send. Nil: it is not parked, or cannot be opened.
 func (s *Store) Retry(ctx context.Context, seq uint64) (row *bridge.Row, err error) {
+	var name string
+	err = s.read.QueryRowContext(ctx, "SELECT bridge FROM outbox WHERE seq = ?", int64(seq)).Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: retry a parked row: %w", classify(err))
+	}
 	var n int64
 	err = s.w.do(ctx, "retry a parked row", func(w *writer) (err error) {
-		n, err = w.queueRow.exec(int64(seq))
+		if n, err = w.queueRow.exec(int64(seq)); n > 0 {
+			l := w.count(name)
+			l.Dead--
+			l.Waiting++
+		}
 		return err
 	})
 	if err != nil || n == 0 {

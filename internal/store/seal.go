@@ -58,7 +58,7 @@ func (s *Store) sealRow(k *dayKey, r *bridge.Row) []byte {
 	if !r.Said.IsZero() {
 		flags |= flagSaid
 	}
-	plain = append(plain, bodyVersion, byte(r.Kind), byte(r.Rung), flags)
+	plain = append(plain, bodyVersion, byte(r.Kind), byte(r.Rung), byte(r.Floor.In), byte(r.Floor.Out), flags)
 	if !r.Said.IsZero() {
 		plain = binary.AppendVarint(plain, r.Said.UnixNano())
 	}
@@ -86,14 +86,16 @@ func (s *Store) openRow(k *dayKey, r *bridge.Row, sealed []byte) error {
 
 // readBody reads the plain form of a body into r.
 func readBody(b []byte, r *bridge.Row) error {
-	if len(b) < 4 || b[0] != bodyVersion {
+	if len(b) < 6 || b[0] != bodyVersion {
 		return errBody
 	}
-	kind, rung, flags := bridge.RowKind(b[1]), policy.Rung(b[2]), b[3]
-	if kind < bridge.RowSay || kind > bridge.RowOwn || rung > policy.Verified || flags&^(flagDelayed|flagSaid) != 0 {
+	kind, rung, flags := bridge.RowKind(b[1]), policy.Rung(b[2]), b[5]
+	floor := policy.Floor{In: policy.Rung(b[3]), Out: policy.Rung(b[4])}
+	if kind < bridge.RowSay || kind > bridge.RowOwn || flags&^(flagDelayed|flagSaid) != 0 ||
+		max(rung, floor.In, floor.Out) > policy.Verified {
 		return errBody
 	}
-	b = b[4:]
+	b = b[6:]
 	var said time.Time
 	if flags&flagSaid != 0 {
 		ns, n := binary.Varint(b)
@@ -110,7 +112,7 @@ func readBody(b []byte, r *bridge.Row) error {
 	if !ok || !utf8.Valid(b) {
 		return errBody
 	}
-	r.Kind, r.Rung, r.Delayed, r.Said = kind, rung, flags&flagDelayed != 0, said
+	r.Kind, r.Rung, r.Floor, r.Delayed, r.Said = kind, rung, floor, flags&flagDelayed != 0, said
 	r.Person, r.Name, r.Text = person, name, bridge.NewText(string(b))
 	return nil
 }

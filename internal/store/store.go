@@ -222,8 +222,9 @@ func (s *Store) create(c *conn, key Key, first string) error {
 	if s.master, err = deriveMaster(m, s.id); err != nil {
 		return err
 	}
-	look := make([]byte, 32)
+	look, replay := make([]byte, 32), make([]byte, 32)
 	_, _ = rand.Read(look)
+	_, _ = rand.Read(replay)
 	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -238,6 +239,9 @@ func (s *Store) create(c *conn, key Key, first string) error {
 	}
 	if err == nil {
 		err = c.exec(setSecret, "hmac", "ingress", s.sealSecret("hmac", "ingress", look))
+	}
+	if err == nil {
+		err = c.exec(setSecret, "hmac", "replay", s.sealSecret("hmac", "replay", replay))
 	}
 	if err == nil {
 		err = c.exec("COMMIT")

@@ -49,7 +49,7 @@ var (
 func testRow(id, text string) *bridge.Row {
 	return &bridge.Row{
 		ID: id, Bridge: "dev", From: dev, To: alice, Kind: bridge.RowSay, Person: "carol", Name: "Carol C.",
-		Text: bridge.NewText(text), Rung: policy.Signed, Said: time.Unix(10, 1), Queued: time.Unix(11, 2), Delayed: true,
+		Text: bridge.NewText(text), Rung: policy.Signed, Floor: policy.Floor{In: policy.Sealed, Out: policy.Verified}, Said: time.Unix(10, 1), Queued: time.Unix(11, 2), Delayed: true,
 	}
 }
 

@@ -52,7 +52,8 @@ type writer struct {
 	addKey, addRow, tried, mapRow      stmt
 	delRow, parkRow, wipeRow, queueRow stmt
 	delParked                          stmt
-	addRoom, setSecret, setCursor      stmt
+	addRoom, setSecret                 stmt
+	setCursor, delCursor               stmt
 	delKey, delReplay, delMap          stmt
 	addReplay, setLedger               stmt
 
@@ -63,8 +64,10 @@ type writer struct {
 	roomID  int64
 	newRoom []bridge.Room // of this transaction
 	dRows   int64         // rows more, by this transaction
-	dirty   bool          // the WAL holds something
-	lastAt  time.Time     // of the last truncation
+	ledgers map[string]bridge.Ledger
+	counted map[string]*bridge.Ledger // changed by this transaction
+	dirty   bool                      // the WAL holds something
+	lastAt  time.Time                 // of the last truncation
 
 	rows    atomic.Int64 // in the outbox, committed, whatever their state
 	copying atomic.Int64 // backups under way: the WAL cannot be truncated
@@ -73,7 +76,7 @@ type writer struct {
 
 // newWriter prepares the statements and reads where counting goes on.
 func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
-	w := &writer{log: s.log, conn: c, wal: s.folder.path(dbFile) + "-wal", ops: make(chan *op, maxBatch), rooms: map[bridge.Room]int64{}, dirty: true, lastAt: time.Now()}
+	w := &writer{log: s.log, conn: c, wal: s.folder.path(dbFile) + "-wal", ops: make(chan *op, maxBatch), rooms: map[bridge.Room]int64{}, counted: map[string]*bridge.Ledger{}, dirty: true, lastAt: time.Now()}
 	for _, p := range []struct {
 		to   *stmt
 		text string
@@ -91,12 +94,13 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 		{&w.mapRow, "INSERT INTO msgmap (id, src, src_id, dst, wire_id, net_id, at) SELECT ?, src, src_id, dst, wire_id, ?, ? FROM outbox WHERE seq = ? AND state < 2"},
 		{&w.delRow, "DELETE FROM outbox WHERE seq = ? AND state < 2"},
 		{&w.parkRow, "UPDATE outbox SET state = 2 WHERE seq = ? AND state < 2"},
-		{&w.wipeRow, "UPDATE outbox SET state = 3, key_id = 0, body = ? WHERE seq = ?"},
+		{&w.wipeRow, "UPDATE outbox SET state = 3, key_id = 0, body = ? WHERE seq = ? AND state < 2"},
 		{&w.queueRow, "UPDATE outbox SET state = 0 WHERE seq = ? AND state = 2"},
 		{&w.delParked, "DELETE FROM outbox WHERE seq = ? AND state >= 2"},
 		{&w.addRoom, "INSERT INTO room (id, leg, kind, name) VALUES (?, ?, ?, ?)"},
 		{&w.setSecret, setSecret},
 		{&w.setCursor, "INSERT INTO cursor (leg, name, value) VALUES (?, ?, ?) ON CONFLICT (leg, name) DO UPDATE SET value = excluded.value"},
+		{&w.delCursor, "DELETE FROM cursor WHERE leg = ? AND name = ?"},
 		{&w.delKey, "DELETE FROM ingress WHERE key = ?"},
 		{&w.delReplay, "DELETE FROM replay WHERE mark = ?"},
 		{&w.delMap, "DELETE FROM msgmap WHERE id <= ?"},
@@ -107,6 +111,10 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 		if *p.to, err = c.prepare(p.text); err != nil {
 			return nil, err
 		}
+	}
+	var err error
+	if w.ledgers, err = ledgers(ctx, s.read); err != nil {
+		return nil, err
 	}
 	var rows int64
 	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0), count(*) FROM outbox").Scan(&w.seq, &rows); err != nil {
@@ -276,9 +284,9 @@ func (w *writer) apart(live []*op) {
 			w.fail(append(good, live[i:]...), err)
 			return
 		}
-		rows, rooms := w.dRows, len(w.newRoom)
+		rows, rooms, counted := w.dRows, len(w.newRoom), cloneLedgers(w.counted)
 		if failed := o.run(w); failed != nil {
-			w.dRows = rows
+			w.dRows, w.counted = rows, counted
 			w.forgetRooms(rooms)
 			if _, err := w.undo.exec(); err != nil {
 				w.abandon()
@@ -309,12 +317,20 @@ func (w *writer) fail(ops []*op, err error) {
 	}
 }
 
-// finish commits.
+// finish commits, with what was counted.
 func (w *writer) finish() error {
-	if _, err := w.commit.exec(); err != nil {
+	err := w.writeLedgers()
+	if err == nil {
+		_, err = w.commit.exec()
+	}
+	if err != nil {
 		w.abandon()
 		return err
 	}
+	for name, l := range w.counted {
+		w.ledgers[name] = *l
+	}
+	clear(w.counted)
 	w.rows.Add(w.dRows)
 	w.dRows, w.newRoom = 0, w.newRoom[:0]
 	return nil
@@ -323,6 +339,7 @@ func (w *writer) finish() error {
 // abandon rolls back, and takes back what was noted of the transaction.
 func (w *writer) abandon() {
 	_, _ = w.rollback.exec() // SQLite may have rolled back already
+	clear(w.counted)
 	w.dRows = 0
 	w.forgetRooms(0)
 }
