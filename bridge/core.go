@@ -215,27 +215,11 @@ func (c *Core) load(ctx context.Context) error {
 		l.ledger.restore(past[name])
 	}
 	c.mu.Unlock()
-	t := c.table.Load()
 	n := 0
 	err = c.journal.Load(ctx, func(r *Row) error {
-		to, from := t.lookup(r)
-		if to == nil || from == nil {
-			c.mu.Lock()
-			b := c.lasting[r.Bridge]
-			c.mu.Unlock()
-			if b != nil {
-				b.ledger.reloaded()
-				b.ledger.ended(FateBounced)
-			}
-			c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: FateBounced})
-			c.bounces.add(r.Bridge, r.From, r.To, reasonRemoved, 1)
-			return nil
+		if c.takeBack(r, (*ledger).reloaded) {
+			n++
 		}
-		n++
-		r.ledger = to.bridge.ledger
-		r.ledger.reloaded()
-		to.out.reserve(r.Text.Len())
-		to.out.enqueue(r)
 		return nil
 	})
 	if err != nil {
@@ -245,6 +229,33 @@ func (c *Core) load(ctx context.Context) error {
 		c.log.Info("journal loaded", "n", n)
 	}
 	return nil
+}
+
+// Requeue sends a row once more that the journal had parked (FateDead) and has
+// put back among those that wait.
+func (c *Core) Requeue(r *Row) { c.takeBack(r, (*ledger).revived) }
+
+// takeBack puts a row of the journal into its outbox, counted as count does; one
+// whose room is in no bridge any more goes back. It reports whether the row waits.
+func (c *Core) takeBack(r *Row, count func(*ledger)) bool {
+	to, from := c.table.Load().lookup(r)
+	if to != nil && from != nil {
+		r.ledger = to.bridge.ledger
+		count(r.ledger)
+		to.out.reserve(r.Text.Len())
+		to.out.enqueue(r)
+		return true
+	}
+	c.mu.Lock()
+	b := c.lasting[r.Bridge]
+	c.mu.Unlock()
+	if b != nil {
+		count(b.ledger)
+		b.ledger.ended(FateBounced)
+	}
+	c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: FateBounced})
+	c.bounces.add(r.Bridge, r.From, r.To, reasonRemoved, 1)
+	return false
 }
 
 // drainOutboxes waits until the outboxes have nothing left that moves, then

@@ -122,6 +122,14 @@ func (l *ledger) reloaded() {
 	l.mu.Unlock()
 }
 
+// revived counts a parked row that waits again.
+func (l *ledger) revived() {
+	l.mu.Lock()
+	l.l.Dead--
+	l.l.Waiting++
+	l.mu.Unlock()
+}
+
 // restore takes over what an earlier run counted.
 func (l *ledger) restore(old Ledger) {
 	l.mu.Lock()
