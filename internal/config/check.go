@@ -18,7 +18,26 @@ func (d *decoder) check(c *Config) {
 	d.checkPeople(c)
 	d.checkBridges(c)
 	d.checkUse(c)
+	d.checkStore(&c.Store)
 	d.checkRefs("admin.people", c.Admin.People, "people", names(c.People, personName))
+}
+
+func (d *decoder) checkStore(s *Store) {
+	if s.Memory {
+		for _, key := range []string{"path", "key", "passphrase", "retain"} {
+			if _, there := d.pos["store."+key]; there {
+				d.fail("store."+key, "remove it, or remove memory: true", "means nothing with memory: true")
+			}
+		}
+		return
+	}
+	switch {
+	case s.Key.Set() && s.Passphrase.Set():
+		d.fail("store.passphrase", "keep one of them", "stands beside store.key")
+	case s.Key.Set() && len(strings.TrimSpace(s.Key.value)) < MinStoreKey:
+		d.fail("store.key", "make one: (umask 077; head -c 32 /dev/urandom | base64 > FILE), or use passphrase",
+			"is shorter than %d bytes", MinStoreKey)
+	}
 }
 
 func (d *decoder) checkNetworks(c *Config) {

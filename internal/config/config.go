@@ -15,6 +15,7 @@ type Config struct {
 	Keyring  Keyring   `yaml:"keyring"`
 	People   []Person  `yaml:"people" cfg:"named"`
 	Bridges  []Bridge  `yaml:"bridges" cfg:"named"`
+	Store    Store     `yaml:"store"`
 	Admin    Admin     `yaml:"admin"`
 	Metrics  Metrics   `yaml:"metrics"`
 	Log      Log       `yaml:"log"`
@@ -205,6 +206,30 @@ type Show struct {
 	XMPP  string `yaml:"xmpp" cfg:"template"`
 	Joins string `yaml:"joins" cfg:"oneof=off|digest"` // default off
 }
+
+// Store is where messages wait until they are delivered, and what was seen is
+// remembered.
+type Store struct {
+	// Path is a folder of its own. Default: $STATE_DIRECTORY, else the folder store
+	// beside the file.
+	Path string `yaml:"path" cfg:"path,env"`
+	// Memory keeps everything in memory instead: it dies with the process.
+	Memory bool `yaml:"memory"`
+	// Key is key material of 32 bytes or more, Passphrase is stretched. With
+	// neither, the first start makes a key file in the folder.
+	Key        Secret `yaml:"key" cfg:"secret,key"`
+	Passphrase Secret `yaml:"passphrase" cfg:"secret"`
+	Retain     Retain `yaml:"retain"`
+}
+
+// Retain says how long the store remembers.
+type Retain struct {
+	// IDs are those of messages, to know what comes again. Default 30 days.
+	IDs time.Duration `yaml:"ids" cfg:"min=24h,max=8760h"`
+}
+
+// MinStoreKey is the least length of Store.Key in bytes.
+const MinStoreKey = 32
 
 // Admin says who may command the running bot.
 type Admin struct {

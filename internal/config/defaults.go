@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"strings"
 	"time"
 
 	"drawbridge/policy"
@@ -35,6 +36,10 @@ func (d *decoder) complete(c *Config) {
 	for i := range c.Bridges {
 		d.completeBridge(&c.Bridges[i])
 	}
+	if c.Store.Path == "" && !c.Store.Memory {
+		c.Store.Path = d.defaultStore()
+	}
+	setDefault(&c.Store.Retain.IDs, 30*24*time.Hour)
 	if c.Admin.Socket == "" {
 		c.Admin.Socket = d.defaultSocket()
 	}
@@ -74,6 +79,14 @@ func (d *decoder) completeBridge(b *Bridge) {
 	case "off":
 		b.Announce = ""
 	}
+}
+
+// defaultStore is where systemd keeps state, or beside the file.
+func (d *decoder) defaultStore() string {
+	if dir, _, _ := strings.Cut(d.env["STATE_DIRECTORY"], ":"); filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(filepath.Dir(d.file), "store")
 }
 
 // defaultSocket is where systemd, a login session or root keep sockets.

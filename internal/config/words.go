@@ -9,7 +9,7 @@ import (
 // laterKeys are keys of later versions, by key path with * for a name. They are
 // refused, never ignored: who writes one counts on what it does.
 var laterKeys = map[string]string{
-	"store":                    "messages are kept in memory, no store",
+	"store.retain.audit":       "no guards",
 	"groups":                   "no guards",
 	"rooms":                    "no guards",
 	"rules":                    "no guards",
@@ -33,6 +33,9 @@ var laterWords = map[string]string{
 }
 
 func laterKey(path string) (string, bool) {
+	if why, ok := laterKeys[path]; ok {
+		return why, true
+	}
 	parts := strings.Split(path, ".")
 	if len(parts) == 3 {
 		parts[1] = "*"
@@ -52,6 +55,7 @@ var otherWords = map[string]string{
 	"nickserv": "sasl", "nickservpassword": "sasl", "keys": "paths", "dirs": "paths", "logging": "log",
 	"floor": "require", "policy": "require", "fingerprint": "openpgp", "fingerprints": "openpgp",
 	"remotenickformat": "show", "format": "show", "login": "account",
+	"storage": "store", "database": "store", "db": "store", "journal": "store", "state": "store",
 }
 
 // wrongWord returns the way out for keys that people bring from elsewhere.
