@@ -12,7 +12,7 @@ import (
 // adminRows is the table of what the running bot answers at its socket. A new
 // verb is one row here and one cobra command.
 func adminRows(b *bot) []admin.Row {
-	return []admin.Row{
+	return append(storeRows(b), []admin.Row{
 		{Verb: "status", Needs: admin.Look, Handle: func(context.Context, json.RawMessage) (any, error) {
 			return b.status(), nil
 		}},
@@ -26,7 +26,7 @@ func adminRows(b *bot) []admin.Row {
 		{Verb: "doctor", Needs: admin.Look, Handle: func(context.Context, json.RawMessage) (any, error) {
 			return b.examine(), nil
 		}},
-	}
+	}...)
 }
 
 // refusal makes a refused configuration an error with the exit code for it.

@@ -10,6 +10,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/internal/config"
+	"drawbridge/internal/store"
 )
 
 // bot is a running drawbridge: the core, its legs and keys, and the
@@ -20,6 +21,7 @@ type bot struct {
 	level   *slog.LevelVar
 	started time.Time
 	core    *bridge.Core
+	store   *store.Store // nil: everything is in memory
 	build   builder
 
 	mu   sync.Mutex // guards what follows, and makes reloads come one by one
@@ -42,9 +44,10 @@ type leg struct {
 // builder makes a leg for a network or an account of c; wire.go has the real one.
 type builder func(c *config.Config, k *keys, name string) (leg, error)
 
-// newBot makes everything that c asks for, and starts nothing.
-func newBot(c *config.Config, k *keys, build builder, log *slog.Logger, level *slog.LevelVar) (*bot, error) {
-	b := &bot{path: c.File, log: log, level: level, started: time.Now(), build: build, cfg: c, keys: k}
+// newBot makes everything that c asks for, and starts nothing. Without a store,
+// everything is kept in memory.
+func newBot(c *config.Config, k *keys, build builder, st *store.Store, log *slog.Logger, level *slog.LevelVar) (*bot, error) {
+	b := &bot{store: st, path: c.File, log: log, level: level, started: time.Now(), build: build, cfg: c, keys: k}
 	for _, name := range legNames(c) {
 		l, err := build(c, k, name)
 		if err != nil {
@@ -52,7 +55,11 @@ func newBot(c *config.Config, k *keys, build builder, log *slog.Logger, level *s
 		}
 		b.legs = append(b.legs, l)
 	}
-	core, err := bridge.New(coreConfig(c, b.legs), bridge.Deps{Log: log})
+	deps := bridge.Deps{Log: log}
+	if st != nil {
+		deps.Journal = st
+	}
+	core, err := bridge.New(coreConfig(c, b.legs), deps)
 	if err != nil {
 		return nil, err
 	}

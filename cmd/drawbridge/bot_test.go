@@ -63,7 +63,7 @@ func liveBot(t *testing.T, test func(b *bot, f *fakes, edit func(old, new string
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakes{}
 		log, level := newLogger(t.Output(), "text", "info")
-		b, err := newBot(c, k, f.build, log, level)
+		b, err := newBot(c, k, f.build, nil, log, level)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,6 +34,10 @@ func needRestart(old, now *config.Config) []string {
 		{"admin.socket", old.Admin.Socket, now.Admin.Socket},
 		{"metrics.listen", old.Metrics.Listen, now.Metrics.Listen},
 		{"log.format", old.Log.Format, now.Log.Format},
+		{"store.path", old.Store.Path, now.Store.Path},
+		{"store.key", old.Store.Key.Expose(), now.Store.Key.Expose()},
+		{"store.passphrase", old.Store.Passphrase.Expose(), now.Store.Passphrase.Expose()},
+		{"store.retain.ids", old.Store.Retain.IDs.String(), now.Store.Retain.IDs.String()},
 	} {
 		if s.old != s.now {
 			out = append(out, s.key)

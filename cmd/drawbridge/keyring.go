@@ -36,16 +36,19 @@ type keys struct {
 // opened again, the schemes of accounts that stay are those of prev, and prev
 // does not change before commit. The error is a config.Errors.
 func openKeys(c *config.Config, prev *keys, old *config.Config, log *slog.Logger) (*keys, error) {
+	return openKeysWith(c, prev, old, e2ee.NewReplayCache(0, 0), log)
+}
+
+// openKeysWith is openKeys with a memory of replays, which prev's goes before.
+func openKeysWith(c *config.Config, prev *keys, old *config.Config, replay e2ee.Replay, log *slog.Logger) (*keys, error) {
 	var errs config.Errors
 	ring, err := openpgp.NewKeyring(c.Keyring.Paths)
 	for _, e := range split(err) {
 		errs = append(errs, keyError(c, "keyring.paths", e))
 	}
-	k := &keys{ring: ring, accounts: map[string]*openpgp.Scheme{}, next: map[string]*openpgp.Secret{}, paths: c.Keyring.Paths}
+	k := &keys{ring: ring, accounts: map[string]*openpgp.Scheme{}, next: map[string]*openpgp.Secret{}, paths: c.Keyring.Paths, replay: replay}
 	if prev != nil {
 		k.ring, k.replay = prev.ring, prev.replay
-	} else {
-		k.replay = e2ee.NewReplayCache(0, 0)
 	}
 	var jobs []*opening
 	var wg sync.WaitGroup

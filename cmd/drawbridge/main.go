@@ -160,6 +160,7 @@ failed, 2 misuse or a wrong configuration.`,
 		newStatus(g),
 		newReload(g),
 		newKeys(g),
+		newStore(g),
 		newVersion(g),
 		newMan(g),
 	)

@@ -74,6 +74,7 @@ func runBot(g *globals) error {
 		printErrors(g.err, err)
 		return misused(fmt.Errorf("%s is not usable", c.File), "")
 	}
+	defer closeStore(d.store, log) // the core has ended
 	return d.serve(signals)
 }
 
@@ -97,13 +98,23 @@ type daemon struct {
 	notify host.Notifier
 }
 
-// newDaemon opens the keys and makes the bot, and the web server if there is one.
-func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
-	k, err := openKeys(c, nil, nil, log)
+// newDaemon opens the store and the keys and makes the bot, and the web server if
+// there is one.
+func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slog.LevelVar) (_ *daemon, err error) {
+	st, replay, err := openStore(c, log)
 	if err != nil {
 		return nil, err
 	}
-	b, err := newBot(c, k, buildLeg(log), log, level)
+	defer func() {
+		if err != nil {
+			closeStore(st, log)
+		}
+	}()
+	k, err := openKeysWith(c, nil, nil, replay, log)
+	if err != nil {
+		return nil, err
+	}
+	b, err := newBot(c, k, buildLeg(log), st, log, level)
 	if err != nil {
 		return nil, err
 	}

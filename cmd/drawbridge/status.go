@@ -14,6 +14,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/internal/config"
+	"drawbridge/internal/store"
 )
 
 // report is what `drawbridge status` shows.
@@ -22,9 +23,16 @@ type report struct {
 	PID     int         `json:"pid"`
 	Config  string      `json:"config"`
 	bridge.Status
-	Ready    bool        `json:"ready"` // every room is joined and has shown us our own echo
-	Keys     []keyReport `json:"keys"`
-	Warnings []string    `json:"warnings,omitempty"`
+	Ready    bool         `json:"ready"`           // every room is joined and has shown us our own echo
+	Store    *storeReport `json:"store,omitempty"` // absent: everything is in memory
+	Keys     []keyReport  `json:"keys"`
+	Warnings []string     `json:"warnings,omitempty"`
+}
+
+// storeReport is how the store is doing.
+type storeReport struct {
+	Path string `json:"path"`
+	store.Stats
 }
 
 // keyReport is one key: a bot's own, or a person's pinned one.
@@ -44,6 +52,12 @@ func (b *bot) status() report {
 		Status: b.core.Status(), Keys: b.keyReports(),
 	}
 	r.Ready = ready(r.Status)
+	if b.store != nil {
+		r.Store = &storeReport{b.store.Dir(), b.store.Stats()}
+		if p := r.Store.Problem; p != "" {
+			r.Warnings = append(r.Warnings, "the store takes nothing: "+p+"; nothing is lost, the networks wait")
+		}
+	}
 	for _, w := range b.warnings() {
 		r.Warnings = append(r.Warnings, w.Error())
 	}
@@ -138,6 +152,9 @@ func (r *report) print(out io.Writer) error {
 	}
 	line("drawbridge %s, pid %d, up %s, %s", r.Version.Version, r.PID, span(r.Now.Sub(r.Started)), readiness)
 	line("%s", r.Config)
+	if r.Store != nil {
+		line("store %s: %d rows", r.Store.Path, r.Store.Rows)
+	}
 	line("\nLEG\tKIND\tSTATE\tSINCE\tAS\tDETAIL")
 	var notes []string // below the table, whose columns a line without cells would break
 	for _, l := range r.Legs {
@@ -198,8 +215,8 @@ func (r *report) printBridge(line func(string, ...any), b *bridge.BridgeStatus) 
 	l := &b.Ledger
 	line("received %d = %d accepted + %d refused + %d unreadable + %d commands + %d again + %d looped + %d paused",
 		l.Received, l.Accepted, l.Refused, l.Unreadable, l.Commands, l.Again, l.Looped, l.Paused)
-	line("queued %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped; %d sent again, %d own words dropped",
-		l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Resent, l.Dropped)
+	line("queued %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead; %d sent again, %d own words dropped",
+		l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead, l.Resent, l.Dropped)
 	if !l.Balanced() {
 		line("! these sums do not balance: please report it")
 	}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"time"
 
 	"drawbridge/bridge"
 	"drawbridge/internal/config"
+	"drawbridge/internal/store"
 	"drawbridge/irc"
 	"drawbridge/policy"
 	"drawbridge/xmpp"
@@ -192,6 +194,34 @@ func (k *keys) schemes(account string) []e2ee.Scheme {
 		return []e2ee.Scheme{s}
 	}
 	return nil
+}
+
+// storeConfig is what the store takes.
+func storeConfig(c *config.Config) store.Config {
+	return store.Config{
+		Dir:       c.Store.Path,
+		Key:       store.Key{Material: []byte(c.Store.Key.Expose()), Passphrase: c.Store.Passphrase.Expose()},
+		RetainIDs: c.Store.Retain.IDs,
+	}
+}
+
+// openStore opens the store and its memory of replays. Without a store, by
+// `memory: true`, the memory of replays dies with the process, too.
+func openStore(c *config.Config, log *slog.Logger) (*store.Store, e2ee.Replay, error) {
+	if c.Store.Memory {
+		log.Warn("store.memory is set: what waits dies with this process")
+		return nil, e2ee.NewReplayCache(c.Store.Retain.IDs, 0), nil
+	}
+	s, err := store.Open(storeConfig(c), store.Deps{Log: log})
+	if err != nil {
+		return nil, nil, storeFailed(err)
+	}
+	replay, err := s.Replay(context.Background(), 0)
+	if err != nil {
+		closeStore(s, log)
+		return nil, nil, storeFailed(err)
+	}
+	return s, replay, nil
 }
 
 // newOpenPGP makes the XEP-0027 scheme of an account.

@@ -7,16 +7,16 @@ import (
 
 // Stats are figures of a store since it was opened.
 type Stats struct {
-	Rows       int64         // in the outbox, whatever their state
-	Commits    uint64        // transactions
-	Ops        uint64        // operations in them
-	Failed     uint64        // operations that were not kept
-	CommitTime time.Duration // of all transactions together
-	CommitMax  time.Duration // of the longest
+	Rows       int64         `json:"rows"`           // in the outbox, whatever their state
+	Commits    uint64        `json:"commits"`        // transactions
+	Ops        uint64        `json:"ops"`            // operations in them
+	Failed     uint64        `json:"failed"`         // operations that were not kept
+	CommitTime time.Duration `json:"commit_time_ns"` // of all transactions together
+	CommitMax  time.Duration `json:"commit_max_ns"`  // of the longest
 	// Problem is why the last transaction failed, "" if it did not.
-	Problem string
+	Problem string `json:"problem,omitempty"`
 	// Lost counts rows of earlier runs whose key is gone.
-	Lost int64
+	Lost int64 `json:"lost"`
 }
 
 type stats struct {

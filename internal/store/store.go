@@ -322,6 +322,9 @@ func (s *Store) SetSecret(ctx context.Context, kind, owner string, value []byte)
 	})
 }
 
+// Dir is the store's folder.
+func (s *Store) Dir() string { return s.folder.dir }
+
 // Close commits what waits, moves the WAL into the database and gives the folder
 // up. Later calls of anything return ErrClosed.
 func (s *Store) Close() error {

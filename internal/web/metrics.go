@@ -98,7 +98,7 @@ func collectLedger(counter func(*prometheus.Desc, uint64, ...string), gauge func
 	for _, m := range []struct {
 		fate string
 		n    uint64
-	}{{"relayed", l.Relayed}, {"bounced", l.Bounced}, {"missed", l.Missed}, {"skipped", l.Skipped}} {
+	}{{"relayed", l.Relayed}, {"bounced", l.Bounced}, {"missed", l.Missed}, {"skipped", l.Skipped}, {"dead", l.Dead}} {
 		counter(copiesDesc, m.n, b.Name, m.fate)
 	}
 	counter(queuedDesc, l.Queued, b.Name)
