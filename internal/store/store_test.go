@@ -274,7 +274,7 @@ func TestReadOnlyFolder(t *testing.T) {
 		t.Skip("root writes everywhere: see TestReadOnlyDisk")
 	}
 	dir := t.TempDir()
-	openTest(t, Config{Dir: dir}, Deps{}).Close()
+	_ = openTest(t, Config{Dir: dir}, Deps{}).Close()
 	if err := os.Chmod(filepath.Join(dir, dbFile), 0o400); err != nil {
 		t.Fatal(err)
 	}
