@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"database/sql"
 	"fmt"
 	"hash"
 
@@ -168,43 +169,78 @@ func (s *Store) Load(ctx context.Context, yield func(*bridge.Row) error) error {
 	return s.markLost(ctx, lost)
 }
 
-const loadRows = `SELECT o.seq, o.wire_id, o.bridge, o.state, o.queued, o.key_id, o.body,
-	d.leg, d.kind, d.name, f.leg, f.kind, f.name
-	FROM outbox o JOIN room d ON d.id = o.dst JOIN room f ON f.id = o.src
-	WHERE o.state < 2 AND `
+const loadRows = "SELECT seq, dst, src, wire_id, bridge, state, queued, key_id, body FROM outbox WHERE state < 2 AND "
 
 func (s *Store) load(ctx context.Context, yield func(*bridge.Row) error) (lost []lostRow, err error) {
-	return s.loadWhere(ctx, "o.seq > ?", []any{int64(0)}, yield)
+	return s.loadWhere(ctx, "seq > ?", []any{int64(0)}, yield)
 }
 
-// loadWhere opens the rows that wait and match, in order.
+// loadWhere opens the rows that wait and match, in order. What many rows share
+// they share in memory.
 func (s *Store) loadWhere(ctx context.Context, where string, args []any, yield func(*bridge.Row) error) (lost []lostRow, err error) {
-	rows, err := s.read.QueryContext(ctx, loadRows+where+" ORDER BY o.seq", args...)
+	rooms, err := roomsByID(ctx, s.read)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, loadRows+where+" ORDER BY seq", args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
+	shared := sharing{}
 	for rows.Next() {
 		r := &bridge.Row{}
-		var state int
-		var queued, keyID int64
-		var body []byte
-		err := rows.Scan(&r.Seq, &r.ID, &r.Bridge, &state, &queued, &keyID, &body,
-			&r.To.Leg, &r.To.Kind, &r.To.Name, &r.From.Leg, &r.From.Kind, &r.From.Name)
-		if err != nil {
+		var dst, src, state, queued, keyID int64
+		var name, body sql.RawBytes
+		if err := rows.Scan(&r.Seq, &dst, &src, &r.ID, &name, &state, &queued, &keyID, &body); err != nil {
 			return nil, err
 		}
+		r.To, r.From, r.Bridge = rooms[dst], rooms[src], shared.of(name)
 		r.Queued, r.Tried = fromNanos(queued), state == stateTried
 		key := s.days.get(keyID)
 		if key == nil || s.openRow(key, r, body) != nil {
 			lost = append(lost, lostRow{r.Seq, r.Bridge, r.To})
 			continue
 		}
+		r.Person, r.Name = shared.of([]byte(r.Person)), shared.of([]byte(r.Name))
 		if err := yield(r); err != nil {
 			return nil, err
 		}
 	}
 	return lost, rows.Err()
+}
+
+// sharing keeps one copy of strings that come often.
+type sharing map[string]string
+
+func (m sharing) of(b []byte) string {
+	if s, ok := m[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(m) < 4096 {
+		m[s] = s
+	}
+	return s
+}
+
+// roomsByID reads the table room.
+func roomsByID(ctx context.Context, db *sql.DB) (map[int64]bridge.Room, error) {
+	rows, err := db.QueryContext(ctx, "SELECT id, leg, kind, name FROM room")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	out := map[int64]bridge.Room{}
+	for rows.Next() {
+		var id int64
+		var r bridge.Room
+		if err := rows.Scan(&id, &r.Leg, &r.Kind, &r.Name); err != nil {
+			return nil, err
+		}
+		out[id] = r
+	}
+	return out, rows.Err()
 }
 
 type lostRow struct {

@@ -142,7 +142,7 @@ func (s *Store) Retry(ctx context.Context, seq uint64) (row *bridge.Row, err err
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	_, err = s.loadWhere(ctx, "o.seq = ?", []any{int64(seq)}, func(r *bridge.Row) error { row = r; return nil })
+	_, err = s.loadWhere(ctx, "seq = ?", []any{int64(seq)}, func(r *bridge.Row) error { row = r; return nil })
 	if err != nil {
 		return nil, fmt.Errorf("store: retry a parked row: %w", classify(err))
 	}

@@ -124,20 +124,11 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM msgmap").Scan(&w.mapID); err != nil {
 		return nil, err
 	}
-	found, err := s.read.QueryContext(ctx, "SELECT id, leg, kind, name FROM room")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = found.Close() }()
-	for found.Next() {
-		var id int64
-		var r bridge.Room
-		if err := found.Scan(&id, &r.Leg, &r.Kind, &r.Name); err != nil {
-			return nil, err
-		}
+	found, err := roomsByID(ctx, s.read)
+	for id, r := range found {
 		w.rooms[r], w.roomID = id, max(w.roomID, id)
 	}
-	return w, found.Err()
+	return w, err
 }
 
 // do runs f in the next transaction and returns when that is on the disk, or
