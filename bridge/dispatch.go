@@ -11,6 +11,7 @@ import (
 const (
 	batchPerLeg = 128         // messages taken from one leg at a time
 	tickEvery   = time.Second // of what the dispatcher does by the clock
+	triedAhead  = 64          // rows noted as tried before they are
 )
 
 // verdict is what becomes of a message taken in.
@@ -290,8 +291,8 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 					ID: d.c.ids.next(), Bridge: from.bridge.cfg.Name, From: m.Room, To: to.room,
 					Kind: rowKind(m.Kind), Person: m.From.Person, Name: name, Text: m.Text, Rung: m.Rung, Floor: to.floor,
 					Said: said, Queued: now, Delayed: m.Delayed,
-					// Nothing waits there: it goes to the wire at once.
-					Tried: size == 1 && to.out.ready.Load(), ledger: from.bridge.ledger,
+					// Little waits there: it goes to the wire soon.
+					Tried: size <= int64(from.bridge.ahead()) && to.out.ready.Load(), ledger: from.bridge.ledger,
 				})
 				cp.row = &rows[len(rows)-1]
 				in.entry.Rows = append(in.entry.Rows, cp.row)
@@ -299,6 +300,17 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 			in.copies = append(in.copies, cp)
 		}
 	}
+}
+
+// ahead is how many waiting rows of a destination are noted as tried before they
+// are: each note less is a commit less that the wire waits for. Where what is in
+// doubt is sent again, a row noted too early costs a question after a crash at
+// most; where it is skipped, it would be a line lost.
+func (b *bridgeState) ahead() int {
+	if b.cfg.OnDoubt == Skip {
+		return 1
+	}
+	return triedAhead
 }
 
 // heard reports whether another bridge of the message's room reaches room too.

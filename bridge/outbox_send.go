@@ -367,9 +367,10 @@ func (o *outbox) markTried(ctx context.Context, rows []*Row) error {
 	if len(todo) == 0 {
 		return nil
 	}
+	t := o.c.table.Load()
 	o.mu.Lock()
 	for _, r := range o.queue.all() {
-		if len(todo) >= sendBatch {
+		if b := t.byName[r.Bridge]; b == nil || len(todo) >= b.ahead() {
 			break
 		}
 		add(r)
