@@ -57,8 +57,10 @@ func benchKey(b *testing.B, cfg packet.Config) ours {
 // forgetful remembers nothing: a benchmark opens one message many times.
 type forgetful struct{}
 
-func (forgetful) Mark([]byte, string, string, time.Time) (e2ee.Verdict, []byte) { return e2ee.Fresh, nil }
-func (forgetful) Horizon(now time.Time) time.Time                     { return now.Add(-time.Hour) }
+func (forgetful) Mark([]byte, string, string, time.Time) (e2ee.Verdict, []byte) {
+	return e2ee.Fresh, nil
+}
+func (forgetful) Horizon(now time.Time) time.Time { return now.Add(-time.Hour) }
 
 func benchPair(b *testing.B, cfg packet.Config) (s *Scheme, p e2ee.Peer, key ours) {
 	b.Helper()
