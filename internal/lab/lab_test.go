@@ -19,12 +19,12 @@ func TestIRCServersCarryALine(t *testing.T) {
 			a := l.IRCUser(s, "ann", "#c")
 			b := l.IRCUserTLS(s, "bob", nil, "#c")
 			a.Say("#c", "grüß dich: bob")
-			l.Await(5*time.Second, "bob hears ann", func() bool {
+			l.Await(patience, "bob hears ann", func() bool {
 				h := b.Heard("#c")
 				return len(h) == 1 && h[0] == (Said{"ann", "#c", "grüß dich: bob"})
 			})
 			s.Kill()
-			l.Await(5*time.Second, "ann is gone", a.Gone)
+			l.Await(patience, "ann is gone", a.Gone)
 			s.Restart()
 			l.IRCUser(s, "ann", "#c")
 		})
@@ -66,7 +66,7 @@ func TestXMPPServersCarryAStanza(t *testing.T) {
 				t.Errorf("body = %q", got)
 			}
 			a.JoinRoom("r@"+Rooms, "ann")
-			l.Await(5*time.Second, "the message stands in the server's log", func() bool {
+			l.Await(patience, "the message stands in the server's log", func() bool {
 				for _, st := range s.Stanzas() {
 					if st.In && strings.Contains(st.XML, "&lt;dich&gt;") {
 						return true
@@ -89,7 +89,7 @@ func TestProxyBreaksLinks(t *testing.T) {
 		t.Errorf("recorded %q, %q", up, down)
 	}
 	p.Cut()
-	l.Await(5*time.Second, "ann is cut off", u.Gone)
+	l.Await(patience, "ann is cut off", u.Gone)
 	p.Restore()
 	v := l.IRCUser(through, "bea", "#c")
 	p.BlackHole()
