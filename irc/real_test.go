@@ -137,6 +137,10 @@ func TestRealRelay(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.Await(5*time.Second, "long line", func() bool { return box.proof("long") == bridge.Delivered })
+			l.Await(5*time.Second, "its last piece, which alice reads by herself", func() bool {
+				heard := u.Heard("#dev")
+				return strings.HasSuffix(heard[len(heard)-1].Text, "end")
+			})
 			var joined strings.Builder
 			for _, h := range u.Heard("#dev")[2000:] {
 				joined.WriteString(strings.TrimPrefix(h.Text, "<b> "))
