@@ -1,7 +1,8 @@
 package lab
 
 import (
-	"os"
+	"io"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -31,8 +32,22 @@ func (l *Lab) GPG(name string) *GPG {
 	// Our own agent, in the foreground, ends with us; gpg would leave a daemon.
 	l.Start(&Proc{Name: "agent-" + name, Dir: g.Home, Args: []string{l.program("gpg-agent"), "--homedir", g.Home, "--daemon", "--no-detach", "--quiet"}})
 	sock := strings.TrimSpace(l.run(l.program("gpgconf"), "--homedir", g.Home, "--list-dirs", "agent-socket"))
-	l.Await(10*time.Second, "gpg-agent listens", func() bool { _, err := os.Stat(sock); return err == nil })
+	// A socket that is there but does not answer yet makes gpg start an agent of its own, which fails.
+	l.Await(30*time.Second, "gpg-agent answers", func() bool { return greets(sock) })
 	return g
+}
+
+// greets reports whether an agent behind the socket says OK (the Assuan protocol).
+func greets(sock string) bool {
+	c, err := net.DialTimeout("unix", sock, time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	ok := make([]byte, 2)
+	_, err = io.ReadFull(c, ok)
+	return err == nil && string(ok) == "OK"
 }
 
 // Run runs gpg in this home, with stdin, and returns its stdout.
