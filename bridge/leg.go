@@ -41,6 +41,28 @@ type BatchLeg interface {
 	SendAll(ctx context.Context, ms []Outgoing) (n int, err error)
 }
 
+// Answer is what a network says of a message in doubt.
+type Answer uint8
+
+// The answers.
+const (
+	Unanswered Answer = iota // nobody can be asked, or what is kept does not reach back that far
+	Present                  // the network has it
+	Absent                   // the network would have it, and has not
+)
+
+// AskLeg is a Leg that can ask its network what became of messages in doubt: an
+// archive, the history of a channel.
+type AskLeg interface {
+	Leg
+	// Ask tells of each of ms, all to one room and in their order, whether the network
+	// has it. The core calls it from the room's goroutine, after the room came up and
+	// before anything else is sent there. Each of ms has the ID and text it was sent
+	// with, perhaps by an earlier process. The answers are as many as ms. ErrNotReady:
+	// the room went down; it will be asked again. Another error: nobody can be asked.
+	Ask(ctx context.Context, ms []Outgoing) ([]Answer, error)
+}
+
 // Sink is what a leg hands messages, events and proofs to.
 type Sink interface {
 	// Take hands a message over, in the order of the wire. It blocks while the
