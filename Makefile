@@ -30,8 +30,9 @@ test: deps unit e2e ## install what is missing, then run all tests
 unit: ## unit tests, with the race detector
 	$(GO) test -race -shuffle=on ./...
 
-e2e: build ## tests against real servers and clients
-	$(GO) test -tags e2e -count=1 -timeout 20m -p 2 -parallel 3 $(REAL)
+e2e: build ## tests against real servers and clients; RERUN=1 tries at most three that failed once more, and says so
+	$(if $(RERUN),$(TOOL) gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --packages "$(REAL)" --,$(GO) test) \
+		-tags e2e -count=1 -timeout 20m -p 2 -parallel 3 $(if $(RERUN),,$(REAL))
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \
