@@ -126,6 +126,7 @@ const (
 	Quit                 // Who left the network (IRC), Room is each channel
 	Renamed              // Who.Nick is now Detail
 	KeyProblem           // a contact cannot decrypt us, or a key expires: Detail for the operator
+	Gap                  // what was said in Room from Since to Time did not reach us, or may not have
 )
 
 // Event is something that happened on a leg besides messages.
@@ -136,6 +137,9 @@ type Event struct {
 	Who    Sender
 	Detail string // for people; foreign text in it is sanitised by the leg
 	Time   time.Time
+	// Since is the start of a Gap: when the last byte came before it, or what is
+	// known of that.
+	Since time.Time
 }
 
 // State is how a leg or room is doing.
