@@ -61,6 +61,13 @@ var readers = map[string]string{
 	"internal/store/seal.go": "the store's sealer",
 }
 
+// exposers lists the only files that may call Expose, and so read a secret of the config.
+var exposers = map[string]string{
+	"cmd/drawbridge/wire.go":    "hands secrets to what logs in or seals with them",
+	"cmd/drawbridge/keyring.go": "opens an account's secret key",
+	"cmd/drawbridge/change.go":  "compares those that only a restart changes",
+}
+
 type source struct {
 	path, dir string
 	file      *ast.File
@@ -118,16 +125,32 @@ func TestImportWalls(t *testing.T) {
 }
 
 func TestOnlyEncodersRevealText(t *testing.T) {
+	onlyUsedBy(t, "Reveal", readers)
+}
+
+func TestOnlyTheWiringExposesSecrets(t *testing.T) {
+	onlyUsedBy(t, "Expose", exposers)
+}
+
+// onlyUsedBy fails for each use of the method outside the files allowed.
+func onlyUsedBy(t *testing.T, method string, allowed map[string]string) {
+	t.Helper()
+	used := 0
 	for _, s := range sources(t) {
-		if strings.HasSuffix(s.path, "_test.go") || readers[filepath.ToSlash(s.path)] != "" {
+		if strings.HasSuffix(s.path, "_test.go") {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
-			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Reveal" {
-				t.Errorf("%s uses Reveal: message text may be read only by %v", s.path, readers)
+			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == method {
+				if used++; allowed[filepath.ToSlash(s.path)] == "" {
+					t.Errorf("%s uses %s: only %v may", s.path, method, allowed)
+				}
 			}
 			return true
 		})
+	}
+	if used == 0 {
+		t.Errorf("nothing uses %s: is the test looking for the right name?", method)
 	}
 }
 
