@@ -138,14 +138,5 @@ func pinned(s Scheme, p Peer) bool {
 
 // Pinned reports whether the config pins a key of the person for a scheme.
 func Pinned(scheme string, person *policy.Person) bool {
-	if person == nil {
-		return false
-	}
-	switch scheme {
-	case "openpgp", "ox":
-		return len(person.OpenPGP) > 0
-	case "otr":
-		return len(person.OTR) > 0
-	}
-	return false
+	return Pins{}.Pinned(person, KindOf(scheme))
 }
