@@ -91,7 +91,8 @@ func Choose(schemes []Scheme, order []string, floor policy.Rung, p Peer) (Scheme
 
 // Claim returns the scheme that in, from p, is a message of, or nil if it is of
 // none. With ErrNotListed or ErrOtherPinned the scheme must not be used for this
-// person, and the message is refused as one that could not be opened.
+// person, with ErrClear the message is in clear where a Session is established: it
+// is refused as one that could not be opened.
 func Claim(schemes []Scheme, order []string, p Peer, in Incoming) (Scheme, error) {
 	for _, s := range schemes {
 		if !s.Claims(in) {
@@ -104,6 +105,9 @@ func Claim(schemes []Scheme, order []string, p Peer, in Incoming) (Scheme, error
 			return s, ErrOtherPinned
 		}
 		return s, nil
+	}
+	if s := clearInside(schemes, p, in); s != nil {
+		return s, ErrClear
 	}
 	return nil, nil
 }

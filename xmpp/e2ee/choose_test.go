@@ -192,3 +192,44 @@ func TestReplayCacheStaysBounded(t *testing.T) {
 		t.Errorf("holds %d", c.Len())
 	}
 }
+
+// talker is a scheme with a session with one resource.
+type talker struct {
+	fake
+	with string
+}
+
+func (s talker) Established(p e2ee.Peer) bool                        { return p.Resource == s.with }
+func (s talker) Arrive(e2ee.Peer, string, bool) (out []e2ee.Payload) { return nil }
+func (s talker) Leave(e2ee.Peer)                                     {}
+func (s talker) Due(time.Time) []e2ee.Letter                         { return nil }
+
+func TestClaimRefusesClearTextInsideASession(t *testing.T) {
+	schemes := []e2ee.Scheme{fake{name: "openpgp"}, talker{fake{name: "otr"}, "phone"}}
+	order := []string{"openpgp", "otr"}
+	for _, tt := range []struct {
+		name, resource string
+		in             e2ee.Incoming
+		want           string
+		err            error
+	}{
+		{"clear inside", "phone", e2ee.Incoming{Body: "hello"}, "otr", e2ee.ErrClear},
+		{"another resource", "desk", e2ee.Incoming{Body: "hello"}, "", nil},
+		{"no body: a chat state", "phone", e2ee.Incoming{}, "", nil},
+		{"said before the session, perhaps", "phone", e2ee.Incoming{Body: "hello", Delayed: true}, "", nil},
+		{"the session's own", "phone", e2ee.Incoming{Body: "otr"}, "otr", nil},
+		{"another scheme's", "phone", e2ee.Incoming{Body: "openpgp"}, "openpgp", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := e2ee.Claim(schemes, order, e2ee.Peer{Resource: tt.resource, Person: both}, tt.in)
+			if got := ""; s != nil {
+				got = s.Name()
+				if got != tt.want || !errors.Is(err, tt.err) {
+					t.Errorf("Claim = %q, %v; want %q, %v", got, err, tt.want, tt.err)
+				}
+			} else if tt.want != "" || err != nil {
+				t.Errorf("Claim = nothing, %v; want %q, %v", err, tt.want, tt.err)
+			}
+		})
+	}
+}

@@ -42,15 +42,21 @@ type Payload struct {
 	EME      string // namespace for <encryption/> (XEP-0380)
 	Store    bool   // whether archives may keep it: <store/> or <no-store/> (XEP-0334)
 	NoCopy   bool   // <no-copy/> and <private/>: of no use to other resources
+	// Resource is the peer's only resource that can read it, "" for any.
+	Resource string
 }
 
-// Opened is what came out of a message.
+// Opened is what came out of a message. A Rung of clear is a text that came in
+// clear beside something for the scheme (OTR's whitespace tag); Reply and Changes
+// count also where Open returned an error.
 type Opened struct {
 	body        string
 	Rung        policy.Rung // what the message proves
 	Fingerprint string      // of the signing key, "" if none
 	// Reply is what must go back to the peer at once (handshakes).
 	Reply []Payload
+	// Changes are what it changed in the session, in their order (Session only).
+	Changes []Change
 	// Silent is set when there is nothing to relay (handshake, chat state).
 	Silent bool
 	// Redelivered is set when the same message came before under the same stanza
@@ -106,7 +112,8 @@ type Scheme interface {
 	// Reach returns the highest outgoing rung this scheme has for p right now,
 	// or why it has none (ErrNoKey, ErrKeyExpired, …). It is cheap.
 	Reach(p Peer) (policy.Rung, error)
-	// Seal encrypts text for p.
+	// Seal encrypts text for p. With ErrHandshake, the payload is what to send to
+	// the peer first, if it has a body or children: see Session.
 	Seal(ctx context.Context, p Peer, text Plain) (Payload, error)
 	// Open decrypts in, which came from p. It returns only whole, checked
 	// plaintext; in.Body is never part of it.
