@@ -65,6 +65,9 @@ type Config struct {
 	AllowPlain bool
 	// NoSM leaves XEP-0198 off even if it is offered.
 	NoSM bool
+	// Resume is what an earlier stream left (Stream.Resumption). Its session is
+	// resumed if the server still has it; else see Stream.Leftover.
+	Resume *Resumption
 	// MaxStanza is the largest stanza taken in, in bytes; default 256 KiB.
 	MaxStanza int
 	// WriteTimeout ends the stream when one write takes longer; default 20 s.

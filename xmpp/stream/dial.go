@@ -25,11 +25,12 @@ func Dial(ctx context.Context, c Config) (*Stream, error) {
 	c = c.withDefaults()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	s, err := dialOnce(ctx, c)
+	first := c.Resume.location()
+	s, err := dialOnce(ctx, c, first)
 	if errors.Is(err, errBindingRefused) {
 		// The server also closed the connection on the refused channel binding.
 		c.ChannelBinding = BindingOff
-		if s, err = dialOnce(ctx, c); err == nil {
+		if s, err = dialOnce(ctx, c, first); err == nil {
 			c.OnBindingRefused()
 		}
 	}
@@ -37,13 +38,14 @@ func Dial(ctx context.Context, c Config) (*Stream, error) {
 	if errors.As(err, &moved) && moved.Condition == "see-other-host" && moved.Host != "" {
 		c.Log.Info("server sends us elsewhere", "to", moved.Host)
 		c.Server = withPort(moved.Host)
-		s, err = dialOnce(ctx, c)
+		s, err = dialOnce(ctx, c, "")
 	}
 	return s, err
 }
 
-func dialOnce(ctx context.Context, c Config) (*Stream, error) {
-	conn, secure, err := connect(ctx, c)
+// dialOnce dials first, if it is not "", and else what c says.
+func dialOnce(ctx context.Context, c Config, first string) (*Stream, error) {
+	conn, secure, err := connect(ctx, c, first)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -70,10 +72,13 @@ type candidate struct {
 }
 
 // connect opens a connection to the first candidate that answers.
-func connect(ctx context.Context, c Config) (conn net.Conn, secure bool, err error) {
+func connect(ctx context.Context, c Config, first string) (conn net.Conn, secure bool, err error) {
 	list, err := candidates(ctx, c)
 	if err != nil {
 		return nil, false, err
+	}
+	if first != "" {
+		list = slices.Insert(list, 0, candidate{withPort(first), c.TLS.Mode == DirectTLS})
 	}
 	var errs []error
 	for _, to := range list {

@@ -11,6 +11,12 @@ import (
 var (
 	// ErrClosed is what Next and Send return after Close.
 	ErrClosed = errors.New("xmpp stream: closed")
+	// ErrNotSent is part of what Send returns when nothing was sent, since the
+	// stream has ended.
+	ErrNotSent = errors.New("xmpp stream: not sent")
+	// ErrNoAnswer is to be part of the reason for Abort where the server does not
+	// answer an AckRequest.
+	ErrNoAnswer = errors.New("xmpp stream: the server does not answer")
 	// ErrPin means that the certificate is not the pinned one. Nothing was sent to
 	// that server.
 	ErrPin = dialer.ErrPin

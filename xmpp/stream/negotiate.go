@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
+	"time"
 
 	"mellium.im/xmpp/jid"
 
@@ -156,8 +158,23 @@ func (n *negotiation) startTLS(ctx context.Context, features *element.Element) (
 	return n.open()
 }
 
-// session binds the resource and enables stream management.
+// session resumes the old session, or binds the resource and enables stream
+// management.
 func (n *negotiation) session(features *element.Element) (*Stream, error) {
+	offered := features.Child(nsSM, "sm") != nil && !n.c.NoSM
+	if r := n.c.Resume; offered && r.usable() {
+		n.doing = "resuming the session"
+		ok, again, err := n.resume(r.sm)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			s := newStream(n, r.sm.jid, r.sm)
+			s.resumed, s.skip = true, again
+			return s.begin(), nil
+		}
+		n.doing = "binding the resource"
+	}
 	bound, err := n.bind(features)
 	if err != nil {
 		return nil, err
@@ -169,15 +186,17 @@ func (n *negotiation) session(features *element.Element) (*Stream, error) {
 			return nil, fmt.Errorf("establishing the session: %w", err)
 		}
 	}
-	sm, uncounted := false, 0
-	if features.Child(nsSM, "sm") != nil && !n.c.NoSM {
+	sm := newManagement()
+	if offered {
 		n.doing = "enabling stream management"
-		if sm, err = n.enable(); err != nil {
+		if err := n.enable(sm); err != nil {
 			return nil, err
 		}
-		uncounted = len(n.early)
+		sm.uncounted, sm.jid = uint64(len(n.early)), bound
 	}
-	return newStream(n, bound, sm, uncounted), nil
+	s := newStream(n, bound, sm)
+	s.left = n.c.Resume.leftover()
+	return s.begin(), nil
 }
 
 // bind asks for the resource (RFC 6120 §7).
@@ -208,24 +227,32 @@ func (n *negotiation) bind(features *element.Element) (jid.JID, error) {
 	return bound, nil
 }
 
-// enable turns XEP-0198 on (§3). A refusal is no error.
-func (n *negotiation) enable() (bool, error) {
-	if err := n.write(element.New(nsSM, "enable")); err != nil {
-		return false, err
+// enable turns XEP-0198 on (§3), with resumption where the server does that. A
+// refusal is no error.
+func (n *negotiation) enable(m *management) error {
+	ask := element.New(nsSM, "enable", "resume", "true", "max", strconv.Itoa(int(resumeMax.Seconds())))
+	if err := n.write(ask); err != nil {
+		return err
 	}
 	for {
 		e, err := n.read()
 		switch {
 		case err != nil:
-			return false, err
+			return err
 		case e.Is(nsSM, "enabled"):
-			return true, nil
+			m.on = true
+			if r := e.Get("resume"); r == "true" || r == "1" {
+				m.id, m.location = e.Get("id"), e.Get("location")
+				seconds, _ := strconv.ParseUint(e.Get("max"), 10, 32) // 0 if it does not say
+				m.max = time.Duration(seconds) * time.Second
+			}
+			return nil
 		case e.Is(nsSM, "failed"):
 			n.c.Log.Warn("the server refuses stream management")
-			return false, nil
+			return nil
 		}
 		if err := n.keep(e); err != nil {
-			return false, err
+			return err
 		}
 	}
 }

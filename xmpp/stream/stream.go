@@ -31,13 +31,16 @@ type Stream struct {
 	framer *framer
 	parser *element.Parser
 	early  []*element.Element
-	acked  uint64 // of our stanzas, as last told
+	skip   uint64 // stanzas to come that the stream resumed has returned already
 
-	writeMu sync.Mutex // guards buf and the order of writes
+	writeMu sync.Mutex // guards the next three and the order of writes
 	buf     []byte
-	sent    atomic.Uint64 // our stanzas; raised under writeMu, before the write
+	ends    []int // of the stanzas in buf
+	unasked int   // stanzas sent since the last request for an acknowledgement
 
-	sm management
+	sm      *management
+	resumed bool
+	left    Leftover
 
 	closing  atomic.Bool
 	failOnce sync.Once
@@ -46,15 +49,24 @@ type Stream struct {
 	wg       sync.WaitGroup
 }
 
-func newStream(n *negotiation, bound jid.JID, sm bool, uncounted int) *Stream {
-	s := &Stream{
-		c: n.c, jid: bound, conn: n.conn,
+// newStream returns the stream of a new session, or of one that sm has counted
+// so far.
+func newStream(n *negotiation, bound jid.JID, sm *management) *Stream {
+	return &Stream{
+		c: n.c, jid: bound, conn: n.conn, sm: sm,
 		framer: n.framer, parser: n.parser, early: n.early,
 		dead: make(chan struct{}),
 	}
-	s.sm.on, s.sm.uncounted = sm, uint64(uncounted)
-	s.sm.answer = make(chan struct{}, 1)
-	if sm {
+}
+
+// begin starts what the stream does by itself.
+func (s *Stream) begin() *Stream {
+	if s.sm.on {
+		resend := s.sm.takeOver(s)
+		if s.resumed {
+			s.writeMu.Lock()
+			s.wg.Go(func() { s.resend(resend) })
+		}
 		s.wg.Go(s.answerRequests)
 	}
 	return s
@@ -85,6 +97,9 @@ func (s *Stream) Next() (*element.Element, error) {
 			continue // not a stanza
 		case err != nil && !errors.As(err, &large) && !errors.As(err, &malformed):
 			return nil, s.fail(err)
+		case s.skip > 0:
+			s.skip--
+			continue
 		}
 		s.sm.received.Add(1)
 		return e, err
@@ -137,25 +152,57 @@ func (s *Stream) read() (*element.Element, error) {
 // returns after the write, or when Config.WriteTimeout has passed; a failed
 // write ends the stream. With AckRequest as the last element, the server
 // answers at once; without XEP-0198 that is left out.
+//
+// In a session that can be resumed, stanzas whose write failed are sent again by
+// the stream that resumes it: that is no error. ErrNotSent means that nothing was
+// written, now or later; any other error, that part of it may have left.
 func (s *Stream) Send(stanzas ...*element.Element) (last uint64, err error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
-	s.buf = s.buf[:0]
-	n := uint64(0)
+	select {
+	case <-s.dead:
+		return s.sm.sent.Load(), fmt.Errorf("%w: %w", ErrNotSent, s.cause)
+	default:
+	}
+	s.buf, s.ends = s.buf[:0], s.ends[:0]
+	asks, counted := false, 0 // bytes of counted stanzas
 	for _, e := range stanzas {
-		if e.Space == nsSM && !s.sm.on {
-			continue // an AckRequest that this server would not know
+		if e.Space == nsSM {
+			if !s.sm.on {
+				continue // an AckRequest that this server would not know
+			}
+			asks = asks || e.Local == "r"
+			s.buf = element.AppendXML(s.buf, e, nsClient)
+			continue
 		}
 		s.buf = element.AppendXML(s.buf, e, nsClient)
 		if isStanza(e) {
-			n++
+			counted = len(s.buf)
+			s.ends = append(s.ends, counted)
 		}
 	}
-	last = s.sent.Add(n)
 	if len(s.buf) == 0 {
-		return last, nil
+		return s.sm.sent.Load(), nil
 	}
-	return last, s.write(s.buf)
+	resent := false
+	if n := len(s.ends); n > 0 && s.sm.id != "" {
+		ok := false
+		if ok, resent = s.sm.keep(s, s.buf[:counted], s.ends); !ok {
+			return s.sm.sent.Load(), ErrNotSent
+		}
+		if s.unasked += n; s.unasked >= askEvery && !asks {
+			s.buf = element.AppendXML(s.buf, AckRequest(), nsClient)
+			asks = true
+		}
+	}
+	if asks {
+		s.unasked = 0
+	}
+	last = s.sm.sent.Add(uint64(len(s.ends)))
+	if err = s.write(s.buf); resent {
+		err = nil
+	}
+	return last, err
 }
 
 // Ping writes one space (RFC 6120 §4.6.1): on a dead connection the writes fail

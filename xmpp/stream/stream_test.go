@@ -22,12 +22,17 @@ const (
 	bindFeature = `<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/></stream:features>`
 	bindRequest = `<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>drawbridge</resource></bind></iq>`
 	bindResult  = `<iq type='result' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>bot@corp.example/drawbridge</jid></bind></iq>`
-	enable      = `<enable xmlns='urn:xmpp:sm:3'/>`
+	enable      = `<enable xmlns='urn:xmpp:sm:3' resume='true' max='600'/>`
 	enabled     = `<enabled xmlns='urn:xmpp:sm:3'/>`
 )
 
 // negotiate plays the server up to a session with stream management.
 func (f *fake) negotiate() error {
+	return f.negotiateWith(enabled)
+}
+
+// login2 plays the server up to the features behind the login.
+func (f *fake) login2() error {
 	if err := f.expect(plainHeader); err != nil {
 		return err
 	}
@@ -39,6 +44,13 @@ func (f *fake) negotiate() error {
 		return err
 	}
 	f.send(header + bindFeature)
+	return nil
+}
+
+func (f *fake) negotiateWith(enabled string) error {
+	if err := f.login2(); err != nil {
+		return err
+	}
 	if err := f.expect(bindRequest); err != nil {
 		return err
 	}
@@ -112,7 +124,7 @@ func TestWriteDeadline(t *testing.T) {
 		if got := <-next; got != err {
 			t.Errorf("Next returned %v, Send %v", got, err)
 		}
-		if _, again := d.s.Send(message("2")); again != err {
+		if _, again := d.s.Send(message("2")); !errors.Is(again, err) || !errors.Is(again, stream.ErrNotSent) {
 			t.Errorf("the second Send returned %v", again)
 		}
 		_ = d.s.Close()

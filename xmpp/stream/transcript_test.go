@@ -2,11 +2,14 @@ package stream_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,9 +28,13 @@ import (
 //	LOGIN [condition]                SASL, refused with the condition if there is one
 //	HANGUP                           the server closes the connection
 //	RECONNECT                        what follows is on a second connection
+//	RESUME, REDIAL                   and is a second Dial, with what the last stream left
+//	RESUMED bool | LEFT acked stanzas | NOT-RESUMABLE
+//	DIALLED-ADDR host:port           where the last connection went
 //	DIALED full JID | DIAL-ERROR part of the error
 //	NEXT stanza | NEXT-ERROR part    what Next returns
 //	SEND stanza… = number            Send, and what it returns
+//	SEND-ERROR part                  the same with an error
 //	HANDLED n                        calls Handled
 //	ACKED n                          the last count OnAck was told
 //	LOGGED part                      of the log
@@ -42,7 +49,7 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			newPlayer(t, strings.Count(string(text), "\nRECONNECT")+1).play(string(text))
+			newPlayer(t, connections.FindAllStringIndex(string(text), -1)).play(string(text))
 		})
 	}
 }
@@ -51,11 +58,13 @@ type player struct {
 	t      *testing.T
 	fakes  []*fake
 	dialed chan dialed
+	c      stream.Config
 	s      *stream.Stream
 	log    logBuffer
 
-	mu    sync.Mutex // guards acked
+	mu    sync.Mutex // guards the rest
 	acked uint64
+	addr  string
 }
 
 // logBuffer is a log that can be read while it is written.
@@ -76,26 +85,35 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func newPlayer(t *testing.T, connections int) *player {
+var connections = regexp.MustCompile("(?m)^(RECONNECT|RESUME|REDIAL)$")
+
+func newPlayer(t *testing.T, more [][]int) *player {
 	p := &player{t: t}
 	var conns []net.Conn
-	for range connections {
+	for range len(more) + 1 {
 		f, c := newFake(t)
 		p.fakes = append(p.fakes, f)
 		conns = append(conns, c)
 	}
-	p.dialed = dialing(stream.Config{
+	dial := dialPipe(conns...)
+	p.c = stream.Config{
 		JID: jid.MustParse("bot@corp.example/drawbridge"), Password: "secret",
 		Server: "xmpp.corp.example", TLS: stream.TLS{Mode: stream.NoTLS},
 		MaxStanza: 2048,
 		Log:       slog.New(slog.NewTextHandler(&p.log, nil)),
-		Dial:      dialPipe(conns...),
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			p.mu.Lock()
+			p.addr = addr
+			p.mu.Unlock()
+			return dial(ctx, network, addr)
+		},
 		OnAck: func(n uint64) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.acked = n
 		},
-	})
+	}
+	p.dialed = dialing(p.c)
 	return p
 }
 
@@ -129,6 +147,43 @@ func (p *player) line(verb, rest string) error {
 		f.hangUp()
 	case "RECONNECT":
 		p.fakes = p.fakes[1:]
+	case "RESUME", "REDIAL":
+		if verb == "RESUME" {
+			_ = p.s.Close()
+			if p.c.Resume = p.s.Resumption(); p.c.Resume == nil {
+				return errors.New("nothing to resume")
+			}
+		}
+		p.fakes = p.fakes[1:]
+		p.dialed = dialing(p.c)
+	case "NOT-RESUMABLE":
+		if p.s.Resumption() != nil {
+			return errors.New("it is")
+		}
+	case "RESUMED":
+		if got := fmt.Sprint(p.s.Resumed()); got != rest {
+			return fmt.Errorf("got %s", got)
+		}
+		if p.s.Resumed() {
+			p.mu.Lock()
+			p.acked = p.s.Acked()
+			p.mu.Unlock()
+		}
+	case "LEFT":
+		left := p.s.Leftover()
+		got := fmt.Appendf(nil, "%d ", left.Acked)
+		for _, e := range left.Stanzas {
+			got = element.AppendXML(got, e, "jabber:client")
+		}
+		if string(got) != rest {
+			return fmt.Errorf("got %s", got)
+		}
+	case "DIALLED-ADDR":
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.addr != rest {
+			return fmt.Errorf("got %s", p.addr)
+		}
 	case "DIALED":
 		d := <-p.dialed
 		if d.err != nil {
@@ -157,6 +212,9 @@ func (p *player) line(verb, rest string) error {
 		return contains(err, rest)
 	case "SEND":
 		return p.send(rest)
+	case "SEND-ERROR":
+		_, err := p.s.Send(message("x"))
+		return contains(err, rest)
 	case "HANDLED":
 		n, err := strconv.Atoi(rest)
 		p.s.Handled(n)
