@@ -20,7 +20,9 @@ type Leg interface {
 	// through Sink.Prove under m.ID. Calls for one room come from one goroutine,
 	// in order; calls for different rooms may run at once. Each Send that returned
 	// nil is followed by exactly one Prove; what is unproven when the link ends is
-	// in Doubt, and is reported so before the room is up again. Errors: ErrNotReady,
+	// in Doubt, and is reported so before the room is up again, unless the next link
+	// goes on with the same session: then LegUp alone follows LegDown, and the proofs
+	// come as if nothing had happened. Errors: ErrNotReady,
 	// *HoldError, or anything else for a refusal that trying again cannot mend.
 	// A room the leg does not have (a reload tells the core first) is not ready.
 	// After an error nothing of m was sent.

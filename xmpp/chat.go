@@ -26,6 +26,9 @@ func (s *session) message(e *element.Element, ticket uint64) bool {
 	l := s.leg
 	from, typ := e.Get("from"), e.Get("type")
 	bare, res := splitJID(from)
+	if r := e.Child(nsMAM, "result"); r != nil {
+		return s.result(r, from, ticket)
+	}
 	switch {
 	case bare == "" || bare == s.bare: // carbons, PEP, echoes: mellium 0.15
 		l.counts.add(countOwn)
@@ -39,7 +42,7 @@ func (s *session) message(e *element.Element, ticket uint64) bool {
 	}
 	if m := l.room(bare); m != nil {
 		if typ == "groupchat" {
-			return s.groupchat(m, e, res, ticket)
+			return s.waits(bare, e, ticket) || s.groupchat(m, e, res, ticket)
 		}
 		l.counts.add(countPrivate)
 		return false
@@ -58,7 +61,7 @@ func (s *session) message(e *element.Element, ticket uint64) bool {
 	if r := e.Child(nsReceipts, "received"); r != nil {
 		s.proofs.receipt(c.room, r.Get("id"))
 	}
-	return s.chat(c, e, bare, res, ticket)
+	return s.waits(s.bare, e, ticket) || s.chat(c, e, bare, res, ticket)
 }
 
 // chat handles a message of a configured person.
@@ -87,6 +90,9 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 		ID: in.ID, Room: c.room, From: c.sender(l.clientAt(c, bare, res), bare), Time: in.Stamp, Delayed: in.Delayed,
 		Taken: s.taken(e, ticket),
 	}}
+	if id := keptID(stanzaID(e, s.bare)); id != "" {
+		l.cursor(&it.msg, s.bare, id)
+	}
 	it.skipped = func() { it.msg.Taken(false) }
 	switch {
 	case problem != nil:
@@ -166,7 +172,7 @@ func (s *session) heard(c *contact, bare, res string, delayed bool) e2ee.Peer {
 	if res != "" && !delayed {
 		r := c.resources[full]
 		if r == nil && len(c.resources) < maxResources {
-			up = len(c.resources) == 0
+			up = len(c.resources) == 0 && !s.reading
 			r = &resource{bare: bare, silent: true}
 			c.resources[full] = r
 		}
@@ -200,7 +206,7 @@ func (s *session) taken(e *element.Element, ticket uint64) func(bool) {
 	return func(ok bool) {
 		s.tickets.done(ticket)
 		if ok && wants {
-			s.out.reply(element.New(nsClient, "message", "to", from, "type", "chat", "id", s.idPrefix+"r-"+id).Add(
+			s.out.receipt(element.New(nsClient, "message", "to", from, "type", "chat", "id", s.idPrefix+"r-"+id).Add(
 				element.New(nsReceipts, "received", "id", id),
 				element.New(nsHints, "store")))
 		}

@@ -10,6 +10,7 @@ import (
 
 	"mellium.im/xmpp/jid"
 
+	"drawbridge/bridge"
 	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/element"
@@ -68,6 +69,12 @@ type Stream interface {
 	Handled(n int)
 	SM() bool
 	Close() error
+	// Abort ends the stream so that it can be resumed; what follows tells of that.
+	Abort(why error)
+	Resumption() *stream.Resumption
+	Resumed() bool
+	Acked() uint64
+	Leftover() stream.Leftover
 }
 
 // Deps are the things of the outside world. Zero fields have the defaults
@@ -79,6 +86,9 @@ type Deps struct {
 	Schemes []e2ee.Scheme
 	// Dial opens a stream; default stream.Dial.
 	Dial func(ctx context.Context, c stream.Config) (Stream, error)
+	// Cursors tells how far the archives of rooms and account were read in earlier
+	// runs, and is told where reading begins; default: nothing is known of them.
+	Cursors bridge.Cursors
 	// Cores is how many messages are decrypted at once; default GOMAXPROCS.
 	Cores int
 }

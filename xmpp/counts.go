@@ -25,6 +25,7 @@ const (
 	countUnreadable
 	countUndecryptable
 	countStreams
+	countResumed
 	countLast
 )
 
@@ -43,6 +44,7 @@ var countNames = [countLast]string{
 	countUnreadable:    "unreadable",          // messages that could not be opened
 	countUndecryptable: "peer_cannot_decrypt", // error 406 from a contact
 	countStreams:       "streams",             // streams opened
+	countResumed:       "resumed",             // of these, streams that resumed a session
 }
 
 type counts [countLast]atomic.Uint64

@@ -115,6 +115,16 @@ func (t *iqTable) expired(now time.Time) []question {
 	return out
 }
 
+// postpone gives the questions that wait more time: there was no stream for d.
+func (t *iqTable) postpone(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, q := range t.open {
+		q.deadline = q.deadline.Add(d)
+		t.open[id] = q
+	}
+}
+
 // ask sends an IQ; answer is called once, from the reader or the housekeeper, and
 // must be quick. err is a *stanzaError, errIQTimeout or errIQMany.
 func (s *session) ask(typ, to string, payload *element.Element, timeout time.Duration, answer func(*element.Element, error)) {

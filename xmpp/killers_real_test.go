@@ -139,8 +139,8 @@ func TestSessionKillers(t *testing.T) {
 	})
 }
 
-// TestBlackHole: a link that swallows everything is found dead, what was sent
-// into it is in doubt, and the leg comes back.
+// TestBlackHole: a link that swallows everything is found dead, the leg comes
+// back, and what was sent into the hole arrives.
 func TestBlackHole(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		proxy := h.Proxy(h.server.Addr)
@@ -156,11 +156,12 @@ func TestBlackHole(t *testing.T) {
 		began := time.Now()
 		await(t, "the end", func() bool { return h.sink.event(bridge.LegDown, "", "does not answer") })
 		t.Logf("found dead after %v", time.Since(began))
-		if !h.sink.proof("lost", bridge.Doubt) {
-			t.Error("the line is not in doubt")
-		}
 		proxy.Restore()
 		await(t, "the room again", func() bool { return h.room(devRoom).State == bridge.StateUp })
+		await(t, "the line", func() bool { return h.sink.proof("lost", bridge.Delivered) })
+		if h.leg.Counts()["resumed"] != 1 {
+			t.Errorf("not resumed: %v", h.leg.Counts())
+		}
 	})
 }
 

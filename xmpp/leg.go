@@ -30,19 +30,26 @@ type Leg struct {
 	pipe    *pipe
 	work    *workers
 	wake    chan struct{} // capacity 1: dial now, whatever the backoff
-	unbound bool          // the server refuses channel binding; Run's own
+	// unproven is what sessions that ended could not prove, for the next one. Run's
+	// own.
+	unproven []waiting
+	unbound  bool // the server refuses channel binding; Run's own
 
 	lastPanic, lastRefused atomic.Int64 // when these were last logged
 
 	reload sync.Mutex // one Reconfigure at a time
 
-	mu     sync.Mutex // guards all below
-	sess   *session   // nil while there is no stream
-	people map[string]*contact
-	byJID  map[string]*contact
-	rooms  map[string]*muc
+	mu   sync.Mutex // guards all below
+	sess *session   // nil while there is no stream
+	// resting is a session whose stream has ended and that may be resumed.
+	resting *session
+	people  map[string]*contact
+	byJID   map[string]*contact
+	rooms   map[string]*muc
 	// strangers are presences of people not configured, by full JID.
 	strangers map[string]*element.Element
+	places    map[string]place // how far archives were read, by owner
+	trails    map[string][]place
 	pace      pace
 	state     bridge.State
 	since     time.Time
@@ -78,7 +85,7 @@ func New(c Config, d Deps) (*Leg, error) {
 	l := &Leg{
 		name: conf.Name, deps: d, log: d.Log,
 		pipe: newPipe(), work: newWorkers(), wake: make(chan struct{}, 1),
-		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{},
+		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{}, places: map[string]place{}, trails: map[string][]place{},
 		since: time.Now(), notes: map[string]string{},
 	}
 	for _, s := range d.Schemes {
@@ -123,14 +130,21 @@ func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
 	}
 	stop := context.AfterFunc(ctx, l.pipe.close)
 	defer stop()
+	l.loadCursors(ctx)
 	var b backoff
 	for ctx.Err() == nil {
 		class, detail, lived := l.once(ctx, sink)
 		if ctx.Err() != nil {
 			break
 		}
-		l.rest(ctx, class, detail, b.next(class, lived, time.Now()))
+		wait := b.next(class, lived, l.resting != nil, time.Now())
+		if l.resting != nil && wait >= 0 {
+			wait = max(wait, settleTime(l.resting.left.Unacked()))
+		}
+		l.rest(ctx, class, detail, wait)
 	}
+	_, rest := l.abandon(stream.Leftover{}, "stopped")
+	doubtAll(sink, append(l.unproven, rest...))
 	l.setState(bridge.StateDown, "stopped")
 	l.pipe.close()
 	l.work.close()
@@ -167,18 +181,35 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 		sc.ChannelBinding = stream.BindingOff
 	}
 	sc.OnBindingRefused = func() { l.unbound = true }
+	if l.resting != nil && relogin(l.resting.login, conf) {
+		_, rest := l.abandon(stream.Leftover{}, "the configuration changed")
+		l.unproven = append(l.unproven, rest...)
+	}
+	if l.resting != nil {
+		sc.Resume = l.resting.left
+	}
 	st, err := l.deps.Dial(ctx, sc)
 	if err != nil {
 		class, detail = classify(err, conf.bare)
 		return class, detail, 0
 	}
-	s = newSession(l, st, sink)
 	l.counts.add(countStreams)
-	s.out.dropped = func() { l.counts.add(countReplies) }
+	if st.Resumed() {
+		s = l.resting
+		s.resume(st)
+		l.counts.add(countResumed)
+	} else {
+		orphans, rest := l.abandon(st.Leftover(), "the session was lost")
+		s = newSession(l, st, sink)
+		s.proofs.inherit(append(l.unproven, rest...), l.knows)
+		l.unproven = nil
+		s.out.dropped = func() { l.counts.add(countReplies) }
+		s.out.own(orphans...)
+	}
 	l.up(s)
-	l.log.Info("connected", "leg", l.name, "jid", s.full, "sm", st.SM())
+	l.log.Info("connected", "leg", l.name, "jid", s.full, "sm", st.SM(), "resumed", st.Resumed())
 	err = s.run(ctx)
-	lived = time.Since(s.began)
+	lived = time.Since(s.st().began)
 	class, detail = classify(err, conf.bare)
 	l.down(s, detail)
 	if class == endViolation {
@@ -235,16 +266,38 @@ func (l *Leg) setState(state bridge.State, detail string) bool {
 // up enters a new stream.
 func (l *Leg) up(s *session) {
 	l.mu.Lock()
-	l.sess, l.state, l.since, l.detail = s, bridge.StateUp, time.Now(), ""
+	l.sess, l.resting, l.state, l.since, l.detail = s, nil, bridge.StateUp, time.Now(), ""
 	l.mu.Unlock()
 	l.notify(bridge.Event{Kind: bridge.LegUp})
 }
 
-// down ends a stream: nobody is online and no room is joined any more, and what
-// was not proven is in doubt.
+// down ends a stream. If its session may be resumed, all that it knew stays as
+// it is until it was, or could not be.
 func (l *Leg) down(s *session, why string) {
 	l.mu.Lock()
-	l.sess = nil
+	l.sess, l.resting = nil, s
+	l.mu.Unlock()
+	if s.left == nil {
+		_, rest := l.abandon(stream.Leftover{}, why)
+		l.unproven = append(l.unproven, rest...)
+	}
+	l.notify(bridge.Event{Kind: bridge.LegDown, Detail: why})
+}
+
+// abandon gives up the session that rests, if there is one: nobody is online and
+// no room is joined any more. It returns what the next session is to say in its
+// place, and what was not proven: that is in doubt, unless an archive tells.
+func (l *Leg) abandon(left stream.Leftover, why string) (orphans []*element.Element, rest []waiting) {
+	l.mu.Lock()
+	s := l.resting
+	l.mu.Unlock()
+	if s == nil {
+		return nil, nil
+	}
+	s.release()
+	s.unanswered()
+	l.mu.Lock()
+	l.resting = nil
 	l.notes, l.rosterKnown = map[string]string{}, false
 	clear(l.strangers)
 	var gone []bridge.Event
@@ -262,8 +315,7 @@ func (l *Leg) down(s *session, why string) {
 	for _, e := range gone {
 		l.notify(e)
 	}
-	s.proofs.close()
-	l.notify(bridge.Event{Kind: bridge.LegDown, Detail: why})
+	return s.abandon(left)
 }
 
 // session returns the stream as it is now, or nil.
@@ -271,6 +323,15 @@ func (l *Leg) session() *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.sess
+}
+
+// lastSession returns the session that has a stream, or may have one again. l.mu
+// is held.
+func (l *Leg) lastSession() *session {
+	if l.sess != nil {
+		return l.sess
+	}
+	return l.resting
 }
 
 // notify puts an event behind the messages that came before it.

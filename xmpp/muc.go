@@ -29,6 +29,12 @@ type muc struct {
 	settled   bool // the history is over: what comes now is live
 	stableIDs bool // the room announces XEP-0359: its stanza-ids can be trusted
 	keepsIDs  bool // the room reflects our ids as they are (XEP-0045 §18.1.1)
+	mam       bool // the room has an archive that we may read (XEP-0313)
+	reading   bool // we are in, and read what was said meanwhile
+	history   bool // by its history, since it has no archive
+	since     place
+	recent    *recent
+	known     bool // its features are
 	created   bool // the room is new and waits for its configuration
 
 	deadline time.Time // of the join under way
@@ -48,7 +54,7 @@ type occupant struct {
 func newMUC(leg string, c RoomConfig) *muc {
 	return &muc{
 		conf: c, room: bridge.Room{Leg: leg, Kind: bridge.MUC, Name: c.JID},
-		nick: c.Nick, occupants: map[string]*occupant{}, detail: "not joined yet",
+		nick: c.Nick, occupants: map[string]*occupant{}, detail: "not joined yet", recent: &recent{},
 	}
 }
 
@@ -56,7 +62,9 @@ func newMUC(leg string, c RoomConfig) *muc {
 // were thrown out stays known: a new stream is no way back in.
 func (m *muc) reset() bool {
 	in, out, why := m.state == bridge.StateUp, m.thrownOut(), m.detail
+	heard := m.recent
 	*m = *newMUC(m.room.Leg, m.conf)
+	m.recent = heard
 	m.detail = "not connected"
 	if out {
 		m.state, m.detail = bridge.StateRefused, why
@@ -118,13 +126,27 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	l.mu.Lock()
 	m.heard = now
 	own := nick != "" && nick == m.nick
-	settled := m.settled
+	settled := m.settled || m.reading
+	had := false
+	if !own && body != nil {
+		k := lineKey(nick, e.Get("id"), body.Text)
+		had = delayed && m.reading && m.since.id == "" && m.recent.has(k)
+		m.recent.add(k)
+	}
 	if e.Child(nsClient, "subject") != nil && body == nil || !delayed && nick != "" {
 		m.settled = true // XEP-0045 §7.1: the subject ends the history
 	}
 	ids := m.stableIDs
-	from := l.occupantSender(m, nick)
+	caughtUp := m.history && m.reading && m.settled
+	from := bridge.Sender{Nick: nick}
+	if !delayed { // who had the nick then is not who has it now
+		from = l.occupantSender(m, nick)
+	}
 	l.mu.Unlock()
+	if caughtUp {
+		s.proofs.leave(m.conf.JID, time.Time{})
+		s.enter(m)
+	}
 
 	switch {
 	case nick == "": // the room itself: notices of the service, in its own words
@@ -136,6 +158,8 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 		l.counts.add(countHistory)
 		return false
 	case body == nil || body.Text == "":
+		return false
+	case had:
 		return false
 	}
 	msg := bridge.Message{Room: m.room, From: from, Time: stamp, Delayed: delayed}
@@ -150,6 +174,7 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 		msg.Kind, msg.Text = said(strings.Clone(body.Text))
 	}
 	msg.Taken = func(bool) { s.tickets.done(ticket) }
+	l.cursor(&msg, m.conf.JID, msg.ID)
 	l.pipe.push(&item{msg: msg, size: 300 + len(body.Text)})
 	return true
 }
@@ -235,7 +260,7 @@ func (s *session) sendRoom(ctx context.Context, ms []bridge.Outgoing) (int, erro
 	if !s.proofs.muc(ms, now) {
 		return 0, bridge.ErrNotReady
 	}
-	if _, werr := s.st.Send(msgs...); werr != nil {
+	if _, werr := s.st().Send(msgs...); werr != nil {
 		// What waits no more has its proof: the end of the stream puts it in doubt.
 		if waited := s.proofs.forget(ms); len(waited) > 0 && !s.unsent(waited, werr) {
 			return 0, bridge.ErrNotReady
@@ -308,12 +333,13 @@ func (s *session) roomBounce(m *muc, id string, why *stanzaError) {
 func (l *Leg) tendRooms(s *session, now time.Time) {
 	conf := l.conf.Load()
 	var join, ping []*muc
-	var check []string
+	var check, out []string
 	l.mu.Lock()
 	for _, m := range l.rooms {
 		switch {
 		case m.state == bridge.StateOpening && now.After(m.deadline):
 			m.fail("no answer to the join; is the service up?", now)
+			out = append(out, m.conf.JID)
 		case m.state != bridge.StateUp && m.state != bridge.StateOpening && !m.retry.IsZero() && now.After(m.retry):
 			join = append(join, m)
 		case m.state == bridge.StateUp && !m.asked && now.Sub(m.heard) > conf.SelfPing:
@@ -325,6 +351,9 @@ func (l *Leg) tendRooms(s *session, now time.Time) {
 		}
 	}
 	l.mu.Unlock()
+	for _, room := range out {
+		s.proofs.leave(room, time.Time{})
+	}
 	for _, m := range join {
 		s.join(m)
 	}

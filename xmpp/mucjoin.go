@@ -46,19 +46,54 @@ func (s *session) join(m *muc) {
 		m.deadline, m.retry = time.Now().Add(joinTimeout), time.Time{}
 		m.occupants, m.settled = map[string]*occupant{}, false
 	}
+	since, known := l.places[conf.JID]
+	known = known && !in
 	l.mu.Unlock()
 	if !in {
-		s.ask("get", conf.JID, element.New(nsInfo, "query"), time.Minute, func(reply *element.Element, err error) {
-			if err == nil {
-				s.roomFeatures(m, reply)
+		s.askFeatures(m, func() {
+			if known { // how it is read is known only now
+				s.askIn(m, nick, false, since)
 			}
 		})
 	}
+	if !known {
+		s.askIn(m, nick, in, place{})
+	}
+}
+
+// askFeatures asks what a room can do; then is called in any case.
+func (s *session) askFeatures(m *muc, then func()) {
+	s.ask("get", m.room.Name, element.New(nsInfo, "query"), time.Minute, func(reply *element.Element, err error) {
+		if err == nil {
+			s.roomFeatures(m, reply)
+		}
+		then()
+	})
+}
+
+// askIn asks for a seat in a room, or for another nick if we are in. Its history
+// is asked for where it was read before and has no archive.
+func (s *session) askIn(m *muc, nick string, in bool, since place) {
+	l := s.leg
+	l.mu.Lock()
+	conf := m.conf
+	m.since, m.history = since, !since.at.IsZero() && !m.mam
+	if m.history {
+		m.since.id = "" // it is of no use
+	}
+	if m.since.id == "" && m.history {
+		since.at = m.recent.since(since.at)
+	}
+	history := element.New(nsMUC, "history", "maxstanzas", "0")
+	if m.history {
+		history = element.New(nsMUC, "history", "since", since.at.UTC().Format(placeFormat))
+	}
+	l.mu.Unlock()
 	// A room sees a presence of our own JID, not that of a contact: it may be
 	// unsigned where the key cannot sign.
 	p, _ := s.available(conf.JID + "/" + nick)
 	if !in {
-		x := element.New(nsMUC, "x").Add(element.New(nsMUC, "history", "maxstanzas", "0"))
+		x := element.New(nsMUC, "x").Add(history)
 		if conf.Password != "" {
 			x.Add(element.New(nsMUC, "password").SetText(conf.Password))
 		}
@@ -68,16 +103,18 @@ func (s *session) join(m *muc) {
 }
 
 func (s *session) roomFeatures(m *muc, reply *element.Element) {
-	stable, keeps := false, false
+	stable, keeps, mam := false, false, false
 	if q := reply.Child(nsInfo, "query"); q != nil {
 		for _, f := range q.Children {
 			stable = stable || f.Local == "feature" && f.Get("var") == nsSID
+			mam = mam || f.Local == "feature" && f.Get("var") == nsMAM
 			keeps = keeps || f.Local == "feature" && f.Get("var") == nsStableID
 		}
 	}
 	s.leg.mu.Lock()
 	defer s.leg.mu.Unlock()
-	m.stableIDs, m.keepsIDs = stable, keeps
+	m.known = true
+	m.stableIDs, m.keepsIDs, m.mam = stable, keeps, mam
 }
 
 // leave goes out of a room that is no longer configured.
@@ -96,7 +133,7 @@ func (s *session) leave(m *muc) {
 // fail ends a join that may work later; Leg.mu is held.
 func (m *muc) fail(why string, now time.Time) {
 	m.attempts = min(m.attempts+1, 10)
-	m.state, m.detail = bridge.StateDown, why
+	m.state, m.detail, m.reading = bridge.StateDown, why, false
 	m.retry = now.Add(jitter(min(slowFirst<<(m.attempts-1), slowLast)))
 	m.nick, m.suffixes = m.conf.Nick, 0
 }
@@ -104,7 +141,7 @@ func (m *muc) fail(why string, now time.Time) {
 // refuse ends a join that waits for somebody to act; after a long while it is
 // tried again anyway, unless retry is false. Leg.mu is held.
 func (m *muc) refuse(why string, retry bool, now time.Time) {
-	m.state, m.detail, m.retry = bridge.StateRefused, why, time.Time{}
+	m.state, m.detail, m.retry, m.reading = bridge.StateRefused, why, time.Time{}, false
 	if retry {
 		m.retry = now.Add(jitter(refusedRetry))
 	}
@@ -231,7 +268,7 @@ func (s *session) selfPresence(m *muc, nick string, u mucUser) {
 	}
 	m.nick = nick
 	m.occupants[nick] = &occupant{jid: s.bare, role: u.role}
-	if m.state == bridge.StateUp {
+	if m.state == bridge.StateUp || m.reading {
 		l.mu.Unlock()
 		return
 	}
@@ -241,9 +278,39 @@ func (s *session) selfPresence(m *muc, nick string, u mucUser) {
 		s.unlock(m)
 		return
 	}
+	// A room that our join has made anew has nothing to tell, nor has one whose
+	// history is over.
+	if from := m.since; !from.at.IsZero() && !m.created && (m.mam || !m.settled) {
+		m.reading, m.detail = true, "reading what was said meanwhile"
+		m.deadline = time.Now().Add(pageTimeout)
+		mam := m.mam
+		l.mu.Unlock()
+		if mam {
+			s.catchUpFrom(m.room.Name, m, from)
+		}
+		return
+	}
+	l.mu.Unlock()
+	s.proofs.leave(m.room.Name, time.Time{})
+	s.enter(m)
+}
+
+// enter makes a room ready that we are in.
+func (s *session) enter(m *muc) {
+	l := s.leg
+	l.mu.Lock()
+	if m.state != bridge.StateOpening {
+		l.mu.Unlock()
+		return // out again
+	}
 	m.state, m.detail, m.attempts, m.deadline = bridge.StateUp, "", 0, time.Time{}
+	m.reading, m.history, m.since = false, false, place{}
+	nick, role, known, created := m.nick, "", m.known, m.created
+	if o := m.occupants[nick]; o != nil {
+		role = o.role
+	}
 	switch {
-	case u.role == "visitor":
+	case role == "visitor":
 		m.detail = "joined without voice: make the bot a member, or give it voice"
 	case nick != m.conf.Nick:
 		m.detail = "joined as " + printable(nick, 60) + ": the nick " + m.conf.Nick + " is taken"
@@ -252,6 +319,10 @@ func (s *session) selfPresence(m *muc, nick string, u mucUser) {
 	}
 	l.mu.Unlock()
 	l.log.Info("joined", "leg", l.name, "room", m.room.Name)
+	if created && !known { // it did not exist when we asked
+		s.askFeatures(m, func() {})
+	}
+	l.begin(m.room.Name, time.Now())
 	l.notify(bridge.Event{Kind: bridge.RoomUp, Room: m.room, Who: bridge.Sender{Nick: nick}})
 	s.probe(m)
 }
@@ -316,6 +387,10 @@ func (s *session) selfGone(m *muc, u mucUser) {
 	}
 	why := m.detail
 	m.proven = false
+	if m.thrownOut() { // what is said there from now on is not for us
+		delete(l.places, m.room.Name)
+		delete(l.trails, m.room.Name)
+	}
 	m.occupants = map[string]*occupant{}
 	l.mu.Unlock()
 	s.report(m, was, why)
@@ -372,6 +447,7 @@ func (s *session) joinRefused(m *muc, why *stanzaError) {
 		s.join(m)
 		return
 	}
+	s.proofs.leave(m.conf.JID, time.Time{})
 	l.log.Warn("join refused", "leg", l.name, "room", m.room.Name, "err", detail)
 	l.notify(bridge.Event{Kind: bridge.RoomDown, Room: m.room, Detail: detail})
 }

@@ -23,6 +23,9 @@ const (
 	nsStableID = "http://jabber.org/protocol/muc#stable_id"
 	nsMark     = "urn:drawbridge:0" // marks a line that a Drawbridge put into a room
 	nsReceipts = "urn:xmpp:receipts"
+	nsMAM      = "urn:xmpp:mam:2"
+	nsRSM      = "http://jabber.org/protocol/rsm"
+	nsForward  = "urn:xmpp:forward:0"
 	nsHints    = "urn:xmpp:hints"
 	nsEME      = "urn:xmpp:eme:0"
 	nsCarbons  = "urn:xmpp:carbons:2"

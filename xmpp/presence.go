@@ -151,7 +151,7 @@ func (s *session) online(c *contact, bare, res string, e *element.Element) {
 	full := bare + "/" + res
 	node := e.Child(nsCaps, "c").Get("node")
 	l.mu.Lock()
-	first := len(c.resources) == 0
+	first := len(c.resources) == 0 && !s.reading
 	r := c.resources[full]
 	if r == nil {
 		if len(c.resources) >= maxResources {

@@ -43,7 +43,6 @@ func TestCutPutsUnprovenInDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, withRoom())
 		r.start()
-		defer r.stop()
 		r.skipStart()
 		r.joinRoom()
 		r.online("alice@x.org/a")
@@ -60,12 +59,14 @@ func TestCutPutsUnprovenInDoubt(t *testing.T) {
 		r.push("<message from='" + testRoom + "/bridge' type='groupchat' id='r0'><body>x</body></message>")
 		r.st.Fail(io.ErrUnexpectedEOF)
 		synctest.Wait()
+		if err := r.leg.Send(ctx, roomOut("r4", "x")); !errors.Is(err, bridge.ErrNotReady) {
+			t.Errorf("Send while down: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		r.stop() // before any archive told
 		want := []string{"delivered " + testRoom + " r0", "doubt alice c0", "doubt alice c1", "doubt " + testRoom + " r1", "doubt alice c2", "doubt " + testRoom + " r2"}
 		if got := r.lines(&r.sink.proofs); !slices.Equal(got, want) {
 			t.Errorf("proofs:\n got %q\nwant %q", got, want)
-		}
-		if err := r.leg.Send(ctx, roomOut("r4", "x")); !errors.Is(err, bridge.ErrNotReady) {
-			t.Errorf("Send while down: %v", err)
 		}
 	})
 }
@@ -112,7 +113,6 @@ func TestAckMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, testConfig())
 		r.start()
-		defer r.stop()
 		r.skipStart()
 		r.online("alice@x.org/a")
 		if err := r.leg.Send(context.Background(), chatOut("c1", "x")); err != nil {
@@ -127,6 +127,7 @@ func TestAckMissing(t *testing.T) {
 		if got := r.lines(&r.sink.events); !slices.Contains(got, "leg-down: the server does not answer") {
 			t.Errorf("events: %q", got)
 		}
+		r.stop()
 		if got := r.lines(&r.sink.proofs); !slices.Equal(got, []string{"doubt alice c1"}) {
 			t.Errorf("proofs: %q", got)
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,43 +64,67 @@ type house struct {
 	ejabberd bool
 	leg      *xmpp.Leg
 	sink     *sink
+	cursors  bridge.Cursors
 	conf     xmpp.Config
 }
 
 func onBoth(t *testing.T, test func(t *testing.T, h *house)) {
+	t.Helper()
+	onBothWith(t, lab.Prosody{}, test)
+}
+
+func onBothWith(t *testing.T, prosody lab.Prosody, test func(t *testing.T, h *house)) {
 	for _, name := range []string{"prosody", "ejabberd"} {
 		t.Run(name, func(t *testing.T) {
 			l := lab.New(t)
 			h := &house{Lab: l, sink: &sink{}}
 			if name == "prosody" {
-				h.server = l.Prosody(lab.Prosody{})
+				h.server = l.Prosody(prosody)
 			} else {
 				h.server, h.ejabberd = l.Ejabberd(lab.Ejabberd{}), true
 			}
-			h.server.AddUser("alice", "mallory", "bot")
-			h.conf = xmpp.Config{
-				Name: "bot", JID: "bot@" + lab.Domain, Password: lab.Password, Server: h.server.Addr,
-				TLS:    stream.TLS{CAFile: l.CA.File},
-				People: []policy.Person{{Name: "alice", JIDs: []string{"alice@" + lab.Domain}}},
-				Rooms:  []xmpp.RoomConfig{{JID: devRoom}}, Status: "here & <there>",
-			}
+			h.prepare()
 			test(t, h)
 		})
+	}
+}
+
+func newHouse(l *lab.Lab, server *lab.XMPPServer) *house {
+	h := &house{Lab: l, sink: &sink{}, server: server}
+	h.prepare()
+	return h
+}
+
+func (h *house) prepare() {
+	h.server.AddUser("alice", "mallory", "bot")
+	h.conf = xmpp.Config{
+		Name: "bot", JID: "bot@" + lab.Domain, Password: lab.Password, Server: h.server.Addr,
+		TLS:    stream.TLS{CAFile: h.CA.File},
+		People: []policy.Person{{Name: "alice", JIDs: []string{"alice@" + lab.Domain}}},
+		Rooms:  []xmpp.RoomConfig{{JID: devRoom}}, Status: "here & <there>",
 	}
 }
 
 // run starts the leg; it is stopped at the end of the test.
 func (h *house) run(t *testing.T, schemes ...e2ee.Scheme) {
 	t.Helper()
+	h.runWith(t, h.sink, schemes...)
+}
+
+// runWith starts the leg with a core of the test's own. stop stops it; the end of
+// the test does, too.
+func (h *house) runWith(t *testing.T, core bridge.Sink, schemes ...e2ee.Scheme) (stop func()) {
+	t.Helper()
 	var err error
-	h.leg, err = xmpp.New(h.conf, xmpp.Deps{Schemes: schemes, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	h.leg, err = xmpp.New(h.conf, xmpp.Deps{Schemes: schemes, Cursors: h.cursors, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
+	leg := h.leg
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- h.leg.Run(ctx, h.sink) }()
-	t.Cleanup(func() {
+	go func() { done <- leg.Run(ctx, core) }()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		select {
 		case err := <-done:
@@ -110,7 +135,9 @@ func (h *house) run(t *testing.T, schemes ...e2ee.Scheme) {
 			t.Error("Run did not return")
 		}
 	})
-	await(t, "the stream", func() bool { return h.leg.Status().State == bridge.StateUp })
+	t.Cleanup(stop)
+	await(t, "the stream", func() bool { return leg.Status().State == bridge.StateUp })
+	return stop
 }
 
 type testWriter struct{ t *testing.T }
@@ -208,13 +235,17 @@ func TestServerKilled(t *testing.T) {
 			h.server.Kill()
 		}
 		await(t, "the end", func() bool { return h.sink.event(bridge.LegDown, "", "") })
-		if !h.sink.event(bridge.RoomDown, devRoom, "") || !h.sink.event(bridge.RoomDown, "alice", "") {
-			t.Error("rooms were not reported down")
+		if st := h.room(devRoom); st.State != bridge.StateDown || st.Detail != "not connected" {
+			t.Errorf("the room while down: %+v", st)
 		}
 		h.server.Restart()
 		began := time.Now()
 		await(t, "the room again", func() bool { return h.room(devRoom).State == bridge.StateUp })
 		t.Logf("back in the room %v after the repair", time.Since(began))
+		// The server has no session to resume.
+		if !h.sink.event(bridge.RoomDown, devRoom, "") || !h.sink.event(bridge.RoomDown, "alice", "") {
+			t.Error("rooms were not reported down")
+		}
 		alice := h.XMPPUser(h.server, "alice", "psi")
 		alice.Presence("")
 		await(t, "alice again", func() bool { return h.sink.event(bridge.RoomUp, "alice", "") })

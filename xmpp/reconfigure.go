@@ -28,7 +28,7 @@ func (l *Leg) Reconfigure(c Config) error {
 			joinRooms = append(joinRooms, m)
 		}
 	}
-	s := l.sess
+	s := l.lastSession()
 	refused := l.state == bridge.StateRefused
 	l.mu.Unlock()
 
@@ -85,7 +85,7 @@ func (l *Leg) dialNow() {
 // again, and messages held for want of a key are tried again.
 func (l *Leg) KeysChanged() {
 	l.mu.Lock()
-	s := l.sess
+	s := l.lastSession()
 	rooms := make([]bridge.Room, 0, len(l.people))
 	for _, c := range l.people {
 		rooms = append(rooms, c.room)

@@ -164,6 +164,9 @@ func TestSelfPing(t *testing.T) {
 					if e.Child(nsPing, "ping") != nil && e.Get("to") == "x.org" {
 						r.push("<iq type='result' from='x.org' id='" + e.Get("id") + "'/>")
 					}
+					if e.Child(nsInfo, "query") != nil {
+						r.push("<iq type='result' from='" + testRoom + "' id='" + e.Get("id") + "'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+					}
 					if what(e) {
 						return e
 					}

@@ -29,7 +29,7 @@ const (
 // Ends that we bring about ourselves.
 var (
 	errReconfigured = errors.New("xmpp: the account's configuration changed")
-	errNoPong       = errors.New("xmpp: the server does not answer")
+	errNoPong       = fmt.Errorf("xmpp: %w", stream.ErrNoAnswer)
 )
 
 // classify says what kind of end err is, and tells people what to do about it.
@@ -93,6 +93,7 @@ func classify(err error, jid string) (endClass, string) {
 const (
 	fastEvery   = 300 * time.Millisecond
 	fastFor     = time.Minute
+	fastResumes = 5 // so many streams in a row are resumed fast, however short they lived
 	slowFirst   = time.Second
 	slowLast    = 5 * time.Minute
 	conflictMin = time.Minute
@@ -105,13 +106,15 @@ type backoff struct {
 	known bool          // this login has worked: a refusal may be the server's fault
 	since time.Time     // first failure of TCP in a row
 	slow  time.Duration // last slow step
+	quick int           // short-lived streams in a row that can be resumed
 }
 
 // next returns how long to wait before the next attempt after an end of this
 // class, of a stream that lived for lived (0: Dial failed). Negative: never,
 // until somebody acts. A login that has worked before is tried again slowly: a
 // server whose user database is away says "not authorized", too.
-func (b *backoff) next(class endClass, lived time.Duration, now time.Time) time.Duration {
+// resumable tells that the server may still have the session, for a while.
+func (b *backoff) next(class endClass, lived time.Duration, resumable bool, now time.Time) time.Duration {
 	if lived >= resetAfter {
 		*b = backoff{known: true}
 	}
@@ -138,6 +141,10 @@ func (b *backoff) next(class endClass, lived time.Duration, now time.Time) time.
 		}
 	case endLost:
 		if lived >= provenAfter {
+			b.quick = 0
+			return jitter(fastEvery)
+		}
+		if b.quick++; resumable && b.quick <= fastResumes {
 			return jitter(fastEvery)
 		}
 	case endConflict:

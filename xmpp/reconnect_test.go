@@ -135,20 +135,20 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 	var b backoff
-	between("a long-lived stream that was cut", b.next(endLost, time.Hour, now), 200*time.Millisecond, 400*time.Millisecond)
+	between("a long-lived stream that was cut", b.next(endLost, time.Hour, false, now), 200*time.Millisecond, 400*time.Millisecond)
 	b = backoff{}
-	between("refused after TCP", b.next(endRefused, 0, now), 700*time.Millisecond, 1300*time.Millisecond)
-	between("again", b.next(endRefused, 0, now), 1400*time.Millisecond, 2600*time.Millisecond)
+	between("refused after TCP", b.next(endRefused, 0, false, now), 700*time.Millisecond, 1300*time.Millisecond)
+	between("again", b.next(endRefused, 0, false, now), 1400*time.Millisecond, 2600*time.Millisecond)
 	for range 20 {
-		b.next(endRefused, 0, now)
+		b.next(endRefused, 0, false, now)
 	}
-	between("many times", b.next(endRefused, 0, now), 3*time.Minute, 7*time.Minute)
+	between("many times", b.next(endRefused, 0, false, now), 3*time.Minute, 7*time.Minute)
 	b = backoff{}
-	between("conflict", b.next(endConflict, time.Second, now), 45*time.Second, 80*time.Second)
-	between("certificate", b.next(endCertificate, 0, now), 3*time.Minute, 7*time.Minute)
-	between("a login that worked before", b.next(endLogin, 0, now), 3*time.Minute, 7*time.Minute)
+	between("conflict", b.next(endConflict, time.Second, false, now), 45*time.Second, 80*time.Second)
+	between("certificate", b.next(endCertificate, 0, false, now), 3*time.Minute, 7*time.Minute)
+	between("a login that worked before", b.next(endLogin, 0, false, now), 3*time.Minute, 7*time.Minute)
 	b = backoff{}
-	if d := b.next(endLogin, 0, now); d >= 0 {
+	if d := b.next(endLogin, 0, false, now); d >= 0 {
 		t.Errorf("a login that never worked is tried again after %v", d)
 	}
 }

@@ -62,10 +62,10 @@ func (s *session) sendChat(ctx context.Context, ms []bridge.Outgoing) (int, erro
 	}
 	ms = ms[:len(msgs)]
 	now := time.Now()
-	if s.st.SM() && s.proofs.request(now) {
+	if s.st().SM() && s.proofs.request(now) {
 		msgs = append(msgs, stream.AckRequest()) // in one write
 	}
-	last, werr := s.st.Send(msgs...)
+	last, werr := s.st().Send(msgs...)
 	if werr != nil {
 		if !s.unsent(ms, werr) {
 			return 0, bridge.ErrNotReady
@@ -161,7 +161,7 @@ func (s *session) addressee(name string) (p e2ee.Peer, to string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.people[name]
-	if c == nil || len(c.resources) == 0 { // a reload tells the core first of a new person
+	if c == nil || len(c.resources) == 0 || s.reading { // a reload tells the core first of a new person
 		return p, "", bridge.ErrNotReady
 	}
 	p = e2ee.Peer{Account: l.name, Self: s.bare, Person: c.person}
@@ -258,7 +258,7 @@ func (s *session) handshake(p e2ee.Peer, pay e2ee.Payload) {
 	}
 	msg := element.New(nsClient, "message", "to", to, "type", "chat")
 	addPayload(msg, pay)
-	if _, err := s.st.Send(msg); err != nil {
+	if _, err := s.st().Send(msg); err != nil {
 		s.leg.log.Debug("write failed", "leg", s.leg.name, "err", err)
 	}
 }
@@ -286,14 +286,17 @@ func (s *session) turn(ctx context.Context) (paced bool, err error) {
 	select {
 	case <-t.C:
 		return paced, nil
-	case <-s.done:
+	case <-s.st().done:
 		return paced, bridge.ErrNotReady
 	case <-ctx.Done():
 		return paced, ctx.Err()
 	}
 }
 
-func isClosed(err error) bool { return errors.Is(err, stream.ErrClosed) }
+// isClosed reports whether nothing was written, since the stream has ended.
+func isClosed(err error) bool {
+	return errors.Is(err, stream.ErrNotSent) || errors.Is(err, stream.ErrClosed)
+}
 
 // wireSize is the size of a stanza on the wire, or a little more.
 func wireSize(e *element.Element) int {

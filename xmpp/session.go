@@ -17,55 +17,78 @@ import (
 	"drawbridge/xmpp/stream"
 )
 
-// session is one stream from bind to end. Its reader takes every stanza, in the
-// order of the wire; it never waits for an answer, for a scheme, or for the
+// session is one XMPP session from bind to end: over one stream, or several of
+// which each resumes the one before (XEP-0198). Its reader takes every stanza, in
+// the order of the wire; it never waits for an answer, for a scheme, or for the
 // server to read. Writing goes through out, except for messages, which the
 // outboxes' goroutines write themselves.
 type session struct {
 	leg      *Leg
-	st       Stream
+	login    *setup // the configuration it logged in by
+	link     atomic.Pointer[link]
 	full     string // our JID as bound
 	bare     string
 	domain   string
 	idPrefix string
-	began    time.Time
 
 	out     *outQueue
 	iqs     iqTable
 	proofs  *proofs
 	tickets *tickets
 	kick    chan struct{} // capacity 1: chats wait for an acknowledgement
-	done    chan struct{} // closed when the reader has ended
+
+	archives map[string]*catchUp // that are being read, by owner: the reader's own
+	reading  bool                // the account's is among them; guarded by Leg.mu
+
+	held fence // the reader's own; between two streams Leg.Run's
+
+	// left is what the last stream left to be resumed, nil if it cannot be; ended is
+	// when that was. They are Leg.Run's own.
+	left  *stream.Resumption
+	ended time.Time
 
 	lastRead atomic.Int64 // Unix nanoseconds of the last stanza
 	inHand   atomic.Int64 // since when the reader has had a stanza in hand; 0: it reads
 	leaving  atomic.Bool  // we said goodbye: rooms put us out, as they should
 	lastSent atomic.Int64 // of the last message sent
 
-	causeMu sync.Mutex // guards cause
-	cause   error      // why we closed the stream ourselves
-
 	sigMu sync.Mutex // guards sig
 	sig   *signature // of our presence, kept for a while
 }
+
+// link is one stream of a session.
+type link struct {
+	Stream
+	began time.Time
+	done  chan struct{} // closed when the reader has ended
+
+	mu    sync.Mutex // guards cause
+	cause error      // why we closed the stream ourselves
+}
+
+func newLink(st Stream) *link { return &link{Stream: st, began: time.Now(), done: make(chan struct{})} }
+
+// st returns the stream as it is now, or was last.
+func (s *session) st() *link { return s.link.Load() }
 
 func newSession(l *Leg, st Stream, sink bridge.Sink) *session {
 	var r [6]byte
 	_, _ = rand.Read(r[:]) // never fails
 	j := st.JID()
 	s := &session{
-		leg: l, st: st,
+		leg: l, login: l.conf.Load(),
 		full: j.String(), bare: j.Bare().String(), domain: j.Domainpart(),
 		idPrefix: base64.RawURLEncoding.EncodeToString(r[:]) + "-",
-		began:    time.Now(),
 		out:      newOutQueue(),
 		kick:     make(chan struct{}, 1),
-		done:     make(chan struct{}),
+		archives: map[string]*catchUp{},
 	}
+	s.link.Store(newLink(st))
 	s.proofs = newProofs(sink.Prove)
-	s.tickets = &tickets{report: st.Handled}
-	s.lastRead.Store(s.began.UnixNano())
-	s.lastSent.Store(s.began.UnixNano())
+	s.tickets = &tickets{report: func(n int) { s.st().Handled(n) }}
+	now := time.Now().UnixNano()
+	s.lastRead.Store(now)
+	s.lastSent.Store(now)
 	return s
 }
 
@@ -75,52 +98,63 @@ func (s *session) conf() *setup { return s.leg.conf.Load() }
 // run serves the stream until it ends, and says why. No goroutine is left.
 func (s *session) run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(s.write)
-	wg.Go(s.requestAcks)
-	wg.Go(s.keepHouse)
+	st := s.st()
+	if st.Resumed() {
+		s.held.settle()
+	}
+	wg.Go(func() { s.write(st) })
+	wg.Go(func() { s.requestAcks(st) })
+	wg.Go(func() { s.keepHouse(st) })
 	bye := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(bye)
 		s.wantAck()
 		s.proofs.settled(lastProofs)
 		s.leaving.Store(true)
-		_, _ = s.st.Send(element.New(nsClient, "presence", "type", "unavailable"))
+		_, _ = st.Send(element.New(nsClient, "presence", "type", "unavailable"))
 		s.end(context.Cause(ctx))
 	})
-	s.start()
-	err := s.read()
+	if !st.Resumed() {
+		s.start()
+	}
+	err := s.read(st)
 	if !stop() {
 		<-bye
 	}
-	close(s.done)
-	s.out.close()
-	_ = s.st.Close()
+	close(st.done)
+	s.out.stop()
+	_ = st.Close()
 	wg.Wait()
-	for _, q := range s.iqs.expired(time.Time{}) {
-		s.guard("iq", func() { q.answer(nil, errIQTimeout) })
-	}
-	s.causeMu.Lock()
-	defer s.causeMu.Unlock()
-	if s.cause != nil {
-		return s.cause
+	s.proofs.flush()
+	s.left, s.ended = st.Resumption(), time.Now()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.cause != nil {
+		return st.cause
 	}
 	return err
 }
 
-// end closes the stream for a reason of ours; the first reason counts.
+// end closes the stream for a reason of ours; the first reason counts. After
+// errNoPong it may be resumed, as after a cut.
 func (s *session) end(why error) {
-	s.causeMu.Lock()
-	if s.cause == nil {
-		s.cause = why
+	st := s.st()
+	st.mu.Lock()
+	if st.cause == nil {
+		st.cause = why
 	}
-	s.causeMu.Unlock()
-	_ = s.st.Close()
+	st.mu.Unlock()
+	if errors.Is(why, errNoPong) {
+		st.Abort(why)
+		return
+	}
+	_ = st.Close()
 }
 
 // read takes stanzas until the stream ends.
-func (s *session) read() error {
+func (s *session) read(st *link) error {
 	for {
-		e, err := s.st.Next()
+		e, err := st.Next()
 		s.lastRead.Store(time.Now().UnixNano())
 		if err == nil {
 			s.inHand.Store(s.lastRead.Load())
@@ -151,6 +185,19 @@ func (s *session) take(e *element.Element) {
 		}
 	}
 	ticket := s.tickets.take()
+	if s.held.up {
+		if e.Local == "message" && !s.held.expired.Load() && len(s.held.list) < maxHeld {
+			s.held.hold(e, ticket, s.bare)
+			return
+		}
+		if e.Local == "message" {
+			s.release()
+		}
+	}
+	s.handle(e, ticket)
+}
+
+func (s *session) handle(e *element.Element, ticket uint64) {
 	kept := false
 	s.guard(e.Local, func() { kept = s.dispatch(e, ticket) })
 	if !kept {
@@ -198,6 +245,15 @@ func (s *session) dispatch(e *element.Element, ticket uint64) (kept bool) {
 // first writes; answers come as they come.
 func (s *session) start() {
 	s.ask("get", "", element.New(nsRoster, "query"), time.Minute, s.roster)
+	if from, known := s.leg.place(s.bare); known && len(s.conf().People) > 0 {
+		s.leg.mu.Lock()
+		s.reading = true
+		s.leg.mu.Unlock()
+		s.catchUpFrom(s.bare, nil, from)
+	} else {
+		s.proofs.doubtInherited()
+		s.leg.begin(s.bare, time.Now())
+	}
 	s.announce()
 	s.leg.joinAll(s)
 }
@@ -210,7 +266,8 @@ type outQueue struct {
 	some    sync.Cond
 	list    []*element.Element
 	replies int
-	closed  bool
+	stopped bool // there is no stream now
+	closed  bool // and there will be none
 	dropped func()
 }
 
@@ -251,14 +308,24 @@ func (q *outQueue) reply(e *element.Element) {
 	}
 }
 
-// next waits for what is to be written; nil once the queue is closed.
+// receipt is a reply to a message that the core has taken: as many wait as the
+// core takes in while nothing can be written.
+func (q *outQueue) receipt(e *element.Element) {
+	if wireSize(e) > maxReply {
+		q.dropped()
+		return
+	}
+	q.own(e)
+}
+
+// next waits for what is to be written; nil while there is no stream.
 func (q *outQueue) next() []*element.Element {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.list) == 0 && !q.closed {
+	for len(q.list) == 0 && !q.stopped && !q.closed {
 		q.some.Wait()
 	}
-	if q.closed {
+	if q.stopped || q.closed {
 		return nil
 	}
 	list := q.list
@@ -266,22 +333,50 @@ func (q *outQueue) next() []*element.Element {
 	return list
 }
 
-func (q *outQueue) close() {
+// putBack puts back what could not be written.
+func (q *outQueue) putBack(list []*element.Element) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list = append(list, q.list...)
+}
+
+// stop ends the writer; what comes from now on waits for start, or for nothing.
+func (q *outQueue) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = true
+	q.some.Broadcast()
+}
+
+func (q *outQueue) start() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = false
+}
+
+// close ends the queue and returns what was left in it.
+func (q *outQueue) close() []*element.Element {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
 	q.some.Broadcast()
+	list := q.list
+	q.list = nil
+	return list
 }
 
 // write is the goroutine behind out.
-func (s *session) write() {
+func (s *session) write(st *link) {
 	for {
 		list := s.out.next()
 		if list == nil {
 			return
 		}
-		if _, err := s.st.Send(list...); err != nil {
+		if _, err := st.Send(list...); err != nil {
 			s.leg.log.Debug("write failed", "leg", s.leg.name, "err", err)
+			if errors.Is(err, stream.ErrNotSent) {
+				s.out.putBack(list)
+			}
 			return // Next reports the end of the stream
 		}
 	}
@@ -300,17 +395,17 @@ const (
 
 // requestAcks has chats proven that were sent while a request was under way: it
 // asks how many stanzas were handled (XEP-0198), or pings the server behind them.
-func (s *session) requestAcks() {
+func (s *session) requestAcks(st *link) {
 	for {
 		select {
-		case <-s.done:
+		case <-st.done:
 			return
 		case <-s.kick:
 		}
 		n, _ := s.proofs.last()
 		if n > 0 && n < ackBatch {
 			select {
-			case <-s.done:
+			case <-st.done:
 				return
 			case <-time.After(ackAfter):
 			}
@@ -323,8 +418,8 @@ func (s *session) requestAcks() {
 }
 
 func (s *session) requestAck() {
-	if s.st.SM() {
-		_ = s.st.RequestAck() // Next has the error
+	if st := s.st(); st.SM() {
+		_ = st.RequestAck() // Next has the error
 		return
 	}
 	_, seq := s.proofs.last()
@@ -355,15 +450,22 @@ func (s *session) acknowledged(n uint64) {
 const readerStuck = 500 * time.Millisecond
 
 // keepHouse looks after all that has a deadline, once a second.
-func (s *session) keepHouse() {
+func (s *session) keepHouse(st *link) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	var pinged time.Time
+	var settled <-chan time.Time
+	if st.Resumed() {
+		settled = time.After(fenceTime)
+	}
 	for {
 		var now time.Time
 		select {
-		case <-s.done:
+		case <-st.done:
 			return
+		case <-settled:
+			s.settled()
+			continue
 		case now = <-t.C:
 		}
 		for _, q := range s.iqs.expired(now) {

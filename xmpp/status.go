@@ -19,7 +19,7 @@ func (l *Leg) Status() bridge.LegStatus {
 	st := bridge.LegStatus{Name: l.name, Proto: "xmpp", State: l.state, Since: l.since, Detail: l.detail, Self: conf.bare}
 	if l.sess != nil {
 		st.Self = l.sess.full
-		if !l.sess.st.SM() && len(conf.People) > 0 {
+		if !l.sess.st().SM() && len(conf.People) > 0 {
 			st.Notes = append(st.Notes, "the server has no stream management (XEP-0198): messages are proven by pings")
 		}
 	}
@@ -46,10 +46,14 @@ func (l *Leg) Status() bridge.LegStatus {
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.rooms)) {
 		m := l.rooms[name]
-		st.Rooms = append(st.Rooms, bridge.RoomStatus{
+		rs := bridge.RoomStatus{
 			Room: m.room, State: m.state, Detail: m.detail, Proven: m.proven,
 			Members: slices.Sorted(maps.Keys(m.occupants)),
-		})
+		}
+		if l.sess == nil && !m.thrownOut() { // the session may be resumed, and the room with it
+			rs = bridge.RoomStatus{Room: m.room, Detail: "not connected"}
+		}
+		st.Rooms = append(st.Rooms, rs)
 	}
 	return st
 }

@@ -32,9 +32,11 @@ type rig struct {
 	dials  []error    // what the next dials fail with
 	dialed int
 	sm     bool
-	cancel context.CancelFunc
-	done   chan error
-	vars   map[string]string
+	// prepare changes the next streams, as the server has it.
+	prepare func(st *xmpptest.Stream)
+	cancel  context.CancelFunc
+	done    chan error
+	vars    map[string]string
 }
 
 func testConfig() Config {
@@ -71,6 +73,9 @@ func (r *rig) dial(_ context.Context, c stream.Config) (Stream, error) {
 	}
 	r.st = xmpptest.NewStream(c.JID.String(), r.sm && !c.NoSM, c.OnAck)
 	r.st.OnIdle(c.OnIdle)
+	if r.prepare != nil {
+		r.prepare(r.st)
+	}
 	return r.st, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-
 	"regexp"
 	"slices"
 	"strconv"

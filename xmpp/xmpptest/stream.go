@@ -14,6 +14,7 @@ import (
 	"mellium.im/xmpp/jid"
 
 	"drawbridge/xmpp/element"
+	"drawbridge/xmpp/stream"
 )
 
 const (
@@ -36,6 +37,11 @@ type Stream struct {
 	closed  bool
 	sendErr error
 	onIdle  func()
+
+	left     *stream.Resumption
+	resumed  bool
+	acked    uint64
+	leftover stream.Leftover
 }
 
 // NewStream returns a stream bound to the full JID self. sm says whether the
@@ -48,6 +54,62 @@ func NewStream(self string, sm bool, onAck func(uint64)) *Stream {
 
 // OnIdle sets what Next calls when nothing is queued, before it waits.
 func (s *Stream) OnIdle(f func()) { s.onIdle = f }
+
+// Resumable makes the stream one that can be resumed once it has ended.
+func (s *Stream) Resumable() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = &stream.Resumption{}
+}
+
+// Resume makes the stream one that resumes old: the server has handled acked
+// stanzas of it.
+func (s *Stream) Resume(old *Stream, acked uint64) {
+	old.mu.Lock()
+	seq, handled := old.seq, old.handled
+	old.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resumed, s.acked, s.seq, s.handled = true, acked, seq, handled
+}
+
+// Leave makes the stream one that could not resume another.
+func (s *Stream) Leave(left stream.Leftover) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leftover = left
+}
+
+// Abort ends the stream with why.
+func (s *Stream) Abort(why error) { s.Fail(why) }
+
+// Resumption returns something if Resumable was called.
+func (s *Stream) Resumption() *stream.Resumption {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left
+}
+
+// Resumed reports whether Resume was called.
+func (s *Stream) Resumed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resumed
+}
+
+// Acked returns the last acknowledgement that Resume or Push gave.
+func (s *Stream) Acked() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acked
+}
+
+// Leftover returns what Leave was given.
+func (s *Stream) Leftover() stream.Leftover {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leftover
+}
 
 // JID returns the bound JID.
 func (s *Stream) JID() jid.JID { return s.self }

@@ -1,0 +1,85 @@
+package xmpp
+
+import (
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/xmpp/element"
+	"drawbridge/xmpp/stream"
+)
+
+// settleTime is how long to wait before a session with n unacknowledged stanzas
+// is resumed. ejabberd 23.01 hands its count over to the new connection, and the
+// old one goes on with what it has read: what it handles then is not counted, and
+// would come twice. So it gets time to handle what is on its way.
+func settleTime(n int) time.Duration {
+	return min(time.Duration(n)*settleEach, settleMost)
+}
+
+const (
+	settleEach = 15 * time.Millisecond // SQLite archives on both sides of a line
+	settleMost = 1200 * time.Millisecond
+)
+
+// resume goes on with st: rooms, presences and questions are as they were, and
+// what was on the wire is there again. Each room is asked whether it agrees.
+func (s *session) resume(st Stream) {
+	now := time.Now()
+	away := now.Sub(s.ended)
+	s.left = nil
+	s.link.Store(newLink(st))
+	s.lastRead.Store(now.UnixNano())
+	s.iqs.postpone(away)
+	s.proofs.resumed(st.Acked(), away, now)
+	s.out.start()
+	l := s.leg
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.rooms {
+		m.deadline = m.deadline.Add(away)
+		m.heard, m.asked = time.Time{}, false // the next look asks at once
+	}
+}
+
+// unanswered ends the questions that wait.
+func (s *session) unanswered() {
+	for _, q := range s.iqs.expired(time.Time{}) {
+		s.guard("iq", func() { q.answer(nil, errIQTimeout) })
+	}
+}
+
+// abandon ends a session that is not resumed. What the server has handled of it
+// is proven; the rest is returned, in the order it was sent, and so are the
+// receipts that may not have arrived: their senders wait for them, and a second
+// one does no harm.
+func (s *session) abandon(left stream.Leftover) (receipts []*element.Element, rest []waiting) {
+	s.proofs.upTo(left.Acked)
+	rest = s.proofs.close()
+	for _, e := range append(left.Stanzas, s.out.close()...) {
+		if e.Local == "message" && e.Child(nsReceipts, "received") != nil {
+			receipts = append(receipts, e)
+		}
+	}
+	return receipts, rest
+}
+
+// doubtAll puts what was not proven in doubt.
+func doubtAll(sink bridge.Sink, rest []waiting) {
+	for _, w := range rest {
+		sink.Prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: bridge.Doubt})
+	}
+}
+
+// knows reports whether an archive will be read that may hold a message to room.
+func (l *Leg) knows(room bridge.Room) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	owner := room.Name
+	if room.Kind == bridge.Chat {
+		owner = l.conf.Load().bare
+	} else if m := l.rooms[room.Name]; m == nil || m.thrownOut() {
+		return false
+	}
+	_, known := l.places[owner]
+	return known
+}
