@@ -77,7 +77,7 @@ func checkAll(path string) (*config.Config, []finding) {
 		return c, found
 	}
 	add("error", k.check(c)...)
-	if _, err := newBot(c, k, buildLeg(quiet), nil, quiet, new(slog.LevelVar)); err != nil {
+	if _, err := newBot(c, k, buildLeg(nil, quiet), nil, quiet, new(slog.LevelVar)); err != nil {
 		add("error", configErrors(path, err)...)
 	}
 	now := time.Now()

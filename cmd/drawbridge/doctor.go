@@ -147,7 +147,7 @@ func visit(ctx context.Context, c *config.Config, wait time.Duration) ([]step, e
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	build := buildLeg(log)
+	build := buildLeg(nil, log)
 	var legs []leg
 	for _, name := range legNames(c) {
 		l, err := build(c, k, name)

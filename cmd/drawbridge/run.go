@@ -114,7 +114,7 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 	if err != nil {
 		return nil, err
 	}
-	b, err := newBot(c, k, buildLeg(log), st, log, level)
+	b, err := newBot(c, k, buildLeg(st, log), st, log, level)
 	if err != nil {
 		return nil, err
 	}

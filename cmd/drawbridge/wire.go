@@ -155,13 +155,18 @@ func orNone[T int | time.Duration](v T) T {
 	return v
 }
 
-// buildLeg makes the leg of the network or account called name.
-func buildLeg(log *slog.Logger) builder {
+// buildLeg makes the leg of the network or account called name. st keeps how far
+// its archives were read; without a store that dies with the process.
+func buildLeg(st *store.Store, log *slog.Logger) builder {
+	var cursors bridge.Cursors
+	if st != nil {
+		cursors = st
+	}
 	return func(c *config.Config, k *keys, name string) (leg, error) {
 		if n := c.Network(name); n != nil {
 			return buildIRC(c, n, log)
 		}
-		return buildXMPP(c, c.Account(name), k, log)
+		return buildXMPP(c, c.Account(name), k, cursors, log)
 	}
 }
 
@@ -176,8 +181,8 @@ func buildIRC(c *config.Config, n *config.Network, log *slog.Logger) (leg, error
 	}, nil
 }
 
-func buildXMPP(c *config.Config, a *config.Account, k *keys, log *slog.Logger) (leg, error) {
-	l, err := xmpp.New(xmppConfig(c, a), xmpp.Deps{Log: log, Schemes: k.schemes(a.Name)})
+func buildXMPP(c *config.Config, a *config.Account, k *keys, cursors bridge.Cursors, log *slog.Logger) (leg, error) {
+	l, err := xmpp.New(xmppConfig(c, a), xmpp.Deps{Log: log, Schemes: k.schemes(a.Name), Cursors: cursors})
 	if err != nil {
 		return leg{}, c.Errorf("accounts."+a.Name, "", "%v", err)
 	}
