@@ -32,6 +32,7 @@ var walls = map[string][]string{
 	"xmpp/openpgp":       {"policy", "xmpp/e2ee", "xmpp/element"},
 	"xmpp/ox":            {"policy", "xmpp/e2ee", "xmpp/element", "xmpp/openpgp"},
 	"xmpp/otr":           {"policy", "xmpp/e2ee", "xmpp/element"},
+	"xmpp/trust":         {"policy", "xmpp/e2ee"},
 	"internal/config":    {"policy"},
 	"internal/store":     {"policy", "bridge", "xmpp/e2ee"},
 	"internal/lab":       {},
@@ -48,6 +49,7 @@ var noNet = map[string][]string{
 	"xmpp/openpgp": {"net"},
 	"xmpp/ox":      {"net", "os"},
 	"xmpp/otr":     {"net", "os"},
+	"xmpp/trust":   {"net", "os"},
 }
 
 // readers lists the only files that may call Reveal, and so look into text.

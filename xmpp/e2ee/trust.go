@@ -1,6 +1,7 @@
 package e2ee
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -225,4 +226,26 @@ func ParseFingerprint(s string) (fpr string, ok bool) {
 		return "", false
 	}
 	return s, true
+}
+
+// TrustKeeper keeps what a Trust knows beyond the life of the process. A store
+// implements it.
+type TrustKeeper interface {
+	// TrustKeys returns every key that was kept.
+	TrustKeys(ctx context.Context) ([]Key, error)
+	// KeepKeys keeps keys, each in the place of what was kept of it; one that is
+	// KeyUnknown is forgotten. Rung is not kept. All are on the disk when it returns
+	// nil, or none.
+	KeepKeys(ctx context.Context, keys []Key) error
+	// SMPTries returns what was kept by KeepTries, by person.
+	SMPTries(ctx context.Context) (map[string]SMPTries, error)
+	// KeepTries keeps t for a person; it is on the disk when it returns nil.
+	KeepTries(ctx context.Context, person string, t SMPTries) error
+}
+
+// SMPTries is what is remembered of a person's runs of SMP.
+type SMPTries struct {
+	Failed  []time.Time `json:"failed,omitempty"` // runs that failed or have not ended, in the last day
+	Blocked time.Time   `json:"blocked,omitzero"` // since when no more are allowed; zero if they are
+	Used    []byte      `json:"used,omitempty"`   // hash of the secret that was used up
 }

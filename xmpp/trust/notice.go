@@ -1,0 +1,202 @@
+package trust
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"drawbridge/policy"
+	"drawbridge/xmpp/e2ee"
+)
+
+// What happened.
+type What uint8
+
+// The kinds of notices.
+const (
+	CameBlocked What = iota + 1 // a key came that does not count: its conversation waits
+	CameKept                    // a first key came and was kept (TOFU)
+	CameFirst                   // a first key came; it is used where sealed is enough
+	Accepted
+	Revoked
+	SMPSame      // the shared secret was known
+	SMPDifferent // it was not, or the run broke off
+	SMPClosed    // too many failed: no more until an admin clears it
+	SMPCleared
+)
+
+func whatOf(s e2ee.KeyState) What {
+	if s == e2ee.KeyRevoked {
+		return Revoked
+	}
+	return Accepted
+}
+
+// Notice is something people should hear: the person it is about and the admins.
+type Notice struct {
+	What     What
+	Account  string // of the conversation; "" if it is about none
+	From     string // full JID of the conversation, or ""
+	Key      e2ee.Key
+	Expected []e2ee.Key // the keys that count: of the same kind, or if there are none, of another
+	Who      string     // who decided, or ""
+	Again    bool       // it was told before
+}
+
+// push adds a notice for Run to tell. b.mu is held.
+func (b *Book) push(n Notice) {
+	if len(b.notices) < maxNotices {
+		b.notices = append(b.notices, n)
+	} else {
+		b.dropped++
+	}
+	b.poke()
+}
+
+// announce tells of a key that came, if it is new, or blocked and not told of for a
+// while. b.mu is held.
+func (b *Book) announce(p e2ee.Peer, rec *e2ee.Key, fresh bool, rung policy.Rung, err error, now time.Time) {
+	last, told := b.told[idOf(rec)]
+	if !fresh && (err == nil || rec.State == e2ee.KeyRevoked && told || now.Sub(last) < againEvery) {
+		return
+	}
+	b.told[idOf(rec)] = now
+	n := Notice{Account: p.Account, From: p.Bare, Key: *rec, Again: told || !fresh}
+	if p.Resource != "" {
+		n.From += "/" + p.Resource
+	}
+	switch {
+	case err != nil:
+		n.What, n.Expected = CameBlocked, b.expected(p, rec.Kind)
+	case rung == policy.Signed:
+		n.What = CameKept
+	default:
+		n.What = CameFirst
+	}
+	b.log.Warn("key of a person", "leg", p.Account, "from", n.From, "to", rec.Person, "scheme", string(rec.Kind), "fpr", rec.Fingerprint, "rule", n.What.String(), "err", err)
+	b.push(n)
+}
+
+// expected returns the keys of a kind that count for a peer; without any, those of
+// other kinds. b.mu is held.
+func (b *Book) expected(p e2ee.Peer, kind e2ee.KeyKind) []e2ee.Key {
+	var same, other []e2ee.Key
+	for _, of := range e2ee.KeyKinds() {
+		for _, k := range b.all(p.Person, of, p.Account) {
+			switch {
+			case k.Rung == policy.Clear:
+			case of == kind:
+				same = append(same, k)
+			default:
+				other = append(other, k)
+			}
+		}
+	}
+	if same != nil {
+		return same
+	}
+	return other
+}
+
+var whatNames = map[What]string{
+	CameBlocked: "blocked", CameKept: "kept", CameFirst: "first", Accepted: "accepted", Revoked: "revoked",
+	SMPSame: "secret known", SMPDifferent: "secret not known", SMPClosed: "too many tries", SMPCleared: "cleared",
+}
+
+// String names it for logs.
+func (w What) String() string { return whatNames[w] }
+
+// KindName is what people call a kind of keys.
+func KindName(kind e2ee.KeyKind) string {
+	if kind == e2ee.KeyOTR {
+		return "OTR"
+	}
+	return "OpenPGP"
+}
+
+// ForAdmins is the notice as the admins hear it, "" if they need not.
+func (n Notice) ForAdmins() string {
+	who, key := n.Key.Person, fmt.Sprintf("%s key %s", KindName(n.Key.Kind), Spaced(n.Key.Fingerprint))
+	switch n.What {
+	case CameBlocked:
+		text := fmt.Sprintf("%s came with a key that is not accepted. %sCame: %s, at %s. This conversation waits, others go on.", who, n.expecting(), key, n.From)
+		if n.Again {
+			text = "Still: " + text
+		}
+		if n.Key.State == e2ee.KeyRevoked {
+			return text + " It was revoked."
+		}
+		return text + fmt.Sprintf(" Ask %s by another way whether it is theirs; then: !trust accept %s %s", who, who, n.Key.Fingerprint)
+	case CameKept:
+		return fmt.Sprintf("%s came with a first %s, at %s. It was kept, as the bridge trusts on first use. To undo: !trust revoke %s %s", who, key, n.From, who, n.Key.Fingerprint)
+	case CameFirst:
+		return fmt.Sprintf("%s came with a first %s, at %s. Nobody has checked it: it is used only where sealed is enough. If it is theirs: !trust accept %s %s", who, key, n.From, who, n.Key.Fingerprint)
+	case Accepted:
+		return fmt.Sprintf("%s of %s was accepted by %s.", key, who, n.Who)
+	case Revoked:
+		return fmt.Sprintf("%s of %s was revoked by %s: nothing is taken from it or sealed to it any more.", key, who, n.Who)
+	case SMPSame:
+		return fmt.Sprintf("%s knew the shared secret: %s is verified.", who, key)
+	case SMPDifferent:
+		return fmt.Sprintf("A try with the shared secret did not succeed for %s: nothing has changed.", who)
+	case SMPClosed:
+		return fmt.Sprintf("Too many tries with the shared secret did not succeed for %s: there are no more until an admin clears it: drawbridge trust clear %s", who, who)
+	case SMPCleared:
+		return fmt.Sprintf("%s cleared the tries with the shared secret of %s.", n.Who, who)
+	}
+	return ""
+}
+
+// ForPerson is the notice as the person hears it, in those of their conversations
+// that work, "" if they need not.
+func (n Notice) ForPerson() string {
+	key := fmt.Sprintf("%s key %s", KindName(n.Key.Kind), Spaced(n.Key.Fingerprint))
+	switch n.What {
+	case CameBlocked:
+		text := fmt.Sprintf("Somebody wrote as you from %s with a key that is not accepted. %sCame: %s. That conversation waits, this one goes on.", n.From, n.expecting(), key)
+		if n.Key.State == e2ee.KeyRevoked {
+			return text + " It was revoked."
+		}
+		return text + fmt.Sprintf(" If it is yours, write here, from a device that is verified: !trust add %s. If not, tell an admin.", n.Key.Fingerprint)
+	case CameKept:
+		return fmt.Sprintf("Your %s was seen for the first time and is kept. If it is not yours, tell an admin.", key)
+	case CameFirst:
+		return fmt.Sprintf("Your %s was seen for the first time. An admin can accept it.", key)
+	case Accepted:
+		return fmt.Sprintf("Your %s is accepted now.", key)
+	case Revoked:
+		return fmt.Sprintf("Your %s is not used any more. Ask an admin.", key)
+	case SMPSame:
+		return "The shared secret was the same."
+	case SMPDifferent:
+		return "The shared secret was not compared to an end, or was not the same. Nothing has changed."
+	case SMPClosed:
+		return "The shared secret cannot be tried any more. Ask an admin."
+	}
+	return ""
+}
+
+// expecting says which keys count.
+func (n Notice) expecting() string {
+	if len(n.Expected) == 0 {
+		return ""
+	}
+	var names []string
+	for i, k := range n.Expected {
+		if i == 4 {
+			names = append(names, fmt.Sprintf("%d more", len(n.Expected)-i))
+			break
+		}
+		names = append(names, KindName(k.Kind)+" "+Spaced(k.Fingerprint))
+	}
+	return "Expected: " + strings.Join(names, ", or ") + ". "
+}
+
+// Spaced writes a fingerprint in five groups of eight, as OTR clients show it.
+func Spaced(fpr string) string {
+	var parts []string
+	for len(fpr) > 8 {
+		parts, fpr = append(parts, fpr[:8]), fpr[8:]
+	}
+	return strings.Join(append(parts, fpr), " ")
+}
