@@ -31,7 +31,8 @@ var walls = map[string][]string{
 	"xmpp/e2ee/e2eetest": {"policy", "xmpp/e2ee", "xmpp/element"},
 	"xmpp/openpgp":       {"policy", "xmpp/e2ee", "xmpp/element"},
 	"xmpp/ox":            {"policy", "xmpp/e2ee", "xmpp/element", "xmpp/openpgp"},
-	"xmpp/otr":           {"policy", "xmpp/e2ee", "xmpp/element"},
+	"xmpp/otr":           {"policy", "xmpp/e2ee", "xmpp/element", "xmpp/otr/engine"},
+	"xmpp/otr/engine":    {},
 	"xmpp/trust":         {"policy", "xmpp/e2ee"},
 	"internal/config":    {"policy"},
 	"internal/store":     {"policy", "bridge", "xmpp/e2ee"},
@@ -42,14 +43,15 @@ var walls = map[string][]string{
 // noNet lists the folders whose files may not touch the network, and policy may
 // not touch the machine at all.
 var noNet = map[string][]string{
-	"policy":       {"net", "os", "log", "log/slog"},
-	"bridge":       {"net", "os"},
-	"xmpp/element": {"net", "os"},
-	"xmpp/e2ee":    {"net", "os"},
-	"xmpp/openpgp": {"net"},
-	"xmpp/ox":      {"net", "os"},
-	"xmpp/otr":     {"net", "os"},
-	"xmpp/trust":   {"net", "os"},
+	"policy":          {"net", "os", "log", "log/slog"},
+	"bridge":          {"net", "os"},
+	"xmpp/element":    {"net", "os"},
+	"xmpp/e2ee":       {"net", "os"},
+	"xmpp/openpgp":    {"net"},
+	"xmpp/ox":         {"net", "os"},
+	"xmpp/otr":        {"net", "os"},
+	"xmpp/otr/engine": {"net", "os"},
+	"xmpp/trust":      {"net", "os"},
 }
 
 // readers lists the only files that may call Reveal, and so look into text.
