@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
 	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 )
@@ -15,9 +17,11 @@ import (
 // safe for concurrent use: Load swaps in a new immutable snapshot, and what is
 // under way keeps the one it began with.
 type Keyring struct {
-	mu    sync.Mutex // guards paths and seen, and serialises Load
-	paths []string
-	seen  []stamp
+	mu      sync.Mutex // guards all below, and serialises Load and Learn
+	paths   []string
+	seen    []stamp
+	learned string            // folder of what Learn has brought, "" for none
+	memory  map[string][]byte // what it has brought where there is no folder, by fingerprint
 
 	snap atomic.Pointer[snapshot]
 }
@@ -41,11 +45,11 @@ func NewKeyring(paths []string) (*Keyring, error) {
 func (k *Keyring) Load(paths []string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	list, err := files(paths)
+	list, err := files(k.all(paths))
 	if err != nil {
 		return err
 	}
-	snap, err := read(list)
+	snap, err := read(list, k.memory)
 	// Remembered even if bad: it is told once, not at each look.
 	k.seen = list
 	if err != nil {
@@ -69,15 +73,27 @@ func (k *Keyring) Reload() error {
 func (k *Keyring) Changed() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	list, err := files(k.paths)
+	list, err := files(k.all(k.paths))
 	return err != nil || !slices.EqualFunc(list, k.seen, func(a, b stamp) bool {
 		return a.path == b.path && a.size == b.size && a.mod.Equal(b.mod)
 	})
 }
 
-func read(list []stamp) (*snapshot, error) {
+// read reads the files of list, and learned keys.
+func read(list []stamp, learned map[string][]byte) (*snapshot, error) {
 	s := &snapshot{certs: make(map[string]*cert)}
 	var errs []error
+	add := func(keys pgp.EntityList) {
+		for _, e := range keys {
+			fpr := fingerprint(e.PrimaryKey)
+			if have := s.certs[fpr]; have != nil {
+				merge(have.strict.entity, e)
+				continue
+			}
+			s.certs[fpr] = newCert(e)
+			s.order = append(s.order, fpr)
+		}
+	}
 	for _, f := range list {
 		data, err := readFile(f.path)
 		if err != nil {
@@ -89,50 +105,34 @@ func read(list []stamp) (*snapshot, error) {
 			errs = append(errs, &KeyError{File: f.path, Err: err})
 			continue
 		}
-		for _, e := range keys {
-			fpr := fingerprint(e.PrimaryKey)
-			if have := s.certs[fpr]; have != nil {
-				merge(have.strict.entity, e)
-				continue
-			}
-			s.certs[fpr] = newCert(e)
-			s.order = append(s.order, fpr)
+		add(keys)
+	}
+	for _, data := range learned {
+		if keys, err := parseKeys(data); err == nil { // we wrote it
+			add(keys)
 		}
 	}
 	return s, errors.Join(errs...)
 }
 
-// recipient returns what to seal to for a person: of the pinned keys, in their
-// order, the first that can be used now. The error is a *KeyError about the first.
-func (s *snapshot) recipient(p *policy.Person, now time.Time) (r *recipient, c *cert, weak bool, err error) {
-	if p == nil || len(p.OpenPGP) == 0 {
-		return nil, nil, false, e2ee.ErrNoKey
+// recipient returns what to seal to with the key of this fingerprint, and whether
+// it needed allow_weak_key.
+func (s *snapshot) recipient(fpr string, allowWeak bool, now time.Time) (r *recipient, weak bool, err error) {
+	c := s.certs[fpr]
+	if c == nil {
+		return nil, false, e2ee.ErrNoKey
 	}
-	var first error
-	for _, fpr := range p.OpenPGP {
-		why := e2ee.ErrNoKey
-		if c := s.certs[fpr]; c != nil {
-			if r, weak, why = c.recipient(now, p.AllowWeakKey); why == nil {
-				return r, c, weak, nil
-			}
-		}
-		if first == nil {
-			first = &KeyError{Person: p.Name, Fingerprint: fpr, Err: why}
-		}
-	}
-	return nil, nil, false, first
+	return c.recipient(now, allowWeak)
 }
 
-// signer returns the view of the person's pinned key that has this key id.
-func (s *snapshot) signer(p *policy.Person, id uint64) (*view, string) {
-	for _, fpr := range p.OpenPGP {
-		if c := s.certs[fpr]; c != nil {
-			if v := c.view(p.AllowWeakKey); v.holds(id) {
-				return v, fpr
-			}
+// holder returns the key that has this key id, or a subkey that has, or nil.
+func (s *snapshot) holder(id uint64) *cert {
+	for _, fpr := range s.order {
+		if c := s.certs[fpr]; c.strict.holds(id) {
+			return c
 		}
 	}
-	return nil, ""
+	return nil
 }
 
 // Check returns a *KeyError for each pinned key of people that cannot be sealed
@@ -142,11 +142,7 @@ func (k *Keyring) Check(people []*policy.Person, now time.Time) []error {
 	var errs []error
 	for _, p := range people {
 		for _, fpr := range p.OpenPGP {
-			why := e2ee.ErrNoKey
-			if c := s.certs[fpr]; c != nil {
-				_, _, why = c.recipient(now, p.AllowWeakKey)
-			}
-			if why != nil {
+			if _, _, why := s.recipient(fpr, p.AllowWeakKey, now); why != nil {
 				errs = append(errs, &KeyError{Person: p.Name, Fingerprint: fpr, Err: why})
 			}
 		}

@@ -10,12 +10,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
-	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 )
 
@@ -26,9 +24,6 @@ const (
 	maxTries     = 8        // of those, for us: each costs a private-key operation
 	maxWildcards = 4        // of those, with a hidden recipient: each is tried with each key
 )
-
-// maxSkew is how far a client's clock may be ahead of ours.
-const maxSkew = 24 * time.Hour
 
 // Open decrypts the <x xmlns='jabber:x:encrypted'/> of in, which came from p. The
 // whole plaintext is read and its integrity checked before anything inside is
@@ -48,54 +43,31 @@ func (s *Scheme) Open(ctx context.Context, p e2ee.Peer, in e2ee.Incoming) (out e
 	if err := ctx.Err(); err != nil {
 		return e2ee.Opened{}, err
 	}
-	defer recoverTo(&err, "open from", p)
-	b := s.buffers.Get().(*buffers)
-	defer func() { b.wipe(); s.buffers.Put(b) }()
-	if out, err = s.open(b, p, in); err != nil {
+	now := s.codec.now()
+	err = s.codec.Decrypt(p,
+		func(dst []byte) ([]byte, error) {
+			text, err := encryptedText(in)
+			if err != nil {
+				return nil, err
+			}
+			return decodeArmor(dst, text)
+		},
+		func(m *Message) error {
+			body, err := CleanText(m.Data)
+			if err != nil {
+				return err
+			}
+			if err := m.CheckDates(s.replay.Horizon(now), now); err != nil {
+				return err
+			}
+			out = e2ee.NewOpened(body, m.Rung, m.Signer)
+			out.Silent = body == ""
+			out.Redelivered, out.Seen, err = m.Mark(s.replay, p.Bare, in.ID, now)
+			return err
+		})
+	if err != nil {
 		return e2ee.Opened{}, fmt.Errorf("openpgp: open from %s: %w", p.Bare, err)
 	}
-	return out, nil
-}
-
-func (s *Scheme) open(b *buffers, p e2ee.Peer, in e2ee.Incoming) (e2ee.Opened, error) {
-	text, err := encryptedText(in)
-	if err != nil {
-		return e2ee.Opened{}, err
-	}
-	if b.armor, err = decodeArmor(b.armor[:0], text); err != nil {
-		return e2ee.Opened{}, err
-	}
-	own, now := s.own.Load(), s.now()
-	plain, session, err := decrypt(b, own.secret)
-	defer clear(session)
-	if err != nil {
-		return e2ee.Opened{}, err
-	}
-	m, err := readInner(b, plain, true)
-	if err != nil {
-		return e2ee.Opened{}, err
-	}
-	rung, fpr, err := s.signature(p.Person, own.secret, m, now)
-	if err != nil {
-		return e2ee.Opened{}, err
-	}
-	body, err := cleanText(m.data)
-	if err != nil {
-		return e2ee.Opened{}, err
-	}
-	if err := checkDate("literal data", m.date, s.replay.Horizon(now), now); err != nil {
-		return e2ee.Opened{}, err
-	}
-	out := e2ee.NewOpened(body, rung, fpr)
-	verdict, seen := s.replay.Mark(session, p.Bare, in.ID, now)
-	out.Seen = seen
-	switch verdict {
-	case e2ee.Replayed:
-		return e2ee.Opened{}, e2ee.ErrReplay
-	case e2ee.Redelivery:
-		out.Redelivered = true
-	}
-	out.Silent = body == ""
 	return out, nil
 }
 
@@ -278,50 +250,9 @@ func (b *buffers) decryptMDC(data, key []byte) ([]byte, bool) {
 	return data[prefixLen : end-2], true
 }
 
-// signature checks the signature inside, if any, and returns the rung that the
-// message proves, and the fingerprint of the key that signed.
-func (s *Scheme) signature(person *policy.Person, own *Secret, m inner, now time.Time) (policy.Rung, string, error) {
-	if m.sig == nil || person == nil || len(person.OpenPGP) == 0 {
-		return policy.Sealed, "", nil // nothing to check it against proves nothing
-	}
-	fpr, err := s.verify(s.keyring.snap.Load(), person, m.sig, m.data)
-	if err != nil {
-		return 0, "", err
-	}
-	if err := checkDate("signature", m.sig.CreationTime, s.replay.Horizon(now), now); err != nil {
-		return 0, "", err
-	}
-	if len(m.sig.IntendedRecipients) > 0 && !intended(m.sig, own) {
-		return 0, "", fmt.Errorf("%w: made for somebody else", e2ee.ErrSignature)
-	}
-	return policy.Verified, fpr, nil
-}
-
-func intended(sig *packet.Signature, own *Secret) bool {
-	for _, r := range sig.IntendedRecipients {
-		if bytes.Equal(r.Fingerprint, own.own.entity.PrimaryKey.Fingerprint) {
-			return true
-		}
-	}
-	return false
-}
-
-// checkDate refuses what is older than replays are remembered for, or dated by a
-// clock far ahead of ours. A zero date says nothing.
-func checkDate(what string, t, horizon, now time.Time) error {
-	switch {
-	case t.IsZero() || t.Unix() == 0:
-		return nil
-	case t.Before(horizon):
-		return fmt.Errorf("%w: %s of %s is older than what is remembered", e2ee.ErrReplay, what, t.UTC().Format(time.RFC3339))
-	case t.After(now.Add(maxSkew)):
-		return fmt.Errorf("%w: %s of %s: check the sender's clock", e2ee.ErrMalformed, what, t.UTC().Format(time.RFC3339))
-	}
-	return nil
-}
-
-// cleanText makes the canonical text of literal data: UTF-8, LF between lines.
-func cleanText(data []byte) (string, error) {
+// CleanText makes the canonical text of a body: UTF-8, LF between lines. An OTR
+// message inside is e2ee.ErrNested.
+func CleanText(data []byte) (string, error) {
 	if !utf8.Valid(data) {
 		return "", fmt.Errorf("%w: text is not UTF-8", e2ee.ErrMalformed)
 	}

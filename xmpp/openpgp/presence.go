@@ -3,11 +3,11 @@ package openpgp
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
-	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/element"
 )
@@ -24,9 +24,9 @@ const maxSignature = 8 << 10
 // once. Every available presence needs it: Psi stops encrypting at the first
 // without. The error is a *KeyError about the bot's own key.
 func (s *Scheme) SignPresence(status string) (x *element.Element, err error) {
-	defer recoverTo(&err, "sign presence of", e2ee.Peer{Bare: s.account})
-	own := s.own.Load()
-	now := s.now()
+	defer recoverTo(&err, "sign presence of", e2ee.Peer{Bare: s.codec.account})
+	own := s.codec.own.Load()
+	now := s.codec.now()
 	key, err := own.signingKey(now) // also when it is in the cache: it may have expired
 	if err != nil {
 		return nil, err
@@ -56,15 +56,15 @@ func (s *Scheme) SignPresence(status string) (x *element.Element, err error) {
 // e2ee.ErrMalformed, e2ee.ErrTooLarge.
 func (s *Scheme) VerifyPresence(p e2ee.Peer, status string, x *element.Element) (err error) {
 	defer recoverTo(&err, "verify presence of", p)
-	if err := s.verifyPresence(p.Person, status, x); err != nil {
+	if err := s.verifyPresence(p, status, x); err != nil {
 		return fmt.Errorf("openpgp: presence of %s: %w", p.Bare, err)
 	}
 	return nil
 }
 
-func (s *Scheme) verifyPresence(person *policy.Person, status string, x *element.Element) error {
+func (s *Scheme) verifyPresence(p e2ee.Peer, status string, x *element.Element) error {
 	switch {
-	case person == nil || len(person.OpenPGP) == 0:
+	case p.Person == nil || !s.Pinned(p) && len(s.codec.trust.Keys(p, e2ee.KeyOpenPGP)) == 0:
 		return e2ee.ErrNoKey
 	case !x.Is(NSSigned, "x"):
 		return fmt.Errorf("%w: not signed", e2ee.ErrSignature)
@@ -82,7 +82,7 @@ func (s *Scheme) verifyPresence(person *policy.Person, status string, x *element
 	if len(rest) > 0 {
 		return fmt.Errorf("%w: more than one signature", e2ee.ErrMalformed)
 	}
-	_, err = s.verify(s.keyring.snap.Load(), person, sig, []byte(status))
+	_, _, err = s.codec.verify(p, sig, []byte(status), false)
 	return err
 }
 
@@ -111,27 +111,19 @@ func parseSignature(p pkt) (*packet.Signature, error) {
 	return sig, nil
 }
 
-// verify checks that sig is a signature over data by a pinned key of the person,
-// and returns the fingerprint of that key.
-func (s *Scheme) verify(snap *snapshot, person *policy.Person, sig *packet.Signature, data []byte) (string, error) {
-	v, fpr := snap.signer(person, *sig.IssuerKeyId)
-	if v == nil {
-		return "", fmt.Errorf("%w: signed by key id %016X", e2ee.ErrKeyChanged, *sig.IssuerKeyId)
-	}
+// verifyData checks that sig is a signature over data by this key.
+func (v *view) verifyData(sig *packet.Signature, data []byte, now time.Time) error {
 	if sig.SigType != packet.SigTypeBinary && sig.SigType != packet.SigTypeText {
-		return "", fmt.Errorf("%w: of type %#02x", e2ee.ErrSignature, uint8(sig.SigType))
+		return fmt.Errorf("%w: of type %#02x", e2ee.ErrSignature, uint8(sig.SigType))
 	}
 	h, err := sig.PrepareVerify()
 	if err != nil {
-		return "", fmt.Errorf("%w: unknown digest", e2ee.ErrSignature)
+		return fmt.Errorf("%w: unknown digest", e2ee.ErrSignature)
 	}
 	if sig.SigType == packet.SigTypeText {
 		_, _ = pgp.NewCanonicalTextHash(h).Write(data)
 	} else {
 		_, _ = h.Write(data)
 	}
-	if err := v.verify(h, sig, s.now()); err != nil {
-		return "", err
-	}
-	return fpr, nil
+	return v.verify(h, sig, now)
 }

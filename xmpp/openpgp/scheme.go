@@ -37,18 +37,14 @@ type Deps struct {
 	Now    func() time.Time // time.Now
 	Log    *slog.Logger     // silent
 	Replay e2ee.Replay      // e2ee.NewReplayCache(0, 0)
+	Trust  e2ee.Trust       // e2ee.Pins
 }
 
 // Scheme is XEP-0027 for one account. It is safe for concurrent use.
 type Scheme struct {
-	account  string
-	keyring  *Keyring
+	codec    *Codec
 	unsigned bool
-	now      func() time.Time
-	log      *slog.Logger
 	replay   e2ee.Replay
-	own      atomic.Pointer[ownKey]
-	buffers  sync.Pool
 }
 
 // ownKey is the bot's key and what was signed with it.
@@ -65,42 +61,31 @@ var (
 	_ e2ee.PresenceSigner = (*Scheme)(nil)
 	_ e2ee.Pinner         = (*Scheme)(nil)
 	_ e2ee.Unordered      = (*Scheme)(nil)
+	_ e2ee.Identity       = (*Scheme)(nil)
 )
 
 // New returns the scheme of an account. Secret and Keyring must be set.
 func New(cfg Config, deps Deps) *Scheme {
-	if cfg.Secret == nil || cfg.Keyring == nil {
-		panic("openpgp: New without a secret key or a keyring")
-	}
-	s := &Scheme{
-		account: cfg.Account, keyring: cfg.Keyring, unsigned: cfg.Unsigned,
-		now: deps.Now, log: deps.Log, replay: deps.Replay,
-	}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
+	s := &Scheme{codec: newCodec(cfg, deps), unsigned: cfg.Unsigned, replay: deps.Replay}
 	if s.replay == nil {
 		s.replay = e2ee.NewReplayCache(0, 0)
 	}
-	s.buffers.New = func() any { return new(buffers) }
-	s.SetSecret(cfg.Secret)
 	return s
 }
+
+// Codec returns what the scheme makes and reads its messages with, for a scheme
+// that uses the same keys.
+func (s *Scheme) Codec() *Codec { return s.codec }
 
 // Unordered implements e2ee.Unordered: each message has a session key of its own.
 func (s *Scheme) Unordered() {}
 
 // SetSecret swaps the account's own key; what is under way keeps the old one.
 // The account should send its presence again: it is signed anew.
-func (s *Scheme) SetSecret(secret *Secret) {
-	s.own.Store(&ownKey{secret: secret, presence: make(map[string]string)})
-}
+func (s *Scheme) SetSecret(secret *Secret) { s.codec.SetSecret(secret) }
 
 // Secret returns the account's own key.
-func (s *Scheme) Secret() *Secret { return s.own.Load().secret }
+func (s *Scheme) Secret() *Secret { return s.codec.Secret() }
 
 // Name returns "openpgp".
 func (s *Scheme) Name() string { return Name }
@@ -115,26 +100,15 @@ func (s *Scheme) Claims(in e2ee.Incoming) bool {
 	return false
 }
 
-// Pinned reports whether a key is pinned for the peer's person.
-func (s *Scheme) Pinned(p e2ee.Peer) bool { return e2ee.Pinned(Name, p.Person) }
+// Pinned reports whether a key is pinned or accepted for the peer's person.
+func (s *Scheme) Pinned(p e2ee.Peer) bool { return s.codec.trust.Pinned(p.Person, e2ee.KeyOpenPGP) }
 
-// Reach returns verified if a pinned key of the person can be sealed to now.
-// Errors are e2ee.ErrNoKey where nothing is pinned, else a *KeyError.
-func (s *Scheme) Reach(p e2ee.Peer) (policy.Rung, error) {
-	if _, err := s.recipient(p, s.now()); err != nil {
-		return policy.Clear, err
-	}
-	return policy.Verified, nil
+// OwnKey implements e2ee.Identity.
+func (s *Scheme) OwnKey() (kind e2ee.KeyKind, fpr string) {
+	return e2ee.KeyOpenPGP, s.Secret().Fingerprint()
 }
 
-// recipient returns the key to seal to, and logs the use of a weak one once for
-// each time the keyring was read.
-func (s *Scheme) recipient(p e2ee.Peer, now time.Time) (*recipient, error) {
-	r, c, weak, err := s.keyring.snap.Load().recipient(p.Person, now)
-	if err == nil && weak {
-		c.warnOnce.Do(func() {
-			s.log.Warn("weak key in use", "leg", s.account, "to", p.Bare, "fpr", c.fpr)
-		})
-	}
-	return r, err
-}
+// Reach returns the rung of the person's best key that can be sealed to now:
+// verified for a pinned one. Errors are e2ee.ErrNoKey where there is none, else a
+// *KeyError.
+func (s *Scheme) Reach(p e2ee.Peer) (policy.Rung, error) { return s.codec.Reach(p) }

@@ -176,7 +176,7 @@ func sealPackets(t testing.TB, packets []byte, to ours) string {
 		t.Fatal(err)
 	}
 	b := &buffers{inner: append(make([]byte, prefixLen), packets...)}
-	if err := encrypt(b, r); err != nil {
+	if err := encrypt(b, []*recipient{r}); err != nil {
 		t.Fatal(err)
 	}
 	return string(appendArmor(nil, b.out.Bytes()))
@@ -428,7 +428,7 @@ func TestReplayOfAlteredBytes(t *testing.T) {
 func TestSignatureAge(t *testing.T) {
 	now := time.Now()
 	bot, alice, p, toBot := pair(t, Deps{Now: func() time.Time { return now }})
-	alice.now = func() time.Time { return time.Now().Add(30 * time.Second) } // a clock a little ahead
+	alice.codec.now = func() time.Time { return time.Now().Add(30 * time.Second) } // a clock a little ahead
 	msg := sealed(t, alice, toBot, "old")
 	if _, err := open(bot, p, msg, "1"); err != nil {
 		t.Errorf("fresh: %v", err)
@@ -488,7 +488,7 @@ func TestPresenceSignature(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(bot.own.Load().presence); n > presenceCache {
+	if n := len(bot.codec.own.Load().presence); n > presenceCache {
 		t.Errorf("%d signatures kept", n)
 	}
 }
@@ -617,13 +617,13 @@ func TestReloadUnderWay(t *testing.T) {
 				return
 			default:
 			}
-			if err := bot.keyring.Reload(); err != nil {
+			if err := bot.codec.keyring.Reload(); err != nil {
 				t.Errorf("Reload: %v", err)
 			}
 			bot.SetSecret(bot.Secret())
-			_ = bot.keyring.Changed()
-			_ = bot.keyring.List(time.Now())
-			_ = bot.keyring.Expiries([]*policy.Person{p.Person}, time.Now())
+			_ = bot.codec.keyring.Changed()
+			_ = bot.codec.keyring.List(time.Now())
+			_ = bot.codec.keyring.Expiries([]*policy.Person{p.Person}, time.Now())
 		}
 	})
 	for g := range 4 {

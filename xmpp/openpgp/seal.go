@@ -44,7 +44,7 @@ func (b *buffers) wipe() {
 	b.out.Reset()
 }
 
-// Seal encrypts text to the newest valid encryption subkey of the person's pinned
+// Seal encrypts text to the newest valid encryption subkey of the person's best
 // key, and to nobody else, with a signature by the bot's key inside unless the
 // config says otherwise. Errors are those of Reach, e2ee.ErrTooLarge, and a
 // *KeyError about the bot's own key if it can no longer sign.
@@ -52,41 +52,29 @@ func (s *Scheme) Seal(ctx context.Context, p e2ee.Peer, text e2ee.Plain) (out e2
 	if err := ctx.Err(); err != nil {
 		return e2ee.Payload{}, err
 	}
-	defer recoverTo(&err, "seal to", p)
-	now := s.now()
-	to, err := s.recipient(p, now)
+	var armor string
+	err = s.codec.Encrypt(p, s.unsigned, false,
+		func(dst []byte) []byte { return append(dst, text.Reveal()...) },
+		func(msg []byte) { armor = string(appendArmor(make([]byte, 0, len(msg)*3/2), msg)) })
 	if err != nil {
 		return e2ee.Payload{}, err
 	}
-	body := text.Reveal()
-	if len(body) > maxPlain {
-		return e2ee.Payload{}, fmt.Errorf("openpgp: seal to %s: %w", p.Bare, e2ee.ErrTooLarge)
-	}
-	b := s.buffers.Get().(*buffers)
-	defer func() { b.wipe(); s.buffers.Put(b) }()
-	if err := s.inner(b, to, body, now); err != nil {
-		return e2ee.Payload{}, err
-	}
-	if err := encrypt(b, to); err != nil {
-		return e2ee.Payload{}, fmt.Errorf("openpgp: seal to %s: %w", p.Bare, err)
-	}
-	b.armor = appendArmor(b.armor, b.out.Bytes())
 	return e2ee.Payload{
-		Children: []*element.Element{element.New(NSEncrypted, "x").SetText(string(b.armor))},
+		Children: []*element.Element{element.New(NSEncrypted, "x").SetText(armor)},
 		Body:     fallback,
 		EME:      NSEncrypted,
 		Store:    true,
 	}, nil
 }
 
-// inner writes the packets to encrypt into b.inner, after room for the prefix of
-// the encryption: [one-pass signature] literal [signature].
-func (s *Scheme) inner(b *buffers, to *recipient, body string, now time.Time) error {
+// inner writes the packets to encrypt, around b.plain, into b.inner, after room for
+// the prefix of the encryption: [one-pass signature] literal [signature].
+func (c *Codec) inner(b *buffers, to []*recipient, unsigned bool, now time.Time) error {
 	var signer *packet.PrivateKey
 	b.inner = append(b.inner[:0], make([]byte, prefixLen)...)
-	if !s.unsigned {
+	if !unsigned {
 		var err error
-		if signer, err = s.own.Load().signingKey(now); err != nil {
+		if signer, err = c.own.Load().signingKey(now); err != nil {
 			return err
 		}
 		ops := packet.OnePassSignature{
@@ -99,17 +87,18 @@ func (s *Scheme) inner(b *buffers, to *recipient, body string, now time.Time) er
 		b.inner = append(b.inner, b.out.Bytes()...)
 		b.out.Reset()
 	}
-	b.inner = appendHeader(b.inner, tagLiteral, 6+len(body))
+	b.inner = appendHeader(b.inner, tagLiteral, 6+len(b.plain))
 	b.inner = append(b.inner, 'b', 0) // binary, without a file name
 	b.inner = binary.BigEndian.AppendUint32(b.inner, uint32(now.Unix()))
-	start := len(b.inner)
-	b.inner = append(b.inner, body...)
+	b.inner = append(b.inner, b.plain...)
 	if signer == nil {
 		return nil
 	}
 	sig := newSignature(signer, now)
-	sig.IntendedRecipients = []*packet.Recipient{{KeyVersion: 4, Fingerprint: to.primary}}
-	if err := sign(&b.out, sig, signer, b.inner[start:]); err != nil {
+	for _, r := range to {
+		sig.IntendedRecipients = append(sig.IntendedRecipients, &packet.Recipient{KeyVersion: 4, Fingerprint: r.primary})
+	}
+	if err := sign(&b.out, sig, signer, b.plain); err != nil {
 		return err
 	}
 	b.inner = append(b.inner, b.out.Bytes()...)
@@ -121,16 +110,24 @@ func (s *Scheme) inner(b *buffers, to *recipient, body string, now time.Time) er
 // random bytes, its last two repeated (RFC 4880 §5.13).
 const prefixLen = aes.BlockSize + 2
 
-// encrypt writes the session key packet and the integrity-protected data packet
+// encrypt writes the session key packets and the integrity-protected data packet
 // (version 1, which GnuPG 2.2 reads) for b.inner to b.out. It is the library's
 // work by hand, without its dozens of small writes.
-func encrypt(b *buffers, to *recipient) error {
+func encrypt(b *buffers, to []*recipient) error {
 	var session [32]byte
-	key := session[:to.cipher.KeySize()]
+	algo := to[0].cipher
+	for _, r := range to[1:] { // what all of them read
+		if r.cipher != algo {
+			algo = packet.CipherAES128
+		}
+	}
+	key := session[:algo.KeySize()]
 	defer clear(session[:])
 	_, _ = rand.Read(key) // never fails (Go 1.24)
-	if err := packet.SerializeEncryptedKeyAEADwithHiddenOption(&b.out, to.key, to.cipher, false, key, false, nil); err != nil {
-		return err
+	for _, r := range to {
+		if err := packet.SerializeEncryptedKeyAEADwithHiddenOption(&b.out, r.key, algo, false, key, false, nil); err != nil {
+			return err
+		}
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
