@@ -57,6 +57,9 @@ var (
 	// ErrOtherPinned is set where the person has a pinned key in another scheme
 	// and none in this one: it is used in neither direction.
 	ErrOtherPinned = errors.New("e2ee: the person's pinned key is of another scheme")
+	// ErrAsking is set where the peer's account was asked whether they read the scheme,
+	// another one would do, and the answer has not come.
+	ErrAsking = errors.New("e2ee: not known yet whether they read it")
 	// ErrNotBuilt is set for a listed scheme the account does not have.
 	ErrNotBuilt = errors.New("e2ee: the account has no such scheme")
 )
@@ -64,29 +67,53 @@ var (
 // Choose returns the scheme to write to p with: the first of order, the bridge's
 // preference, that reaches floor right now, and the rung it reaches. A scheme in
 // which the person has no pinned key is passed over once they have one in any
-// other. Presence and capabilities have no say. The error is a *ChoiceError.
+// other. An Announcer that the peer is not known to read gives way to a scheme behind
+// it that reaches the floor as well, once the peer's account was asked. Otherwise
+// presence and capabilities have no say. The error is a *ChoiceError.
 func Choose(schemes []Scheme, order []string, floor policy.Rung, p Peer) (Scheme, policy.Rung, error) {
 	fail := &ChoiceError{Floor: floor}
+	var doubtful Scheme
+	var doubt policy.Rung
+	asking := false
 	for _, name := range order {
-		s := byName(schemes, name)
-		if s == nil {
-			fail.Tries = append(fail.Tries, Try{Scheme: name, Err: ErrNotBuilt})
+		s, rung, err := reach(schemes, name, floor, p)
+		if err != nil {
+			fail.Tries = append(fail.Tries, Try{Scheme: name, Rung: rung, Err: err})
 			continue
 		}
-		if !allowed(schemes, s, p) {
-			fail.Tries = append(fail.Tries, Try{Scheme: name, Err: ErrOtherPinned})
-			continue
-		}
-		rung, err := s.Reach(p)
-		if err == nil && rung >= floor && rung > policy.Clear {
+		a, ok := s.(Announcer)
+		if !ok || a.Ability(p) == Able {
+			if asking {
+				fail.Tries = append(fail.Tries, Try{Scheme: doubtful.Name(), Rung: doubt, Err: ErrAsking})
+				return nil, policy.Clear, fail
+			}
 			return s, rung, nil
 		}
-		if err == nil {
-			err = fmt.Errorf("%w: reaches only %s", ErrFloor, rung)
+		if doubtful == nil {
+			doubtful, doubt, asking = s, rung, a.Ability(p) == Unasked
 		}
-		fail.Tries = append(fail.Tries, Try{Scheme: name, Rung: rung, Err: err})
+	}
+	if doubtful != nil {
+		return doubtful, doubt, nil
 	}
 	return nil, policy.Clear, fail
+}
+
+// reach returns the scheme called name and the rung it reaches for p, or why it
+// cannot be used.
+func reach(schemes []Scheme, name string, floor policy.Rung, p Peer) (Scheme, policy.Rung, error) {
+	s := byName(schemes, name)
+	switch {
+	case s == nil:
+		return nil, policy.Clear, ErrNotBuilt
+	case !allowed(schemes, s, p):
+		return nil, policy.Clear, ErrOtherPinned
+	}
+	rung, err := s.Reach(p)
+	if err == nil && (rung < floor || rung <= policy.Clear) {
+		err = fmt.Errorf("%w: reaches only %s", ErrFloor, rung)
+	}
+	return s, rung, err
 }
 
 // Claim returns the scheme that in, from p, is a message of, or nil if it is of

@@ -63,6 +63,9 @@ type Opened struct {
 	// id. It is acknowledged and never relayed: the core had the first one, and the
 	// server could choose this id at any time after the core has forgotten it.
 	Redelivered bool
+	// Inside are the elements that stood beside the body inside of the encryption:
+	// receipts, chat states. They are checked like it, and nil for most schemes.
+	Inside []*element.Element
 	// Seen is what Replay.Mark returned: whoever keeps the message keeps it with it.
 	Seen []byte
 }
