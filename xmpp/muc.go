@@ -124,6 +124,13 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	stamp, delayed := delayOf(e, now)
 
 	l.mu.Lock()
+	if m.state != bridge.StateUp && !m.reading {
+		// ejabberd leaves the seat of a session that was lost to the next one of the
+		// same address, before it asks for it. It is read once we are in.
+		l.mu.Unlock()
+		l.counts.add(countHistory)
+		return false
+	}
 	m.heard = now
 	own := nick != "" && nick == m.nick
 	settled := m.settled || m.reading
