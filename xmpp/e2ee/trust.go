@@ -108,6 +108,10 @@ type Trust interface {
 	// Otherwise ErrKeyRevoked, ErrKeyChanged (others are trusted or were met before,
 	// this one is not), or ErrNoKey (never met, no other known).
 	Rung(p Peer, kind KeyKind, fpr string) (policy.Rung, error)
+	// Hint is called with a key that the peer's client seems to use, and has not
+	// proven now: a presence signature can be replayed. Where others count, and this
+	// one does not, it is announced; nothing is kept because of it.
+	Hint(p Peer, kind KeyKind, fpr string)
 	// Pinned reports whether the person has a key of the kind that is in the config,
 	// certified, or was accepted: see Pinner. Revoked ones of the config count, so
 	// that a revocation opens no way to a lesser scheme.
@@ -198,6 +202,9 @@ func (Pins) Keys(p Peer, kind KeyKind) []Key {
 func (t Pins) Meet(p Peer, kind KeyKind, fpr string) (policy.Rung, error) {
 	return t.Rung(p, kind, fpr)
 }
+
+// Hint implements Trust.
+func (Pins) Hint(Peer, KeyKind, string) {}
 
 // Rung implements Trust. A key of a person who has none listed is sealed.
 func (Pins) Rung(p Peer, kind KeyKind, fpr string) (policy.Rung, error) {

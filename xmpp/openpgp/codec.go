@@ -2,8 +2,10 @@ package openpgp
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -232,7 +234,8 @@ func (c *Codec) signature(p e2ee.Peer, own *Secret, m inner) (policy.Rung, strin
 
 // verify checks that sig is a signature over data by a key of the person, and
 // returns what that key is worth, and its fingerprint. With meet, a key of the
-// keyring that nobody has named is told to Trust, which may keep it.
+// keyring that nobody has named is told to Trust, which may keep it; without, that
+// there is one is only hinted at.
 func (c *Codec) verify(p e2ee.Peer, sig *packet.Signature, data []byte, meet bool) (policy.Rung, string, error) {
 	snap, id := c.keyring.snap.Load(), *sig.IssuerKeyId
 	weak := p.Person.AllowWeakKey
@@ -248,19 +251,35 @@ func (c *Codec) verify(p e2ee.Peer, sig *packet.Signature, data []byte, meet boo
 	changed := fmt.Errorf("%w: signed by key id %016X", e2ee.ErrKeyChanged, id)
 	cert := snap.holder(id)
 	if cert == nil {
+		if fpr := issuer(sig); fpr != "" && !meet {
+			c.trust.Hint(p, e2ee.KeyOpenPGP, fpr)
+		}
 		return 0, "", changed
 	}
 	if err := cert.view(weak).verifyData(sig, data, c.now()); err != nil {
 		return 0, "", changed
 	}
 	rung, err := c.trust.Rung(p, e2ee.KeyOpenPGP, cert.fpr)
-	if err != nil && meet && c.met.first(p.Person.Name, cert.fpr) {
+	switch {
+	case err == nil:
+	case !meet:
+		c.trust.Hint(p, e2ee.KeyOpenPGP, cert.fpr)
+	case c.met.first(p.Person.Name, cert.fpr):
 		rung, err = c.trust.Meet(p, e2ee.KeyOpenPGP, cert.fpr)
 	}
 	if err != nil {
 		return 0, "", fmt.Errorf("%w: signed by %s", err, cert.fpr)
 	}
 	return rung, cert.fpr, nil
+}
+
+// issuer returns the fingerprint of the key that sig says it is by, "" if it names
+// only a key id. Nobody has checked it.
+func issuer(sig *packet.Signature) string {
+	if sig.IssuerKeyVersion != 4 {
+		return ""
+	}
+	return strings.ToUpper(hex.EncodeToString(sig.IssuerFingerprint))
 }
 
 // meetings remembers of whom Trust was told which key, so that it is not told with

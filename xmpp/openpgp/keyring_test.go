@@ -250,7 +250,8 @@ func TestExpiries(t *testing.T) {
 	}
 }
 
-func TestPinnedOrder(t *testing.T) {
+// TestPinnedKeys: a person may have a key for each device, and one of them may end.
+func TestPinnedKeys(t *testing.T) {
 	now := time.Now()
 	old, err := Generate("", "a@example.org", nil, time.Hour, now)
 	if err != nil {
@@ -260,16 +261,23 @@ func TestPinnedOrder(t *testing.T) {
 	keys, _ := ring(t, old.Public, fresh.Public)
 	s := New(Config{Secret: bot.secret, Keyring: keys, Unsigned: true}, Deps{Now: func() time.Time { return now }})
 	p := person("a", false, old.Fingerprint, fresh.Fingerprint)
-	opens := func(pass string) bool {
-		_, err := decryptedBy(t, fresh.secret, sealed(t, s, p, "x"))
+	oldSecret, err := ParseSecret(old.Secret, nil, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opens := func(secret *Secret) bool {
+		_, err := decryptedBy(t, secret, sealed(t, s, p, "x"))
 		return err == nil
 	}
-	if opens("") {
-		t.Error("sealed to the second key while the first is good")
+	if !opens(oldSecret) || !opens(fresh.secret) {
+		t.Error("not sealed to both keys")
 	}
 	now = now.Add(2 * time.Hour)
-	if !opens("") {
+	if !opens(fresh.secret) {
 		t.Error("not sealed to the second key though the first has expired")
+	}
+	if opens(oldSecret) {
+		t.Error("sealed to the expired key")
 	}
 	errs := keys.Check([]*policy.Person{p.Person}, now)
 	if len(errs) != 1 || !errors.Is(errs[0], e2ee.ErrKeyExpired) || !strings.Contains(errs[0].Error(), old.Fingerprint) {

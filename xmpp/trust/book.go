@@ -12,6 +12,7 @@ package trust
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -57,6 +58,8 @@ const (
 	maxWaiting = 8
 	// maxNotices bounds what waits to be told. More is counted, and only logged.
 	maxNotices = 64
+	// maxTold bounds what is remembered of having been told.
+	maxTold = 4096
 	// againEvery is how often a blocked key that keeps coming is told of again.
 	againEvery = 24 * time.Hour
 	// keepTimeout bounds one commit.
@@ -353,6 +356,23 @@ func (b *Book) Meet(p e2ee.Peer, kind e2ee.KeyKind, fpr string) (policy.Rung, er
 	}
 	b.announce(p, rec, fresh, rung, err, now)
 	return rung, err
+}
+
+// Hint implements e2ee.Trust.
+func (b *Book) Hint(p e2ee.Peer, kind e2ee.KeyKind, fpr string) {
+	if p.Person == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now, key := b.now(), id{p.Person.Name, kind, fpr}
+	_, _, err := b.judge(p, kind, fpr)
+	if last, told := b.told[key]; err == nil || errors.Is(err, e2ee.ErrNoKey) || told && now.Sub(last) < againEvery || len(b.told) >= maxTold {
+		return
+	}
+	b.told[key] = now
+	b.log.Warn("key of a person", "leg", p.Account, "from", p.Bare, "to", key.person, "scheme", string(kind), "fpr", fpr, "rule", Hinted.String())
+	b.push(Notice{What: Hinted, Account: p.Account, From: fullJID(p), Key: e2ee.Key{Person: key.person, Kind: kind, Fingerprint: fpr}, Expected: b.expected(p, kind)})
 }
 
 // note makes the record of a key that came, in the place of the oldest of too many

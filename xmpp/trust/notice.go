@@ -19,6 +19,7 @@ const (
 	CameFirst                   // a first key came; it is used where sealed is enough
 	Accepted
 	Revoked
+	Hinted       // a client signs its presence with a key that does not count
 	SMPSame      // the shared secret was known
 	SMPDifferent // it was not, or the run broke off
 	SMPClosed    // too many failed: no more until an admin clears it
@@ -60,11 +61,10 @@ func (b *Book) announce(p e2ee.Peer, rec *e2ee.Key, fresh bool, rung policy.Rung
 	if !fresh && (err == nil || rec.State == e2ee.KeyRevoked && told || now.Sub(last) < againEvery) {
 		return
 	}
-	b.told[idOf(rec)] = now
-	n := Notice{Account: p.Account, From: p.Bare, Key: *rec, Again: told || !fresh}
-	if p.Resource != "" {
-		n.From += "/" + p.Resource
+	if len(b.told) < maxTold {
+		b.told[idOf(rec)] = now
 	}
+	n := Notice{Account: p.Account, From: fullJID(p), Key: *rec, Again: told || !fresh}
 	switch {
 	case err != nil:
 		n.What, n.Expected = CameBlocked, b.expected(p, rec.Kind)
@@ -75,6 +75,13 @@ func (b *Book) announce(p e2ee.Peer, rec *e2ee.Key, fresh bool, rung policy.Rung
 	}
 	b.log.Warn("key of a person", "leg", p.Account, "from", n.From, "to", rec.Person, "scheme", string(rec.Kind), "fpr", rec.Fingerprint, "rule", n.What.String(), "err", err)
 	b.push(n)
+}
+
+func fullJID(p e2ee.Peer) string {
+	if p.Resource == "" {
+		return p.Bare
+	}
+	return p.Bare + "/" + p.Resource
 }
 
 // expected returns the keys of a kind that count for a peer; without any, those of
@@ -99,7 +106,7 @@ func (b *Book) expected(p e2ee.Peer, kind e2ee.KeyKind) []e2ee.Key {
 }
 
 var whatNames = map[What]string{
-	CameBlocked: "blocked", CameKept: "kept", CameFirst: "first", Accepted: "accepted", Revoked: "revoked",
+	CameBlocked: "blocked", CameKept: "kept", CameFirst: "first", Accepted: "accepted", Revoked: "revoked", Hinted: "hinted",
 	SMPSame: "secret known", SMPDifferent: "secret not known", SMPClosed: "too many tries", SMPCleared: "cleared",
 }
 
@@ -135,6 +142,8 @@ func (n Notice) ForAdmins() string {
 		return fmt.Sprintf("%s of %s was accepted by %s.", key, who, n.Who)
 	case Revoked:
 		return fmt.Sprintf("%s of %s was revoked by %s: nothing is taken from it or sealed to it any more.", key, who, n.Who)
+	case Hinted:
+		return fmt.Sprintf("The client of %s at %s signs its presence with another key. %sCame: %s. Lines are sealed to the expected key as before; who has not got that key cannot read them. If the new one is theirs: drawbridge keys import FILE, then !trust accept %s %s", who, n.From, n.expecting(), key, who, n.Key.Fingerprint)
 	case SMPSame:
 		return fmt.Sprintf("%s knew the shared secret: %s is verified.", who, key)
 	case SMPDifferent:
@@ -166,6 +175,8 @@ func (n Notice) ForPerson() string {
 		return fmt.Sprintf("Your %s is accepted now.", key)
 	case Revoked:
 		return fmt.Sprintf("Your %s is not used any more. Ask an admin.", key)
+	case Hinted:
+		return fmt.Sprintf("Your client at %s signs its presence with another key. %sCame: %s. If it is yours, write here, signed by the expected key: !trust add %s. If not, tell an admin.", n.From, n.expecting(), key, n.Key.Fingerprint)
 	case SMPSame:
 		return "The shared secret was the same."
 	case SMPDifferent:

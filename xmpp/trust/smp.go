@@ -177,11 +177,7 @@ func (b *Book) endSMP(p e2ee.Peer, fpr, secret string, began time.Time, o e2ee.S
 
 // verifiedBySMP accepts the key of a session whose peer knew the secret.
 func (b *Book) verifiedBySMP(p e2ee.Peer, fpr string) error {
-	who := p.Bare
-	if p.Resource != "" {
-		who += "/" + p.Resource
-	}
-	_, err := b.Accept(context.Background(), Decision{Person: p.Person.Name, Kind: e2ee.KeyOTR, Fingerprint: fpr, How: e2ee.HowSMP, Who: who})
+	_, err := b.Accept(context.Background(), Decision{Person: p.Person.Name, Kind: e2ee.KeyOTR, Fingerprint: fpr, How: e2ee.HowSMP, Who: fullJID(p)})
 	if errors.Is(err, ErrSame) {
 		return nil
 	}
