@@ -29,6 +29,9 @@ type Keyring struct {
 type snapshot struct {
 	certs map[string]*cert // by fingerprint of the primary key
 	order []string         // fingerprints as they were read
+
+	authMu      sync.Mutex                 // guards byAuthority
+	byAuthority map[string][]certification // by its fingerprint
 }
 
 // NewKeyring reads the keys of paths: files (armored, binary, `gpg --export`

@@ -1,0 +1,102 @@
+package openpgp
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"drawbridge/policy"
+	"drawbridge/xmpp/e2ee"
+)
+
+func TestAddressOf(t *testing.T) {
+	for _, tt := range []struct{ uid, want string }{
+		{"xmpp:Alice@Example.org", "alice@example.org"},
+		{"alice@example.org", "alice@example.org"},
+		{"Alice Liddell (work) <alice@example.org>", "alice@example.org"},
+		{"Alice <xmpp:alice@example.org>", "alice@example.org"},
+		{"alice@example.org <eve@example.org>", "eve@example.org"},
+		{"alice@example.org eve@example.org", ""},
+		{"Alice", ""},
+		{"alice@example.org/phone", ""},
+		{"<alice@example.org", ""},
+	} {
+		if got := addressOf(tt.uid); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.uid, got, tt.want)
+		}
+	}
+}
+
+// TestAuthority: GnuPG certifies, revokes what it certified, and its own key ends.
+func TestAuthority(t *testing.T) {
+	h := newGPG(t)
+	ca := h.generate(t, "ed25519", "company", "1y")
+	alice := h.generate(t, "ed25519", "alice", "0")
+	bob := h.generate(t, "ed25519", "bob", "0")
+	sign := func(by, of *testKey, args ...string) {
+		t.Helper()
+		h.run(t, nil, append(append([]string{"--passphrase", testPass, "--local-user", by.fpr}, args...), "--quick-sign-key", of.fpr)...)
+	}
+	keys := func(which ...*testKey) *Authority {
+		t.Helper()
+		var files [][]byte
+		for _, k := range which {
+			files = append(files, h.run(t, nil, "--export", k.fpr))
+		}
+		ring, _ := ring(t, files...)
+		return ring.Authority(ca.fpr)
+	}
+	people := map[string]*policy.Person{
+		"alice": {Name: "alice", JIDs: []string{"alice@example.org"}},
+		"bob":   {Name: "bob", JIDs: []string{"bob@example.org"}},
+	}
+	now := time.Now()
+	expect := func(what string, a *Authority, person string, want *testKey, at time.Time) {
+		t.Helper()
+		got := strings.Join(a.Certified(people[person], at), " ")
+		fpr := ""
+		if want != nil {
+			fpr = want.fpr
+		}
+		if got != fpr {
+			t.Errorf("%s: %s has %q certified, want %q", what, person, got, fpr)
+		}
+	}
+	expect("not certified", keys(ca, alice), "alice", nil, now)
+	sign(ca, alice)
+	now = time.Now().Add(time.Second)
+	a := keys(ca, alice, bob)
+	expect("certified", a, "alice", alice, now)
+	expect("certified for alice only", a, "bob", nil, now)
+	expect("without the company's key in the keyring", keys(alice), "alice", nil, now)
+	if err := keys(alice).Problem(now); !errors.Is(err, e2ee.ErrNoKey) {
+		t.Errorf("Problem = %v", err)
+	}
+	expect("the company's key has expired", a, "alice", nil, now.Add(366*24*time.Hour))
+	if err := a.Problem(now.Add(366 * 24 * time.Hour)); !errors.Is(err, e2ee.ErrKeyExpired) {
+		t.Errorf("Problem = %v", err)
+	}
+	sign(alice, bob)
+	expect("depth one", keys(ca, alice, bob), "bob", nil, time.Now().Add(time.Second))
+	sign(ca, bob, "--default-cert-expire", "1d", "--ask-cert-expire")
+	b := keys(ca, alice, bob)
+	expect("certified for a day", b, "bob", bob, time.Now().Add(time.Second))
+	expect("after that day", b, "bob", nil, time.Now().Add(25*time.Hour))
+	h.run(t, nil, "--passphrase", testPass, "--local-user", ca.fpr, "--quick-revoke-sig", alice.fpr, ca.fpr)
+	expect("the certification was revoked", keys(ca, alice), "alice", nil, time.Now().Add(2*time.Second))
+	rev, err := os.ReadFile(filepath.Join(h.dir, "openpgp-revocs.d", ca.fpr+".rev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect("before the company's key is revoked", keys(ca, bob), "bob", bob, time.Now().Add(time.Second))
+	h.run(t, bytes.ReplaceAll(rev, []byte("\n:-----BEGIN"), []byte("\n-----BEGIN")), "--import")
+	a = keys(ca, bob)
+	expect("the company's key is revoked", a, "bob", nil, time.Now().Add(time.Second))
+	if err := a.Problem(time.Now()); !errors.Is(err, e2ee.ErrKeyRevoked) {
+		t.Errorf("Problem = %v", err)
+	}
+}
