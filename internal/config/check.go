@@ -173,6 +173,9 @@ func (d *decoder) checkPeople(c *Config) {
 		for j, x := range p.OpenPGP {
 			once("fingerprint", x, fmt.Sprintf("%s.openpgp[%d]", path, j))
 		}
+		for j, x := range p.OTR {
+			once("OTR fingerprint", x, fmt.Sprintf("%s.otr[%d]", path, j))
+		}
 		for _, id := range p.IRC {
 			at := path + ".irc." + id.Name
 			if !slices.Contains(networks, id.Name) {

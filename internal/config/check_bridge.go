@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"drawbridge/policy"
@@ -129,8 +130,13 @@ func (d *decoder) checkFloor(c *Config, b *Bridge, path string) {
 	if len(b.Schemes) == 0 && b.Require.Encrypted() && len(b.XMPP.People) > 0 {
 		d.fail(path+".schemes", "remove it, or write schemes: [openpgp]", "is empty, so nothing can reach in: %s, out: %s", b.Require.In, b.Require.Out)
 	}
-	var keyless, unsigned []string
+	if b.Trust == "tofu" && b.Require.Out > policy.Signed {
+		d.fail(path+".trust", fmt.Sprintf("require: {in: %s, out: signed}, or trust: pinned", min(b.Require.In, policy.Signed)),
+			"a key that was only seen first reaches signed, and the bridge requires out: %s", b.Require.Out)
+	}
+	var unsigned []string
 	seen := map[string]bool{}
+	needOpenPGP := false
 	for i, name := range b.XMPP.People {
 		p := c.Person(name)
 		at := fmt.Sprintf("%s.xmpp.people[%d]", path, i)
@@ -144,15 +150,18 @@ func (d *decoder) checkFloor(c *Config, b *Bridge, path string) {
 		if len(p.JIDs) == 0 {
 			d.fail(at, "add jids: [USER@DOMAIN] to people."+name, "%s has no JID", name)
 		}
-		if !b.Require.Encrypted() {
+		if !b.Require.Encrypted() || len(b.Schemes) == 0 {
 			continue
 		}
-		if len(p.OpenPGP) == 0 {
-			keyless = append(keyless, name)
-			d.fail(at, fmt.Sprintf("add openpgp: [FINGERPRINT] to people.%s; gpg --fingerprint ADDRESS shows it", name),
+		switch by := reachedBy(c, b, p); {
+		case len(by) == 0:
+			d.fail(at, fmt.Sprintf("add %s", missingKey(b, p)),
 				"%s has no key, so nothing can reach in: %s, out: %s", name, b.Require.In, b.Require.Out)
-		} else if b.Require.In > policy.Sealed {
+		case b.Require.In > policy.Sealed && len(by) == 1 && by[0] == "openpgp":
 			unsigned = append(unsigned, name)
+			needOpenPGP = true
+		case !slices.Contains(by, "otr"):
+			needOpenPGP = true
 		}
 	}
 	if len(unsigned) > 0 {
@@ -160,10 +169,10 @@ func (d *decoder) checkFloor(c *Config, b *Bridge, path string) {
 			"%s can never reach in: %s: profanity, mcabber, Psi, Gajim and Dino do not sign XEP-0027 messages", strings.Join(unsigned, ", "), b.Require.In)
 	}
 	a := c.Account(b.XMPP.Account)
-	if a == nil || !b.Require.Encrypted() || len(b.XMPP.People) == 0 || len(keyless) == len(seen) {
+	if a == nil || !b.Require.Encrypted() || len(b.XMPP.People) == 0 {
 		return
 	}
-	if a.OpenPGP == nil && !d.anyBroken("accounts."+a.Name) {
+	if needOpenPGP && a.OpenPGP == nil && !d.anyBroken("accounts."+a.Name) {
 		d.fail("accounts."+a.Name, "drawbridge keys generate makes one; then add openpgp: {key_file: FILE}",
 			"has no openpgp key, and bridge %s requires in: %s, out: %s", b.Name, b.Require.In, b.Require.Out)
 	}
@@ -171,6 +180,37 @@ func (d *decoder) checkFloor(c *Config, b *Bridge, path string) {
 		d.fail("accounts."+a.Name+".tls", "remove tls: off; ca_file or pin_sha256 make a private certificate trusted",
 			"off lets anybody on the way write as anybody, and bridge %s requires in: %s, out: %s", b.Name, b.Require.In, b.Require.Out)
 	}
+}
+
+// reachedBy returns the schemes of a bridge by which a person may be reached, now
+// or once a key of theirs is certified, seen or accepted. A key that is listed in
+// one scheme rules out those in which there is none.
+func reachedBy(c *Config, b *Bridge, p *Person) []string {
+	open := len(p.OpenPGP) == 0 && len(p.OTR) == 0
+	var out []string
+	for _, s := range b.Schemes {
+		ok := false
+		switch s {
+		case "openpgp":
+			ok = len(p.OpenPGP) > 0 || open && (c.Keyring.Authority != "" || b.Trust == "tofu")
+		case "ox":
+			ok = len(p.OpenPGP) > 0 || open
+		case "otr":
+			ok = len(p.OTR) > 0 || open
+		}
+		if ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// missingKey says which key of a person would do.
+func missingKey(b *Bridge, p *Person) string {
+	if slices.Contains(b.Schemes, "otr") && !slices.ContainsFunc(b.Schemes, func(s string) bool { return s != "otr" }) {
+		return fmt.Sprintf("otr: [FINGERPRINT] to people.%s; their client shows it", p.Name)
+	}
+	return fmt.Sprintf("openpgp: [FINGERPRINT] to people.%s; gpg --fingerprint ADDRESS shows it", p.Name)
 }
 
 // loopback reports whether an address is on this machine.

@@ -107,6 +107,9 @@ type OpenPGPKey struct {
 type Keyring struct {
 	// Paths are .asc, .gpg and pubring.kbx files, and folders of them.
 	Paths []string `yaml:"paths" cfg:"path,exists"`
+	// Authority is the fingerprint of the company's key: keys that it certified for a
+	// JID of a person are that person's, verified. "": none.
+	Authority string `yaml:"authority" cfg:"fpr"`
 }
 
 // Person is one human with many names.
@@ -115,6 +118,11 @@ type Person struct {
 	JIDs []string `yaml:"jids" cfg:"barejid,noun=JID"` // the first is preferred; needed to be in a bridge
 	// OpenPGP are the pinned primary-key fingerprints, 40 upper-case hex digits.
 	OpenPGP []string `yaml:"openpgp" cfg:"fpr,noun=key"`
+	// OTR are the pinned fingerprints of OTR keys, one for each device.
+	OTR []string `yaml:"otr" cfg:"otrfpr,noun=key"`
+	// OTRSecret is known to the person too: who answers the question about it (SMP)
+	// has it, and their key is accepted. It is used once.
+	OTRSecret Secret `yaml:"otr_secret" cfg:"secret"`
 	// AllowWeakKey accepts DSA-1024, RSA-1024 and SHA-1 of this person, logged.
 	AllowWeakKey bool          `yaml:"allow_weak_key"`
 	IRC          []IRCIdentity `yaml:"irc" cfg:"named"`
@@ -137,8 +145,9 @@ type Bridge struct {
 	Require policy.Floor `yaml:"require" cfg:"floor"`
 	// Schemes in order of preference; default all that this version has.
 	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp,later"`
-	// Trust says which keys are used; only pinned in this version.
-	Trust string `yaml:"trust" cfg:"oneof=pinned,later"`
+	// Trust says which keys are used beside those of people, of the authority and of
+	// the store: pinned (default) is none, tofu the first one seen of a person.
+	Trust string `yaml:"trust" cfg:"oneof=pinned|tofu"`
 	// WhenBlocked bounds waiting for a usable key.
 	WhenBlocked WhenBlocked `yaml:"when_blocked"`
 	// Offline bounds what is kept for people who are not online.
@@ -233,7 +242,11 @@ const MinStoreKey = 32
 
 // Admin says who may command the running bot.
 type Admin struct {
-	People []string `yaml:"people" cfg:"noun=person"` // told of expiring keys and of trouble
+	People []string `yaml:"people" cfg:"noun=person"` // told of expiring keys and of trouble, and may give orders
+	// AtLeast is how well an admin's chat must prove who they are before it may give
+	// orders: key (default) by a verified key in each message, jid by an encrypted one
+	// of their JID.
+	AtLeast string `yaml:"at_least" cfg:"oneof=jid|key"`
 	// Socket is the admin socket. Default: admin.sock in $RUNTIME_DIRECTORY,
 	// else in $XDG_RUNTIME_DIR/drawbridge, else in /run/drawbridge.
 	Socket string `yaml:"socket" cfg:"path,env"`
@@ -274,7 +287,7 @@ func find[T any](list []T, name string, nameOf func(*T) string) *T {
 
 // Policy returns the person as the core and the schemes know them.
 func (p *Person) Policy() *policy.Person {
-	out := &policy.Person{Name: p.Name, JIDs: p.JIDs, OpenPGP: p.OpenPGP, AllowWeakKey: p.AllowWeakKey}
+	out := &policy.Person{Name: p.Name, JIDs: p.JIDs, OpenPGP: p.OpenPGP, OTR: p.OTR, AllowWeakKey: p.AllowWeakKey}
 	if len(p.IRC) > 0 {
 		out.IRC = make(map[string]policy.IRCIdentity, len(p.IRC))
 		for _, id := range p.IRC {

@@ -39,6 +39,7 @@ var textRules = map[string]func(d *decoder, s string) (string, *badValue){
 	"barejid":  func(_ *decoder, s string) (string, *badValue) { return parseBareJID(s) },
 	"room":     func(_ *decoder, s string) (string, *badValue) { return parseRoom(s) },
 	"fpr":      func(_ *decoder, s string) (string, *badValue) { return parseFingerprint(s) },
+	"otrfpr":   func(_ *decoder, s string) (string, *badValue) { return parseOTR(s) },
 	"certfp":   func(_ *decoder, s string) (string, *badValue) { return parseCertFP(s) },
 	"channel":  func(_ *decoder, s string) (string, *badValue) { return parseChannel(s) },
 	"path":     (*decoder).path,
@@ -224,6 +225,14 @@ func parseFingerprint(s string) (string, *badValue) {
 		return "", bad(fix, "%s is a key ID, which anybody can forge", quote(s))
 	case len(x) != 40:
 		return "", bad(fix, "fingerprint %s has %d hex digits instead of 40", quote(s), len(x))
+	}
+	return x, nil
+}
+
+func parseOTR(s string) (string, *badValue) {
+	x := strings.ToUpper(plainHex(s))
+	if len(x) != 40 || !isHex(x) {
+		return "", bad("the person's client shows it, as five groups of eight hex digits", "%s is not an OTR fingerprint (40 hex digits)", quote(s))
 	}
 	return x, nil
 }

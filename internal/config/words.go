@@ -9,27 +9,21 @@ import (
 // laterKeys are keys of later versions, by key path with * for a name. They are
 // refused, never ignored: who writes one counts on what it does.
 var laterKeys = map[string]string{
-	"store.retain.audit":       "no guards",
-	"groups":                   "no guards",
-	"rooms":                    "no guards",
-	"rules":                    "no guards",
-	"safety":                   "no guards",
-	"migration":                "no migration plan",
-	"keyring.authority":        "keys are pinned by people.NAME.openpgp",
-	"keyring.wkd":              "keys come from keyring.paths",
-	"accounts.*.otr":           "OpenPGP only",
-	"people.*.otr":             "OpenPGP only",
-	"people.*.otr_secret":      "OpenPGP only",
-	"people.*.otr_secret_file": "OpenPGP only",
-	"people.*.groups":          "no guards",
-	"admin.at_least":           "the admin socket is the only way in",
+	"store.retain.audit": "no guards",
+	"groups":             "no guards",
+	"rooms":              "no guards",
+	"rules":              "no guards",
+	"safety":             "no guards",
+	"migration":          "no migration plan",
+	"keyring.wkd":        "keys come from keyring.paths",
+	"accounts.*.otr":     "OpenPGP only",
+	"people.*.groups":    "no guards",
 }
 
 // laterWords are values of later versions, by the last key of their path.
 var laterWords = map[string]string{
-	"ox":   "openpgp, XEP-0027, is the one scheme",
-	"otr":  "openpgp, XEP-0027, is the one scheme",
-	"tofu": "keys are pinned",
+	"ox":  "openpgp, XEP-0027, is the one scheme",
+	"otr": "openpgp, XEP-0027, is the one scheme",
 }
 
 func laterKey(path string) (string, bool) {
