@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"drawbridge/bridge"
 	"drawbridge/internal/dialer"
 )
 
@@ -78,6 +79,9 @@ type Deps struct {
 	Now  func() time.Time
 	// Rand returns a number in [0,1), for jitter.
 	Rand func() float64
+	// Cursors keeps where each channel was left, and STS policies, over restarts;
+	// nil keeps them as long as the leg lives.
+	Cursors bridge.Cursors
 }
 
 // Errors of a Config.

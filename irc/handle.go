@@ -21,7 +21,14 @@ const (
 )
 
 // batch is an open BATCH.
-type batch struct{ kind, label, parent string }
+type batch struct {
+	kind, label, parent string
+	target              string // of a history
+	end                 bool   // of a history: there is no more
+}
+
+// history reports whether b holds what was said before.
+func (b *batch) history() bool { return b.kind == "chathistory" || b.kind == "znc.in/playback" }
 
 // commands says who handles what; numerics of refusal not named here are
 // handled by onError.
@@ -54,6 +61,7 @@ var commands = map[string]func(*session, *ircmsg.Message){
 	"005": (*session).onISupport,
 	"303": (*session).onIson,
 	"324": (*session).onChannelModes,
+	"329": (*session).onCreated,
 	"331": (*session).onNoTopic,
 	"332": (*session).onTopicIs,
 	"333": (*session).onTopicBy,
@@ -62,12 +70,14 @@ var commands = map[string]func(*session, *ircmsg.Message){
 	"366": (*session).onNamesEnd,
 	"376": (*session).onMotdEnd,
 	"396": (*session).onOwnHost,
+	"421": (*session).onUnknown,
 	"422": (*session).onMotdEnd,
 	"432": (*session).onNickRefused,
 	"433": (*session).onNickRefused,
 	"436": (*session).onNickRefused,
 	"437": (*session).onUnavailable,
 	"465": (*session).onBanned,
+	"451": (*session).onUnknown,
 	"464": (*session).onBanned,
 	"731": (*session).onMonOffline,
 	"900": func(*session, *ircmsg.Message) {},
@@ -126,53 +136,67 @@ func (s *session) onMessage(m *ircmsg.Message) {
 	if len(m.Params) < 2 {
 		return
 	}
-	nick, _, isUser := strings.Cut(m.Source, "!")
-	target, body := m.Params[0], m.Params[1]
-	c := s.channel(target)
-	if s.isMe(nick) {
-		s.onEcho(m, c, body)
+	c := s.channel(m.Params[0])
+	if b := s.historyOf(m); b != nil {
+		s.onReplayed(b, m, c)
 		return
 	}
+	nick, _, isUser := strings.Cut(m.Source, "!")
+	if s.isMe(nick) {
+		s.onEcho(m, c, m.Params[1])
+		return
+	}
+	kind, body, ok := s.content(m, isUser)
+	if !ok || c == nil || !c.joined || !c.wanted || !isUser && s.reg.enabled["userhost-in-names"] && c.members[s.fold(nick)] == nil {
+		return // private, to operators only, or a server's notice
+	}
+	msg := s.message(m, c, kind, body)
+	if relayed, by := m.GetTag("draft/relaymsg"); relayed {
+		if s.isMe(by) {
+			return
+		}
+		msg.Mark = "relaymsg:" + strings.Clone(by)
+	}
+	at, _ := timeTag(m)
+	s.take(c, msg, at, true)
+}
+
+// content is what a PRIVMSG or NOTICE says; false if it is a CTCP that says
+// nothing. A question of CTCP is answered if answer is set.
+func (s *session) content(m *ircmsg.Message, answer bool) (kind bridge.MessageKind, body string, ok bool) {
+	body = m.Params[1]
 	notice := m.Command == "NOTICE"
-	kind := bridge.Say
 	if notice {
 		kind = bridge.Notice
 	}
 	command, rest, isCTCP := ctcpBody(body)
 	switch {
 	case isCTCP && command == "ACTION":
-		kind, body = bridge.Action, rest
+		return bridge.Action, rest, true
 	case isCTCP:
-		if !notice && isUser {
-			s.answerCTCP(nick, command, rest)
+		if !notice && answer {
+			s.answerCTCP(sourceNick(m), command, rest)
 		}
-		return
+		return kind, "", false
 	}
-	if c == nil || !c.joined || !c.wanted || !isUser && s.reg.enabled["userhost-in-names"] && c.members[s.fold(nick)] == nil {
-		return // private, to operators only, or a server's notice
-	}
-	mark := tag(m, markTag)
-	if relayed, by := m.GetTag("draft/relaymsg"); relayed {
-		if s.isMe(by) {
-			return
-		}
-		mark = "relaymsg:" + by
-	}
-	s.out = append(s.out, output{message: bridge.Message{
-		ID: tag(m, "msgid"), Room: c.room, From: s.sender(c, nick, tag(m, "account")), Kind: kind,
+	return kind, body, true
+}
+
+// message makes the Message of a line to c.
+func (s *session) message(m *ircmsg.Message, c *channel, kind bridge.MessageKind, body string) bridge.Message {
+	nick := sourceNick(m)
+	msg := bridge.Message{
+		ID: strings.Clone(tag(m, "msgid")), Room: c.room, From: s.sender(c, nick, tag(m, "account")), Kind: kind,
 		// A line may bring 8 KiB of tags, which its text must not keep alive.
-		Text: bridge.NewText(strings.Clone(ToStyling(Decode(body)))), Mark: strings.Clone(mark),
-		Time: s.said(m), Delayed: s.inHistory(m),
-	}})
-	from := &s.out[len(s.out)-1].message.From
-	from.Nick = strings.Clone(Decode(nick))
+		Text: bridge.NewText(strings.Clone(ToStyling(Decode(body)))), Mark: strings.Clone(tag(m, markTag)),
+		Time: s.said(m),
+	}
+	msg.From.Nick = strings.Clone(Decode(nick))
+	return msg
 }
 
 // onEcho handles our own line coming back. It is a proof and never a message.
 func (s *session) onEcho(m *ircmsg.Message, c *channel, body string) {
-	if s.inHistory(m) {
-		return
-	}
 	if c != nil && c.joined {
 		c.proven = true
 	}
@@ -185,33 +209,45 @@ func (s *session) onEcho(m *ircmsg.Message, c *channel, body string) {
 // onTagmsg handles a message of tags alone: of interest only as an answer.
 func (s *session) onTagmsg(m *ircmsg.Message) { s.win.labelled(s.label(m), "", nil) }
 
-func (s *session) onAck(m *ircmsg.Message) { s.win.labelled(s.label(m), "", nil) }
+// onAck handles ACK, the answer where there is nothing to say.
+func (s *session) onAck(m *ircmsg.Message) {
+	if label := s.label(m); !s.win.labelled(label, "", nil) {
+		s.emptyAnswer(label)
+	}
+}
 
 // said is when a line was said: server-time where there is one.
 func (s *session) said(m *ircmsg.Message) time.Time {
-	if v := tag(m, "time"); v != "" {
-		if t, err := time.Parse("2006-01-02T15:04:05.000Z", v); err == nil {
-			return t
-		}
+	if t, ok := timeTag(m); ok {
+		return t
 	}
 	return s.now
 }
 
+// onBatch handles BATCH, which only a server sends.
 func (s *session) onBatch(m *ircmsg.Message) {
 	ref := param(m, 0)
-	if len(ref) < 2 {
+	if len(ref) < 2 || strings.ContainsAny(m.Source, "!@") {
 		return
 	}
 	if ref[0] == '-' {
 		b, ok := s.batches[ref[1:]]
 		delete(s.batches, ref[1:])
-		if ok && b.label != "" {
-			s.win.labelled(b.label, "", nil)
+		switch {
+		case ok && b.history():
+			s.onHistoryEnd(&b)
+		case ok && b.label != "" && !s.win.labelled(b.label, "", nil):
+			s.emptyAnswer(b.label)
 		}
 		return
 	}
 	if ref[0] == '+' && len(s.batches) < maxBatches {
-		s.batches[ref[1:]] = batch{kind: param(m, 1), label: tag(m, "label"), parent: tag(m, "batch")}
+		b := batch{kind: strings.Clone(param(m, 1)), label: strings.Clone(tag(m, "label")), parent: strings.Clone(tag(m, "batch"))}
+		if b.history() {
+			b.label, b.target = strings.Clone(s.label(m)), strings.Clone(param(m, 2))
+			b.end, _ = m.GetTag("draft/chathistory-end")
+		}
+		s.batches[strings.Clone(ref[1:])] = b
 	}
 }
 
@@ -234,20 +270,20 @@ func (s *session) label(m *ircmsg.Message) string {
 	return ""
 }
 
-// inHistory reports whether a line is a replay of what was said before.
-func (s *session) inHistory(m *ircmsg.Message) bool {
+// historyOf returns the batch of history that a line is in, or nil.
+func (s *session) historyOf(m *ircmsg.Message) *batch {
 	id := tag(m, "batch")
 	for range 4 {
 		b, ok := s.batches[id]
 		if !ok {
-			return false
+			return nil
 		}
-		if b.kind == "chathistory" || b.kind == "znc.in/playback" {
-			return true
+		if b.history() {
+			return &b
 		}
 		id = b.parent
 	}
-	return false
+	return nil
 }
 
 // onError handles the numerics of refusal: of a join, or of something said.
@@ -274,7 +310,7 @@ func (s *session) onError(m *ircmsg.Message) {
 // onFail handles FAIL (standard replies): command, code, context…, text.
 func (s *session) onFail(m *ircmsg.Message) {
 	err := refusal(strings.Clone(param(m, 1)))
-	if s.win.labelled(s.label(m), "", err) {
+	if label := s.label(m); s.win.labelled(label, "", err) || s.historyFailed(m, label) {
 		return
 	}
 	if cmd := param(m, 0); cmd != "PRIVMSG" && cmd != "NOTICE" && cmd != "*" {

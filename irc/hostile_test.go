@@ -46,7 +46,7 @@ func runFed(tb testing.TB, server string) (*session, *feed, *deadEnd) {
 		tb.Fatal(err)
 	}
 	f, sink := &feed{Reader: strings.NewReader(server)}, &deadEnd{}
-	s := newSession(leg, leg.cfg, f, sink.Prove)
+	s := newSession(leg, leg.cfg, link{}, f, sink.Prove)
 	if err := s.run(context.Background(), sink); err == nil {
 		tb.Fatal("a session ended without an error")
 	}
@@ -149,7 +149,7 @@ func TestKeepalive(t *testing.T) {
 		go func() { _, _ = io.WriteString(far, welcome) }()
 		start := time.Now()
 		sink := &deadEnd{}
-		s := newSession(leg, leg.cfg, near, sink.Prove)
+		s := newSession(leg, leg.cfg, link{}, near, sink.Prove)
 		if err := s.run(context.Background(), sink); !errors.Is(err, errPingTimeout) {
 			t.Errorf("run = %v", err)
 		}
@@ -168,7 +168,7 @@ func TestRegistrationTimeout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := newSession(leg, leg.cfg, near, func(bridge.Proof) {})
+		s := newSession(leg, leg.cfg, link{}, near, func(bridge.Proof) {})
 		if err := s.run(context.Background(), &deadEnd{}); !errors.Is(err, errRefusedUs) {
 			t.Errorf("run = %v", err)
 		}
@@ -258,7 +258,7 @@ func BenchmarkReceive(b *testing.B) {
 				b.Fatal(err)
 			}
 			sink := &deadEnd{}
-			s := newSession(leg, leg.cfg, &feed{Reader: &repeat{head: welcome, line: bb.line, n: b.N}}, sink.Prove)
+			s := newSession(leg, leg.cfg, link{}, &feed{Reader: &repeat{head: welcome, line: bb.line, n: b.N}}, sink.Prove)
 			b.ReportAllocs()
 			b.ResetTimer()
 			_ = s.run(context.Background(), sink)

@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,6 +27,8 @@ type ISupport struct {
 	Monitor     bool
 	ExtBan      string
 	ClientTags  bool // client-only tags may be sent
+	ChatHistory int  // most lines of one answer to CHATHISTORY; 0: no limit, or unknown
+	MsgRefTypes string
 	Network     string
 }
 
@@ -90,7 +93,16 @@ func (i *ISupport) Apply(token string) {
 		i.ClientTags = clientTagAllowed(value)
 	case "NETWORK":
 		i.Network = value
+	case "CHATHISTORY", "draft/CHATHISTORY":
+		i.ChatHistory = number(value, 0)
+	case "MSGREFTYPES":
+		i.MsgRefTypes = value
 	}
+}
+
+// refsByID reports whether CHATHISTORY may name a line by its msgid.
+func (i *ISupport) refsByID() bool {
+	return i.MsgRefTypes == "" || slices.Contains(strings.Split(i.MsgRefTypes, ","), "msgid")
 }
 
 func (i *ISupport) remove(name string) {
@@ -126,6 +138,10 @@ func (i *ISupport) remove(name string) {
 		i.ExtBan = ""
 	case "CLIENTTAGDENY":
 		i.ClientTags = true
+	case "CHATHISTORY", "draft/CHATHISTORY":
+		i.ChatHistory = 0
+	case "MSGREFTYPES":
+		i.MsgRefTypes = ""
 	}
 }
 

@@ -81,12 +81,16 @@ func (s *session) reconfigure(cfg Config) {
 		c.wanted = false
 		if c.joined {
 			s.win.close(c.room)
+			c.replay = nil
 			_ = s.win.command("PART "+c.name, nil) // a full queue: the connection is in trouble anyway
 			s.notify(bridge.RoomDown, c.room, bridge.Sender{}, "left by configuration")
 		} else {
 			delete(s.channels, key)
 		}
 	}
+	s.leg.mem.forget(func(room string) bool {
+		return slices.ContainsFunc(cfg.Channels, func(ch ChannelConfig) bool { return RoomName(ch.Name) == room })
+	})
 	var join []*channel
 	for _, ch := range cfg.Channels {
 		if c := s.want(ch); !c.joined && c.asked.IsZero() {
@@ -114,6 +118,8 @@ func (s *session) want(ch ChannelConfig) *channel {
 	if !c.wanted && c.joined {
 		s.win.open(c.room, c.name)
 		s.notify(bridge.RoomUp, c.room, bridge.Sender{}, "")
+		s.leg.mem.join(c.room.Name)
+		c.replay = &catchup{joined: s.now, settled: true, kept: s.now}
 	}
 	c.wanted = true
 	return c
@@ -181,7 +187,7 @@ func (s *session) outOf(c *channel, why refusedJoin, server string) {
 	if was && s.now.Sub(c.since) > settled {
 		c.tries = 0
 	}
-	s.leave(c)
+	s.leaveRoom(c)
 	s.win.close(c.room)
 	c.tries++
 	c.state, c.detail, c.asked, c.retry = why.state, why.detail, time.Time{}, time.Time{}
@@ -199,6 +205,18 @@ func (s *session) outOf(c *channel, why refusedJoin, server string) {
 		s.notify(bridge.RoomDown, c.room, bridge.Sender{}, c.detail)
 		s.log.Warn("not in channel", "leg", s.cfg.Name, "room", c.name, "err", c.detail)
 	}
+}
+
+// leaveRoom forgets everybody in c, and notes since when we are out of it.
+func (s *session) leaveRoom(c *channel) {
+	if c.joined && c.wanted {
+		if c.replay != nil {
+			s.release(c, c.replay)
+		}
+		s.leg.mem.left(c.room.Name, s.now)
+	}
+	s.leave(c)
+	s.answerAsks()
 }
 
 // onJoinRefused handles a numeric about a channel we asked to join. It reports
@@ -221,7 +239,7 @@ func (s *session) onJoin(m *ircmsg.Message) {
 	name := param(m, 0)
 	c := s.channel(name)
 	if s.isMe(nuh.Name) {
-		s.enter(c, name, nuh)
+		s.enter(c, m, name, nuh)
 		return
 	}
 	if c == nil || !c.joined {
@@ -238,7 +256,7 @@ func (s *session) onJoin(m *ircmsg.Message) {
 }
 
 // enter handles our own JOIN.
-func (s *session) enter(c *channel, name string, nuh ircmsg.NUH) {
+func (s *session) enter(c *channel, m *ircmsg.Message, name string, nuh ircmsg.NUH) {
 	if nuh.Host != "" {
 		s.name, s.host = nuh.User, nuh.Host
 		s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
@@ -250,6 +268,7 @@ func (s *session) enter(c *channel, name string, nuh ircmsg.NUH) {
 		c = &channel{name: name, members: map[string]*member{}, room: Room(s.cfg.Name, name)}
 		s.channels[s.fold(name)] = c
 	}
+	was := c.replay // of a JOIN that came twice
 	s.leave(c)
 	c.name, c.joined, c.since = name, true, s.now
 	took := s.now.Sub(c.asked)
@@ -262,22 +281,32 @@ func (s *session) enter(c *channel, name string, nuh ircmsg.NUH) {
 	s.unproven = true
 	s.notify(bridge.RoomUp, c.room, bridge.Sender{}, "")
 	s.log.Info("joined", "leg", s.cfg.Name, "room", name, "took", took)
+	if c.replay = was; was == nil {
+		s.startCatchup(c, m)
+	}
 }
 
 // proveRooms asks, by one fence, whether the server has taken us into the
-// channels whose JOIN came back.
+// channels whose JOIN came back. What it replays by itself has come by then.
 func (s *session) proveRooms() {
+	type joining struct {
+		c *channel
+		k *catchup
+	}
 	s.unproven, s.proving = false, true
-	var cs []*channel
+	var cs []joining
 	for _, c := range s.channels {
-		if c.joined && c.wanted && !c.proven {
-			cs = append(cs, c)
+		if c.joined && c.wanted && (!c.proven || c.replay != nil && !c.replay.settled) {
+			cs = append(cs, joining{c, c.replay})
 		}
 	}
 	s.win.after(func() {
 		s.proving = false
-		for _, c := range cs {
-			c.proven = c.proven || c.joined
+		for _, j := range cs {
+			j.c.proven = j.c.proven || j.c.joined
+			if j.k != nil {
+				s.judge(j.c, j.k)
+			}
 		}
 	})
 }

@@ -36,6 +36,8 @@ type Leg struct {
 	deps Deps
 	log  *slog.Logger
 
+	mem *memory
+
 	running atomic.Bool
 	changed atomic.Bool // the session has yet to take cfg over
 
@@ -60,7 +62,10 @@ func New(cfg Config, deps Deps) (*Leg, error) {
 		return nil, err
 	}
 	deps = deps.withDefaults()
-	return &Leg{name: cfg.Name, cfg: cfg, deps: deps, log: deps.Log, since: deps.Now(), kick: make(chan struct{}, 1)}, nil
+	return &Leg{
+		name: cfg.Name, cfg: cfg, deps: deps, log: deps.Log, since: deps.Now(), kick: make(chan struct{}, 1),
+		mem: newMemory(cfg.Name, deps.Cursors, deps.Log),
+	}, nil
 }
 
 // check fills cfg's defaults and tries its certificate files.
@@ -127,17 +132,33 @@ func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
 	if !l.running.CompareAndSwap(false, true) {
 		return errSecondRun
 	}
+	if l.load(ctx) != nil {
+		return nil // ctx ended
+	}
+	kept := l.keep(ctx)
+	defer kept()
 	var retry retrier
+	upgrade := ""
 	for server := 0; ctx.Err() == nil; server++ {
 		cfg := l.config()
 		l.setState(bridge.StateOpening, "")
 		started := l.deps.Now()
-		err := l.once(ctx, sink, cfg, cfg.Servers[server%len(cfg.Servers)])
+		err := l.once(ctx, sink, cfg, cfg.Servers[server%len(cfg.Servers)], upgrade)
+		upgrade = ""
 		if ctx.Err() != nil {
 			break
 		}
 		if errors.Is(err, errRestart) {
 			retry, server = retrier{}, -1
+			continue
+		}
+		if tls := (*upgradeError)(nil); errors.As(err, &tls) {
+			l.log.Info("the server wants TLS", "leg", l.name, "to", tls.port)
+			if l.down(ctx, sink, err.Error()) != nil {
+				break
+			}
+			upgrade = tls.port
+			server--
 			continue
 		}
 		wait := retry.next(err, l.deps.Now(), l.deps.Now().Sub(started), len(cfg.Servers), l.deps.Rand)
@@ -150,16 +171,56 @@ func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
 	return nil
 }
 
+// load reads what an earlier process has kept, until that works or ctx ends: what
+// is kept tells which hosts are not to be spoken to without TLS.
+func (l *Leg) load(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := l.mem.load(ctx)
+		if err == nil {
+			return nil
+		}
+		if l.setState(bridge.StateDown, "the store cannot be read: "+err.Error()) {
+			l.log.Error("cursors not read", "leg", l.name, "err", err)
+		}
+		if err := l.pause(ctx, backoff(slowFirst, slowLast, try, l.deps.Rand)); err != nil {
+			return err
+		}
+	}
+}
+
+// keep starts to write down what the leg remembers; the function it returns ends
+// that, and waits for it.
+func (l *Leg) keep(ctx context.Context) (stop func()) {
+	if l.mem.cursors == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it ends after the last session
+	var wg sync.WaitGroup
+	wg.Go(func() { l.mem.keep(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
 // errRestart ends a session whose connection is not the configured one any more.
 var errRestart = errors.New("irc: the configuration changed")
 
-// once makes one connection and serves it to its end.
-func (l *Leg) once(ctx context.Context, sink bridge.Sink, cfg Config, addr string) error {
-	conn, err := l.connect(ctx, cfg, addr)
+// once makes one connection and serves it to its end. upgrade is the port to use
+// TLS on, if the server has just asked for it.
+func (l *Leg) once(ctx context.Context, sink bridge.Sink, cfg Config, addr, upgrade string) error {
+	to, err := l.linkTo(cfg, addr, upgrade)
 	if err != nil {
 		return err
 	}
-	s := newSession(l, cfg, conn, sink.Prove)
+	conn, err := l.connect(ctx, cfg, to)
+	switch {
+	case err != nil && to.secure && cfg.TLSOff:
+		return fmt.Errorf("%w, whatever tls: off says: remove that, and set ca_file or pin_sha256 for a private certificate: %w", errWantsTLS, err)
+	case err != nil:
+		return err
+	}
+	s := newSession(l, cfg, to, conn, sink.Prove)
 	l.mu.Lock()
 	l.session, l.restart = s, !l.cfg.sameConnection(cfg)
 	l.changed.Store(true) // what came while we dialled
@@ -178,20 +239,15 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink, cfg Config, addr strin
 	return err
 }
 
-// connect dials addr and, unless told otherwise, does TLS on top.
-func (l *Leg) connect(ctx context.Context, cfg Config, addr string) (net.Conn, error) {
+// connect dials and, unless told otherwise, does TLS on top.
+func (l *Leg) connect(ctx context.Context, cfg Config, to link) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.RegisterTimeout)
 	defer cancel()
-	conn, err := dialer.TCP(ctx, l.deps.Dial, addr)
-	if err != nil || cfg.TLSOff {
+	conn, err := dialer.TCP(ctx, l.deps.Dial, net.JoinHostPort(to.host, to.port))
+	if err != nil || !to.secure {
 		return conn, err
 	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return dialer.Client(ctx, conn, cfg.tls(), host)
+	return dialer.Client(ctx, conn, cfg.tls(), to.host)
 }
 
 // lost notes why there is no connection.
@@ -310,7 +366,7 @@ func (l *Leg) SendAll(ctx context.Context, ms []bridge.Outgoing) (n int, err err
 			err = errEmpty
 			break // what comes before it can go
 		}
-		jobs = append(jobs, &job{id: m.ID, lines: lines, notice: m.Notice, prefix: shownPrefix(m, limit)})
+		jobs = append(jobs, &job{id: m.ID, lines: l.mem.rest(m.ID, lines), notice: m.Notice, prefix: shownPrefix(m, limit)})
 	}
 	if len(jobs) == 0 {
 		return 0, err
@@ -340,6 +396,9 @@ func (l *Leg) Status() bridge.LegStatus {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	st.Self = s.self()
+	if s.link.secure && cfg.TLSOff {
+		st.Notes = append(st.Notes, "tls: off is not followed: the network asks for TLS (sts)")
+	}
 	for _, key := range slices.Sorted(maps.Keys(s.notes)) {
 		st.Notes = append(st.Notes, s.notes[key])
 	}

@@ -101,6 +101,7 @@ func (s *session) onNick(m *ircmsg.Message) {
 		return
 	}
 	s.nick = to
+	s.leg.mem.callMe(to)
 	s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
 	if to != s.cfg.Nick {
 		s.startRegain()

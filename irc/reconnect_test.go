@@ -51,6 +51,10 @@ func (n *network) serve(conn net.Conn) {
 		taken := n.taken
 		n.mu.Unlock()
 		switch verb {
+		case "CAP":
+			if rest == "LS 302" {
+				out <- ":irc.test CAP * LS :"
+			}
 		case "NICK":
 			switch {
 			case rest == taken:

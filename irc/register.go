@@ -14,7 +14,7 @@ import (
 // wantedCaps are the capabilities asked for where they are offered.
 var wantedCaps = []string{
 	"account-notify", "account-tag", "away-notify", "batch", "cap-notify", "chghost", "echo-message",
-	"extended-join", "invite-notify", "labeled-response", "message-tags", "multi-prefix", "server-time",
+	"draft/chathistory", "extended-join", "invite-notify", "labeled-response", "message-tags", "multi-prefix", "server-time",
 	"setname", "standard-replies", "userhost-in-names",
 }
 
@@ -32,17 +32,21 @@ const (
 // registration is how far the handshake is.
 type registration struct {
 	deadline time.Time
-	offered  map[string]string
-	enabled  map[string]bool
-	asked    [][]string // capability names of each REQ under way
-	lsDone   bool
-	capsOver bool // CAP END was sent
-	login    *saslExchange
-	loggedIn bool
-	welcomed bool
-	nick     string // the one being tried
-	nicks    int    // tried so far
-	short    bool   // the configured nick is too long here
+	hello    time.Time // when to introduce ourselves though CAP LS was not answered
+	// introduced is set once NICK and USER were sent: without TLS not before we know
+	// that the server does not want it.
+	introduced bool
+	offered    map[string]string
+	enabled    map[string]bool
+	asked      [][]string // capability names of each REQ under way
+	lsDone     bool
+	capsOver   bool // CAP END was sent
+	login      *saslExchange
+	loggedIn   bool
+	welcomed   bool
+	nick       string // the one being tried
+	nicks      int    // tried so far
+	short      bool   // the configured nick is too long here
 }
 
 // begin starts the handshake.
@@ -52,11 +56,40 @@ func (s *session) begin() {
 	}
 	s.nick = s.cfg.Nick
 	s.win.raw("CAP LS 302")
+	s.reg.hello = s.now.Add(helloTimeout)
+	if s.link.secure {
+		s.introduce()
+	}
+}
+
+// introduce says who we are.
+func (s *session) introduce() {
+	if s.reg.introduced {
+		return
+	}
+	s.reg.introduced = true
 	if s.cfg.Password != "" {
 		s.win.raw("PASS :" + s.cfg.Password)
 	}
 	s.win.raw("NICK " + s.cfg.Nick)
 	s.win.raw("USER " + s.cfg.user() + " 0 * :" + s.cfg.realname())
+}
+
+// helloDue introduces us to a server that does not answer CAP LS.
+func (s *session) helloDue() {
+	if !s.up && !s.reg.introduced && !s.now.Before(s.reg.hello) {
+		s.introduce()
+	}
+}
+
+// onUnknown handles 421 and 451: of interest before we are registered, as the
+// answer of a server that does not know CAP.
+func (s *session) onUnknown(m *ircmsg.Message) {
+	if !s.up && !s.reg.introduced {
+		s.introduce()
+		return
+	}
+	s.onError(m)
 }
 
 // refuse ends the session: the server does not want us, or we not it.
@@ -75,6 +108,10 @@ func (s *session) onCap(m *ircmsg.Message) {
 			return
 		}
 		s.reg.lsDone = true
+		if s.offersSTS(); s.err != nil {
+			return
+		}
+		s.introduce()
 		s.requestCaps(wantedCaps)
 		s.capsSettled()
 	case "NEW":
@@ -86,6 +123,9 @@ func (s *session) onCap(m *ircmsg.Message) {
 		for item := range strings.FieldsSeq(list) {
 			name, _, _ := strings.Cut(item, "=")
 			names = append(names, name)
+		}
+		if slices.Contains(names, "sts") {
+			s.offersSTS()
 		}
 		s.requestCaps(slices.DeleteFunc(slices.Clone(wantedCaps), func(c string) bool { return !slices.Contains(names, c) }))
 		if s.up && slices.Contains(names, "sasl") && !s.reg.loggedIn && s.reg.login == nil {
@@ -101,6 +141,12 @@ func (s *session) onCap(m *ircmsg.Message) {
 		s.capAnswer(list, true)
 	case "NAK":
 		s.capAnswer(list, false)
+	}
+}
+
+func (s *session) offersSTS() {
+	if value, ok := s.reg.offered["sts"]; ok {
+		s.onSTS(value)
 	}
 }
 
@@ -311,6 +357,8 @@ func (s *session) onMotdEnd(*ircmsg.Message) {
 	}
 	s.up = true
 	s.useCaps()
+	s.leg.mem.begin()
+	s.leg.mem.callMe(s.nick)
 	s.leg.setState(bridge.StateUp, "")
 	s.log.Info("connected", "leg", s.cfg.Name, "nick", s.nick, "server", s.conn.RemoteAddr().String())
 	s.notify(bridge.LegUp, bridge.Room{}, bridge.Sender{}, "")

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/bridge"
@@ -41,9 +42,13 @@ type session struct {
 	leg  *Leg
 	deps Deps
 	log  *slog.Logger
+	link link
 	conn net.Conn
 	rd   *lineReader
 	win  *window
+	asks inquiries
+	// asked is set while an inquiry waits that the reader has not looked at.
+	asked atomic.Bool
 
 	mu sync.RWMutex // guards state, cfg, up, notes: written by the reader alone
 	state
@@ -67,11 +72,14 @@ type session struct {
 	regain   regain
 	ctcp     ctcpLimit
 	bad      uint64 // lines that could not be parsed
+	requests uint64 // CHATHISTORY sent so far
+	written  time.Time
+	sts      time.Duration // of the policy that came with this connection; 0: none
 }
 
-func newSession(l *Leg, cfg Config, conn net.Conn, prove func(bridge.Proof)) *session {
+func newSession(l *Leg, cfg Config, to link, conn net.Conn, prove func(bridge.Proof)) *session {
 	s := &session{
-		leg: l, deps: l.deps, log: l.log, conn: conn, rd: newLineReader(conn), cfg: cfg,
+		leg: l, link: to, deps: l.deps, log: l.log, conn: conn, rd: newLineReader(conn), cfg: cfg,
 		state: newState(), notes: map[string]string{}, batches: map[string]batch{}, now: l.deps.Now(),
 	}
 	s.last = s.now
@@ -101,9 +109,21 @@ func (s *session) run(ctx context.Context, sink bridge.Sink) error {
 	if !s.up && !errors.Is(err, errRefusedUs) && ctx.Err() == nil {
 		err = fmt.Errorf("%w: closed before we were registered: %w", errRefusedUs, err)
 	}
+	s.endAsks()
 	s.win.kill(err)
 	s.win.flush()
+	s.remember()
 	return err
+}
+
+// remember keeps what the end of a connection is to be known by.
+func (s *session) remember() {
+	if s.up {
+		s.leg.mem.saw(s.last)
+	}
+	if s.sts > 0 {
+		s.leg.mem.setPolicy(s.link.host, stsPolicy{s.link.port, s.sts, s.deps.Now().Add(s.sts)})
+	}
 }
 
 func (s *session) serve(ctx context.Context, sink bridge.Sink) error {
@@ -118,6 +138,10 @@ func (s *session) serve(ctx context.Context, sink bridge.Sink) error {
 			s.last = s.now
 			s.bad += s.rd.skipped()
 			s.handle(line)
+			if s.up && s.now.Sub(s.written) >= seenEvery {
+				s.written = s.now
+				s.leg.mem.saw(s.now)
+			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			s.tick(ctx)
 		default:
@@ -154,7 +178,7 @@ func (s *session) read(ctx context.Context) ([]byte, error) {
 	}
 	// A wake sets the deadline back, but what it is for may have come before the
 	// deadline was set.
-	if s.bye.IsZero() && ctx.Err() != nil || s.leg.changed.Load() {
+	if s.bye.IsZero() && ctx.Err() != nil || s.leg.changed.Load() || s.asked.Load() {
 		return nil, os.ErrDeadlineExceeded
 	}
 	return s.rd.next()
@@ -190,7 +214,13 @@ func (s *session) tick(ctx context.Context) {
 		s.reconfigure(s.leg.config())
 	}
 	s.keepalive()
+	s.helloDue()
+	if s.asked.Load() {
+		s.answerAsks()
+	}
 	if s.up {
+		s.historyDue()
+		s.forgetOwn()
 		s.joinDue()
 		s.regainDue()
 		s.win.tick()
@@ -208,10 +238,16 @@ func (s *session) nextDue() time.Time {
 	}
 	if !s.up {
 		s.timer(s.reg.deadline)
+		if !s.reg.introduced {
+			s.timer(s.reg.hello)
+		}
 		return s.due
 	}
 	for _, c := range s.channels {
 		s.timer(c.retry)
+		if c.replay != nil && c.replay.req != nil {
+			s.timer(c.replay.req.sent.Add(historyTimeout))
+		}
 		if !c.asked.IsZero() {
 			s.timer(c.asked.Add(joinTimeout))
 		}

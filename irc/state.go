@@ -43,6 +43,9 @@ type channel struct {
 	topic   string
 	topicBy string
 
+	created time.Time // by the server's clock; zero while unknown
+	replay  *catchup  // since the last join; nil before
+
 	tries int       // joins refused or ended in a row
 	retry time.Time // when to join again; zero: not by itself
 	asked time.Time // when JOIN was sent; zero: no answer is due
@@ -173,6 +176,7 @@ func (s *state) leave(c *channel) {
 	}
 	c.members, c.listing, c.modes = map[string]*member{}, nil, nil
 	c.topic, c.topicBy, c.joined, c.proven = "", "", false, false
+	c.created, c.replay = time.Time{}, nil
 }
 
 // rename gives a user another nick, everywhere.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,14 +17,44 @@ import (
 	"drawbridge/irc/irctest"
 )
 
+// shelf is a bridge.Cursors in memory.
+type shelf struct {
+	mu   sync.Mutex // guards kept
+	kept map[string]string
+}
+
+func (s *shelf) Cursors(context.Context, string) (map[string]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.kept), nil
+}
+
+func (s *shelf) SetCursor(_ context.Context, _ string, c bridge.Cursor) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kept[c.Name] = c.Value; c.Value == "" {
+		delete(s.kept, c.Name)
+	}
+	return nil
+}
+
+func (s *shelf) get(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept[name]
+}
+
 // recorder is a Sink that writes down what it is given, in words.
 type recorder struct {
+	shelf *shelf     // takes the cursors of messages, as a journal does
 	mu    sync.Mutex // guards lines
 	lines []string
 	more  chan struct{}
 }
 
-func newRecorder() *recorder { return &recorder{more: make(chan struct{}, 1)} }
+func newRecorder() *recorder {
+	return &recorder{more: make(chan struct{}, 1), shelf: &shelf{kept: map[string]string{}}}
+}
 
 func (r *recorder) add(format string, args ...any) {
 	r.mu.Lock()
@@ -50,6 +81,9 @@ func (r *recorder) Take(_ context.Context, m bridge.Message) error {
 	if m.Mark != "" {
 		extra += " mark=" + m.Mark
 	}
+	if m.Cursor.Name != "" {
+		_ = r.shelf.SetCursor(context.Background(), m.Room.Leg, m.Cursor)
+	}
 	if m.Delayed {
 		extra += " delayed=" + m.Time.UTC().Format("15:04:05.000")
 	}
@@ -61,7 +95,15 @@ func (r *recorder) Notify(_ context.Context, e bridge.Event) error {
 	name := map[bridge.EventKind]string{
 		bridge.LegUp: "leg up", bridge.LegDown: "leg down", bridge.RoomUp: "room up", bridge.RoomDown: "room down",
 		bridge.Joined: "joined", bridge.Parted: "parted", bridge.Quit: "quit", bridge.Renamed: "renamed",
+		bridge.Gap: "gap",
 	}[e.Kind]
+	if e.Kind == bridge.Gap {
+		until := "now"
+		if time.Since(e.Time) > time.Hour {
+			until = e.Time.UTC().Format("15:04:05")
+		}
+		e.Detail = e.Since.UTC().Format("15:04:05") + " to " + until
+	}
 	r.add("%s", strings.Join(strings.Fields(name+" "+e.Room.Name+" "+e.Who.Nick+" "+e.Detail), " "))
 	return nil
 }
@@ -128,11 +170,12 @@ func TestTranscripts(t *testing.T) {
 func playFile(t *testing.T, file string) {
 	server, conn := irctest.NewServer(t)
 	defer server.Close()
-	p := &play{t: t, cfg: transcriptConfig(t, file), rec: newRecorder(), conn: make(chan net.Conn, 1)}
+	p := &play{t: t, rec: newRecorder(), conn: make(chan net.Conn, 1)}
+	p.cfg = transcriptConfig(t, file, p.rec.shelf.kept)
 	p.conn <- conn
 	open := p.cfg
 	open.SASL = SASLConfig{} // no TLS over a pipe, so New would refuse it
-	leg, err := New(open, Deps{Rand: func() float64 { return 0.5 }, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	leg, err := New(open, Deps{Rand: func() float64 { return 0.5 }, Cursors: p.rec.shelf, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		select {
 		case c := <-p.conn:
 			return c, nil
@@ -157,9 +200,10 @@ func playFile(t *testing.T, file string) {
 	server.Close()
 }
 
-// transcriptConfig reads the "# config:" line. SASL PLAIN without TLS is not
+// transcriptConfig reads the "# config:" line, and what an earlier process has kept
+// from "# kept NAME = VALUE", where / is a line break. SASL PLAIN without TLS is not
 // possible from outside, so the transcripts of logins get it by the back door.
-func transcriptConfig(t *testing.T, file string) Config {
+func transcriptConfig(t *testing.T, file string, kept map[string]string) Config {
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
@@ -168,6 +212,10 @@ func transcriptConfig(t *testing.T, file string) Config {
 	cfg := Config{Name: "net", Servers: []string{"irc.test:6667"}, TLSOff: true, Nick: "bot", Keepalive: time.Hour}
 	sc := bufio.NewScanner(f)
 	for sc.Scan() {
+		if rest, ok := strings.CutPrefix(sc.Text(), "# kept "); ok {
+			name, value, _ := strings.Cut(rest, " = ")
+			kept[name] = strings.ReplaceAll(value, "/", "\n")
+		}
 		rest, ok := strings.CutPrefix(sc.Text(), "# config: ")
 		if !ok {
 			continue
@@ -282,6 +330,14 @@ func (p *play) do(words string) {
 		if got != want {
 			p.t.Errorf("%s %s:\n want %q\n  got %q", verb, name, want, got)
 		}
+	case "ask": // CHANNEL ID|TEXT…; said at 2024-11-21 12:00 UTC
+		p.ask(rest)
+	case "kept": // NAME = VALUE
+		name, want, _ := strings.Cut(rest, " = ")
+		p.await(func() bool { return p.rec.shelf.get(name) == want })
+		if got := p.rec.shelf.get(name); got != want {
+			p.t.Errorf("kept of %s:\n want %q\n  got %q", name, want, got)
+		}
 	case "self":
 		p.await(func() bool { return p.leg.Status().Self == rest })
 		if got := p.leg.Status().Self; got != rest {
@@ -290,6 +346,33 @@ func (p *play) do(words string) {
 	default:
 		p.t.Fatalf("the test cannot %q", words)
 	}
+}
+
+// ask asks, and records the answers.
+func (p *play) ask(words string) {
+	room, rest, _ := strings.Cut(words, " ")
+	var ms []bridge.Outgoing
+	for item := range strings.FieldsSeq(rest) {
+		id, text, _ := strings.Cut(item, "|")
+		ms = append(ms, bridge.Outgoing{
+			ID: id, To: Room("net", room), Text: bridge.NewText(strings.ReplaceAll(text, `\n`, "\n")),
+			Said: time.Date(2024, 11, 21, 12, 0, 0, 0, time.UTC),
+		})
+	}
+	p.wg.Go(func() {
+		answers, err := p.leg.Ask(p.ctx, ms)
+		if p.ctx.Err() != nil {
+			return
+		}
+		var out []string
+		for i, a := range answers {
+			out = append(out, ms[i].ID+"="+[...]string{"unanswered", "present", "absent"}[a])
+		}
+		if err != nil {
+			out = append(out, err.Error())
+		}
+		p.rec.add("answer %s", strings.Join(out, " "))
+	})
 }
 
 // accepted reports whether the window has m, or Send has returned.

@@ -1,0 +1,282 @@
+package irc
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"drawbridge/bridge"
+)
+
+// Names of the leg's cursors. Those of channels and of STS policies end with the
+// channel's room name, or the host.
+const (
+	presenceCursor = "presence"
+	lineCursor     = "line "
+	stsCursor      = "sts "
+)
+
+// seenEvery is how often the time of the last byte received is written down: a
+// gap that begins with a crash is told up to that much too long.
+const seenEvery = 15 * time.Second
+
+// maxOwnNicks bounds the nicks remembered as having been ours.
+const maxOwnNicks = 8
+
+// place is what is known of a channel that we have been in.
+type place struct {
+	// out is since when what is said there does not reach us; zero: it does, or did
+	// until memory.seen.
+	out  time.Time
+	last position // of the last line taken in
+}
+
+// memory is what the leg knows beyond one connection, and by its cursors beyond
+// one process. It never waits for the disk: keep does.
+type memory struct {
+	cursors bridge.Cursors // nil: nothing outlives the process
+	leg     string
+	log     *slog.Logger
+	wake    chan struct{} // of keep; capacity 1
+
+	mu       sync.Mutex // guards what follows
+	seen     time.Time  // when the last byte came
+	places   map[string]*place
+	nicks    []string             // ours, the latest last
+	policies map[string]stsPolicy // by host
+	partial  map[string]int       // lines of a message that the channel has already, by its id
+	dirty    map[string]string    // cursors to be written
+}
+
+func newMemory(leg string, cursors bridge.Cursors, log *slog.Logger) *memory {
+	return &memory{
+		cursors: cursors, leg: leg, log: log, wake: make(chan struct{}, 1), places: map[string]*place{},
+		policies: map[string]stsPolicy{}, partial: map[string]int{}, dirty: map[string]string{},
+	}
+}
+
+// load reads what an earlier process has kept.
+func (m *memory) load(ctx context.Context) error {
+	if m.cursors == nil {
+		return nil
+	}
+	kept, err := m.cursors.Cursors(ctx, m.leg)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.readPresence(kept[presenceCursor])
+	for name, value := range kept {
+		if room, ok := strings.CutPrefix(name, lineCursor); ok && m.places[room] != nil {
+			m.places[room].last = parsePosition(value)
+		}
+		if host, ok := strings.CutPrefix(name, stsCursor); ok {
+			if p, ok := parseStoredPolicy(value); ok {
+				m.policies[host] = p
+			}
+		}
+	}
+	return nil
+}
+
+// The presence cursor is text, a line each: "s" and when the last byte came, "n"
+// and a nick of ours, "r", since when we are out of it (0: we are not), and a
+// channel. Times are in milliseconds since 1970.
+func (m *memory) readPresence(value string) {
+	for line := range strings.SplitSeq(value, "\n") {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 2 && f[0] == "s":
+			m.seen = parseMillis(f[1])
+		case len(f) == 2 && f[0] == "n" && len(m.nicks) < maxOwnNicks:
+			m.nicks = append(m.nicks, f[1])
+		case len(f) == 3 && f[0] == "r":
+			m.places[f[2]] = &place{out: parseMillis(f[1])}
+		}
+	}
+}
+
+func (m *memory) writePresence() string {
+	var b strings.Builder
+	b.WriteString("s " + millis(m.seen))
+	for _, nick := range m.nicks {
+		b.WriteString("\nn " + nick)
+	}
+	for _, room := range slices.Sorted(maps.Keys(m.places)) {
+		b.WriteString("\nr " + millis(m.places[room].out) + " " + room)
+	}
+	return b.String()
+}
+
+// keep writes what has changed until ctx ends, and then once more.
+func (m *memory) keep(ctx context.Context) {
+	const patience = 2 * time.Second // of the last time
+	for {
+		select {
+		case <-m.wake:
+			m.write(ctx)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+			defer cancel()
+			m.write(last)
+			return
+		}
+	}
+}
+
+// write writes the dirty cursors. What fails is tried again with the next change:
+// it is newer then.
+func (m *memory) write(ctx context.Context) {
+	m.mu.Lock()
+	dirty := m.dirty
+	m.dirty = map[string]string{}
+	m.mu.Unlock()
+	for name, value := range dirty {
+		if err := m.cursors.SetCursor(ctx, m.leg, bridge.Cursor{Name: name, Value: value}); err != nil {
+			if ctx.Err() == nil {
+				m.log.Warn("cursor not kept", "leg", m.leg, "id", name, "err", err)
+			}
+			m.mu.Lock()
+			if _, newer := m.dirty[name]; !newer {
+				m.dirty[name] = value
+			}
+			m.mu.Unlock()
+		}
+	}
+}
+
+// set has a cursor written; "" forgets it. mu is held.
+func (m *memory) set(name, value string) {
+	if m.cursors == nil {
+		return
+	}
+	m.dirty[name] = value
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// saw notes when the last byte came, and writes it down.
+func (m *memory) saw(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen = at
+	m.set(presenceCursor, m.writePresence())
+}
+
+// begin notes that a new connection has begun: what was said in any channel since
+// the last byte came has not reached us, until caughtUp.
+func (m *memory) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.places {
+		if p.out.IsZero() {
+			p.out = m.seen
+		}
+	}
+}
+
+// join notes that we are in a channel. It returns since when what was said there
+// has not reached us, and the last line taken in; a zero time is for a channel that
+// we were never in.
+func (m *memory) join(room string) (since time.Time, last position) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.places[room]
+	if p == nil {
+		m.places[room] = &place{}
+		m.set(presenceCursor, m.writePresence())
+		return time.Time{}, position{}
+	}
+	return p.out, p.last
+}
+
+// caughtUp notes that from now on what is said in a channel reaches us.
+func (m *memory) caughtUp(room string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.places[room]; p != nil && !p.out.IsZero() {
+		p.out = time.Time{}
+		m.set(presenceCursor, m.writePresence())
+	}
+}
+
+// left notes that what is said in a channel does not reach us any more.
+func (m *memory) left(room string, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.places[room]; p != nil && p.out.IsZero() {
+		p.out = at
+		m.set(presenceCursor, m.writePresence())
+	}
+}
+
+// forget drops the channels that are not in the config any more.
+func (m *memory) forget(wanted func(room string) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.places)
+	for room := range m.places {
+		if !wanted(room) {
+			delete(m.places, room)
+			m.set(lineCursor+room, "")
+		}
+	}
+	if len(m.places) != before {
+		m.set(presenceCursor, m.writePresence())
+	}
+}
+
+// took notes the last line taken in. The core writes it down, together with the
+// line.
+func (m *memory) took(room string, at position) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.places[room]; p != nil {
+		p.last = at
+	}
+}
+
+// callMe remembers a nick as ours.
+func (m *memory) callMe(nick string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if slices.Contains(m.nicks, nick) || !cleanWord(nick) {
+		return
+	}
+	if len(m.nicks) == maxOwnNicks {
+		m.nicks = m.nicks[1:]
+	}
+	m.nicks = append(m.nicks, nick)
+	m.set(presenceCursor, m.writePresence())
+}
+
+// wasMe reports whether a nick has been ours.
+func (m *memory) wasMe(nick string, fold func(string) string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.nicks, func(n string) bool { return fold(n) == fold(nick) })
+}
+
+func millis(t time.Time) string {
+	if t.IsZero() {
+		return "0"
+	}
+	return strconv.FormatInt(t.UnixMilli(), 10)
+}
+
+// parseMillis is the reverse of millis; what is no number is the zero time.
+func parseMillis(s string) time.Time {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n)
+}
