@@ -25,6 +25,7 @@ type catchup struct {
 	since  time.Time // when what was said began not to reach us; zero: we were never here
 	joined time.Time
 	skew   time.Duration // our clock less the server's
+	began  time.Time     // when we first came, by the server's clock
 	from   position      // of the last line taken in before
 	last   position      // of the last line taken in
 
@@ -64,13 +65,13 @@ type ownLine struct {
 // startCatchup begins to find out what was said in c while we were away.
 func (s *session) startCatchup(c *channel, join *ircmsg.Message) {
 	k := &catchup{joined: s.now}
-	k.since, k.from = s.leg.mem.join(c.room.Name)
+	if at, ok := timeTag(join); ok {
+		k.skew = s.now.Sub(at)
+	}
+	k.since, k.began, k.from = s.leg.mem.join(c.room.Name, s.now.Add(-k.skew))
 	k.last = k.from
 	if k.since.After(s.now) {
 		k.since = s.now // the clock was set back
-	}
-	if at, ok := timeTag(join); ok {
-		k.skew = s.now.Sub(at)
 	}
 	c.replay = k
 	switch {
@@ -118,6 +119,9 @@ func (s *session) reach(c *channel, k *catchup) time.Time {
 	oldest := k.joined
 	if k.lines > 0 {
 		oldest = k.oldest.Add(k.skew)
+		if k.oldest.Nanosecond() == 0 { // chanhistory keeps whole seconds: others of it may be missing
+			oldest = oldest.Add(time.Second)
+		}
 	}
 	limit, period, ok := parseHistoryMode(c.modes['H'])
 	if !ok || k.lines >= limit {
@@ -287,6 +291,8 @@ func (k *catchup) news(line position) bool {
 		return false // said before we ever came
 	case k.found:
 		return true
+	case line.at.Before(k.began):
+		return false
 	case !k.from.known():
 		return !line.at.Before(k.since.Add(-k.skew - overlap))
 	case line.id != "":

@@ -118,7 +118,7 @@ func (s *session) want(ch ChannelConfig) *channel {
 	if !c.wanted && c.joined {
 		s.win.open(c.room, c.name)
 		s.notify(bridge.RoomUp, c.room, bridge.Sender{}, "")
-		s.leg.mem.join(c.room.Name)
+		s.leg.mem.join(c.room.Name, s.now)
 		c.replay = &catchup{joined: s.now, settled: true, kept: s.now}
 	}
 	c.wanted = true

@@ -32,8 +32,9 @@ const maxOwnNicks = 8
 type place struct {
 	// out is since when what is said there does not reach us; zero: it does, or did
 	// until memory.seen.
-	out  time.Time
-	last position // of the last line taken in
+	out   time.Time
+	began time.Time // when we first came, in whole seconds by the server's clock
+	last  position  // of the last line taken in
 }
 
 // memory is what the leg knows beyond one connection, and by its cursors beyond
@@ -86,8 +87,8 @@ func (m *memory) load(ctx context.Context) error {
 }
 
 // The presence cursor is text, a line each: "s" and when the last byte came, "n"
-// and a nick of ours, "r", since when we are out of it (0: we are not), and a
-// channel. Times are in milliseconds since 1970.
+// and a nick of ours, "r", since when we are out of it (0: we are not), when we
+// first came, and a channel. Times are in milliseconds since 1970.
 func (m *memory) readPresence(value string) {
 	for line := range strings.SplitSeq(value, "\n") {
 		f := strings.Fields(line)
@@ -96,8 +97,8 @@ func (m *memory) readPresence(value string) {
 			m.seen = parseMillis(f[1])
 		case len(f) == 2 && f[0] == "n" && len(m.nicks) < maxOwnNicks:
 			m.nicks = append(m.nicks, f[1])
-		case len(f) == 3 && f[0] == "r":
-			m.places[f[2]] = &place{out: parseMillis(f[1])}
+		case len(f) == 4 && f[0] == "r":
+			m.places[f[3]] = &place{out: parseMillis(f[1]), began: parseMillis(f[2])}
 		}
 	}
 }
@@ -109,7 +110,8 @@ func (m *memory) writePresence() string {
 		b.WriteString("\nn " + nick)
 	}
 	for _, room := range slices.Sorted(maps.Keys(m.places)) {
-		b.WriteString("\nr " + millis(m.places[room].out) + " " + room)
+		p := m.places[room]
+		b.WriteString("\nr " + millis(p.out) + " " + millis(p.began) + " " + room)
 	}
 	return b.String()
 }
@@ -183,19 +185,20 @@ func (m *memory) begin() {
 	}
 }
 
-// join notes that we are in a channel. It returns since when what was said there
-// has not reached us, and the last line taken in; a zero time is for a channel that
-// we were never in.
-func (m *memory) join(room string) (since time.Time, last position) {
+// join notes that we are in a channel, now by the server's clock. It returns since
+// when what was said there has not reached us, which is zero where we never were,
+// when we first came, and the last line taken in.
+func (m *memory) join(room string, now time.Time) (since, began time.Time, last position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.places[room]
 	if p == nil {
-		m.places[room] = &place{}
+		p = &place{began: now.Truncate(time.Second)}
+		m.places[room] = p
 		m.set(presenceCursor, m.writePresence())
-		return time.Time{}, position{}
+		return time.Time{}, p.began, position{}
 	}
-	return p.out, p.last
+	return p.out, p.began, p.last
 }
 
 // caughtUp notes that from now on what is said in a channel reaches us.

@@ -42,23 +42,37 @@ func ircd(l *lab.Lab, name string) *lab.IRCServer {
 // runLeg starts a leg that ends with the test.
 func runLeg(t *testing.T, cfg irc.Config) (*irc.Leg, *inbox) {
 	t.Helper()
+	box := &inbox{}
+	return startLeg(t, cfg, box, irc.Deps{}), box
+}
+
+// startLeg starts a leg with a core of its own that ends with the test.
+func startLeg(t *testing.T, cfg irc.Config, sink bridge.Sink, deps irc.Deps) *irc.Leg {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	leg, done := runLegIn(ctx, t, cfg, sink, deps)
+	t.Cleanup(func() { cancel(); <-done })
+	return leg
+}
+
+// runLegIn runs a leg until ctx ends, and closes done then.
+func runLegIn(ctx context.Context, t *testing.T, cfg irc.Config, sink bridge.Sink, deps irc.Deps) (_ *irc.Leg, done <-chan struct{}) {
+	t.Helper()
 	cfg.Name = "net"
 	if cfg.Nick == "" {
 		cfg.Nick = "bridge"
 	}
-	leg, err := irc.New(cfg, irc.Deps{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	deps.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	leg, err := irc.New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
-	box := &inbox{}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		defer close(done)
-		_ = leg.Run(ctx, box)
+		defer close(ended)
+		_ = leg.Run(ctx, sink)
 	}()
-	t.Cleanup(func() { cancel(); <-done })
-	return leg, box
+	return leg, ended
 }
 
 func awaitRooms(t *testing.T, l *lab.Lab, leg *irc.Leg) {

@@ -156,7 +156,7 @@ func orNone[T int | time.Duration](v T) T {
 }
 
 // buildLeg makes the leg of the network or account called name. st keeps how far
-// its archives were read; without a store that dies with the process.
+// its archives and channels were read; without a store that dies with the process.
 func buildLeg(st *store.Store, log *slog.Logger) builder {
 	var cursors bridge.Cursors
 	if st != nil {
@@ -164,14 +164,14 @@ func buildLeg(st *store.Store, log *slog.Logger) builder {
 	}
 	return func(c *config.Config, k *keys, name string) (leg, error) {
 		if n := c.Network(name); n != nil {
-			return buildIRC(c, n, log)
+			return buildIRC(c, n, cursors, log)
 		}
 		return buildXMPP(c, c.Account(name), k, cursors, log)
 	}
 }
 
-func buildIRC(c *config.Config, n *config.Network, log *slog.Logger) (leg, error) {
-	l, err := irc.New(ircConfig(c, n), irc.Deps{Log: log})
+func buildIRC(c *config.Config, n *config.Network, cursors bridge.Cursors, log *slog.Logger) (leg, error) {
+	l, err := irc.New(ircConfig(c, n), irc.Deps{Log: log, Cursors: cursors})
 	if err != nil {
 		return leg{}, c.Errorf("networks."+n.Name, "", "%v", err)
 	}
