@@ -1,5 +1,5 @@
 // Package store keeps what must outlive the process: what was taken in and not
-// yet delivered, what was seen before, where each leg goes on, and secrets. It
+// yet delivered, what was seen before, where each leg goes on, what is known of keys, and secrets. It
 // is one SQLite file (WAL, synchronous=FULL) in a folder of its own:
 //
 //	drawbridge.db   the database, and its -wal and -shm

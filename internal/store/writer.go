@@ -52,7 +52,7 @@ type writer struct {
 	addKey, addRow, tried, mapRow      stmt
 	delRow, parkRow, wipeRow, queueRow stmt
 	delParked                          stmt
-	addRoom, setSecret                 stmt
+	addRoom, setSecret, delSecret      stmt
 	setCursor, delCursor               stmt
 	delKey, delReplay, delMap          stmt
 	addReplay, setLedger               stmt
@@ -99,6 +99,7 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 		{&w.delParked, "DELETE FROM outbox WHERE seq = ? AND state >= 2"},
 		{&w.addRoom, "INSERT INTO room (id, leg, kind, name) VALUES (?, ?, ?, ?)"},
 		{&w.setSecret, setSecret},
+		{&w.delSecret, "DELETE FROM secret WHERE kind = ? AND owner = ?"},
 		{&w.setCursor, "INSERT INTO cursor (leg, name, value) VALUES (?, ?, ?) ON CONFLICT (leg, name) DO UPDATE SET value = excluded.value"},
 		{&w.delCursor, "DELETE FROM cursor WHERE leg = ? AND name = ?"},
 		{&w.delKey, "DELETE FROM ingress WHERE key = ?"},

@@ -70,6 +70,12 @@ func (s KeyState) String() string {
 	return "invalid"
 }
 
+// ParseKeyState returns the state with the given name.
+func ParseKeyState(name string) (KeyState, bool) {
+	i := slices.Index(keyStateNames[:], name)
+	return KeyState(max(i, 0)), i >= 0
+}
+
 // Key is one key of a person and what is known of it.
 type Key struct {
 	Person      string // config name
