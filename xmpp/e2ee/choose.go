@@ -69,15 +69,20 @@ var (
 // which the person has no pinned key is passed over once they have one in any
 // other. An Announcer that the peer is not known to read gives way to a scheme behind
 // it that reaches the floor as well, once the peer's account was asked. Otherwise
-// presence and capabilities have no say. The error is a *ChoiceError.
+// presence and capabilities have no say. Where none reaches the floor, the first
+// Session that has yet to agree on keys is returned with a rung of clear: its Seal
+// begins that, and seals nothing. The error is a *ChoiceError.
 func Choose(schemes []Scheme, order []string, floor policy.Rung, p Peer) (Scheme, policy.Rung, error) {
 	fail := &ChoiceError{Floor: floor}
-	var doubtful Scheme
+	var doubtful, waits Scheme
 	var doubt policy.Rung
 	asking := false
 	for _, name := range order {
 		s, rung, err := reach(schemes, name, floor, p)
 		if err != nil {
+			if errors.Is(err, ErrHandshake) && waits == nil {
+				waits = s
+			}
 			fail.Tries = append(fail.Tries, Try{Scheme: name, Rung: rung, Err: err})
 			continue
 		}
@@ -95,6 +100,9 @@ func Choose(schemes []Scheme, order []string, floor policy.Rung, p Peer) (Scheme
 	}
 	if doubtful != nil {
 		return doubtful, doubt, nil
+	}
+	if waits != nil {
+		return waits, policy.Clear, nil
 	}
 	return nil, policy.Clear, fail
 }
@@ -137,6 +145,26 @@ func Claim(schemes []Scheme, order []string, p Peer, in Incoming) (Scheme, error
 		return s, ErrClear
 	}
 	return nil, nil
+}
+
+// Prefers reports whether s is the scheme to write to p with, once it has agreed
+// on keys: it may be used for the person, and none before it in order reaches
+// sealed.
+func Prefers(schemes []Scheme, order []string, s Scheme, p Peer) bool {
+	if !allowed(schemes, s, p) {
+		return false
+	}
+	for _, name := range order {
+		if name == s.Name() {
+			return true
+		}
+		if o := byName(schemes, name); o != nil && allowed(schemes, o, p) {
+			if rung, err := o.Reach(p); err == nil && rung > policy.Clear {
+				return false
+			}
+		}
+	}
+	return false
 }
 
 func byName(schemes []Scheme, name string) Scheme {

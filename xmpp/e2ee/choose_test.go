@@ -60,6 +60,7 @@ func TestChoose(t *testing.T) {
 		{"also where the pinned scheme is not built", []e2ee.Scheme{pgp}, "openpgp", policy.Sealed, otrOnly, "", e2ee.ErrOtherPinned},
 		{"listed but not built", nil, "ox", policy.Sealed, pgpOnly, "", e2ee.ErrNotBuilt},
 		{"nothing listed", []e2ee.Scheme{pgp}, "", policy.Clear, both, "", e2ee.ErrFloor},
+		{"no session yet: another that reaches goes first", []e2ee.Scheme{fake{name: "otr", err: e2ee.ErrHandshake}, pgp}, "otr openpgp", policy.Verified, both, "openpgp", nil},
 		{"a clear floor is still never clear", []e2ee.Scheme{fake{name: "openpgp"}}, "openpgp", policy.Clear, both, "", e2ee.ErrFloor},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -74,6 +75,39 @@ func TestChoose(t *testing.T) {
 				t.Fatalf("Choose = %v, %v, %v; want %s", s, rung, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestChooseBegins: where nothing reaches the floor yet, keys are agreed on.
+func TestChooseBegins(t *testing.T) {
+	begins := fake{name: "otr", err: e2ee.ErrHandshake}
+	pgp := fake{name: "openpgp", err: e2ee.ErrKeyExpired}
+	order := []string{"openpgp", "otr"}
+	s, rung, err := e2ee.Choose([]e2ee.Scheme{pgp, begins}, order, policy.Verified, e2ee.Peer{Person: both})
+	if err != nil || s != e2ee.Scheme(begins) || rung != policy.Clear {
+		t.Errorf("Choose = %v, %v, %v", s, rung, err)
+	}
+	if s, _, err := e2ee.Choose([]e2ee.Scheme{pgp, begins}, order, policy.Verified, e2ee.Peer{Person: pgpOnly}); err == nil {
+		t.Errorf("begins %v with a person whose pin is elsewhere", s)
+	}
+	up := fake{name: "openpgp", rung: policy.Verified}
+	for _, tt := range []struct {
+		name   string
+		with   e2ee.Scheme
+		order  []string
+		person *policy.Person
+		want   bool
+	}{
+		{"the other cannot", pgp, order, both, true},
+		{"the other can", up, order, both, false},
+		{"the other can, and is liked less", up, []string{"otr", "openpgp"}, both, true},
+		{"the other may not", up, order, otrOnly, true},
+		{"it may not itself", up, order, pgpOnly, false},
+		{"not listed", pgp, []string{"openpgp"}, both, false},
+	} {
+		if got := e2ee.Prefers([]e2ee.Scheme{tt.with, begins}, tt.order, begins, e2ee.Peer{Person: tt.person}); got != tt.want {
+			t.Errorf("%s: Prefers = %v", tt.name, got)
+		}
 	}
 }
 

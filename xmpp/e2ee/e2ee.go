@@ -113,7 +113,8 @@ type Scheme interface {
 	// Claims reports whether in is a message of this scheme.
 	Claims(in Incoming) bool
 	// Reach returns the highest outgoing rung this scheme has for p right now,
-	// or why it has none (ErrNoKey, ErrKeyExpired, …). It is cheap.
+	// or why it has none (ErrNoKey, ErrKeyExpired, …; ErrHandshake of a Session that
+	// has to agree on keys first). It is cheap.
 	Reach(p Peer) (policy.Rung, error)
 	// Seal encrypts text for p. With ErrHandshake, the payload is what to send to
 	// the peer first, if it has a body or children: see Session.

@@ -30,6 +30,8 @@ type Harness struct {
 	Keyless func(t testing.TB) (a e2ee.Scheme, p e2ee.Peer)
 	// Body returns an opened body: only tests may look into it here.
 	Body func(e2ee.Opened) string
+	// InBody is set where what is sealed travels in <body/>, which is no fallback then.
+	InBody bool
 }
 
 // Text is text to seal.
@@ -96,6 +98,15 @@ func (h Harness) roundTrip(t *testing.T) {
 func (h Harness) nothingShows(t *testing.T) {
 	a, _ := h.Ends(t)
 	one, two := seal(t, a, canary+"-one"), seal(t, a, strings.Repeat(canary, 50))
+	if h.InBody {
+		if strings.Contains(one.Body+two.Body, canary) || one.Body == "" || len(one.Children) > 0 {
+			t.Errorf("body %q, %d children", one.Body, len(one.Children))
+		}
+		if one.EME == "" {
+			t.Error("no namespace for XEP-0380")
+		}
+		return
+	}
 	if one.Body != two.Body || one.Body == "" {
 		t.Errorf("fallback bodies %q and %q: must be one constant", one.Body, two.Body)
 	}
@@ -156,13 +167,13 @@ func (h Harness) keyless(t *testing.T) {
 func (h Harness) altered(t *testing.T) {
 	a, b := h.Ends(t)
 	p := seal(t, a, canary)
-	el := firstText(p.Children)
-	if el == nil {
+	wire := h.wire(&p)
+	if wire == nil {
 		t.Skip("no character data in the payload")
 	}
-	whole := el.Text
+	whole := *wire
 	try := func(what, text string) {
-		el.Text = text
+		*wire = text
 		got, err := b.Scheme.Open(context.Background(), b.Peer, Carry(p, ""))
 		if err == nil && h.Body(got) != canary && !got.Silent {
 			t.Errorf("%s opened as %q", what, h.Body(got))
@@ -179,6 +190,17 @@ func (h Harness) altered(t *testing.T) {
 	}
 }
 
+// wire returns the character data that carries what p has sealed.
+func (h Harness) wire(p *e2ee.Payload) *string {
+	if h.InBody {
+		return &p.Body
+	}
+	if el := firstText(p.Children); el != nil {
+		return &el.Text
+	}
+	return nil
+}
+
 func firstText(list []*element.Element) (found *element.Element) {
 	for _, c := range list {
 		walk(c, func(e *element.Element) {
@@ -193,12 +215,12 @@ func firstText(list []*element.Element) (found *element.Element) {
 func (h Harness) rubbish(t *testing.T) {
 	a, b := h.Ends(t)
 	p := seal(t, a, "hello")
-	el := firstText(p.Children)
-	if el == nil {
+	wire := h.wire(&p)
+	if wire == nil {
 		t.Skip("no character data in the payload")
 	}
 	for _, text := range []string{"", "\n", "=", "====", "AAAA", "\x00\xff", strings.Repeat("A", 1<<20), strings.Repeat("=", 100), "ünï"} {
-		el.Text = text
+		*wire = text
 		got, err := b.Scheme.Open(context.Background(), b.Peer, Carry(p, ""))
 		if err == nil && !got.Silent {
 			t.Errorf("%d bytes of rubbish opened", len(text))
@@ -270,25 +292,38 @@ func (h Harness) prints(t *testing.T) {
 	}
 }
 
-// parallel writes from many goroutines to as many pairs of ends as there are.
+// parallel writes from many goroutines to as many pairs of ends as there are; in
+// order, as the leg does, where the scheme is not Unordered.
 func (h Harness) parallel(t *testing.T) {
 	a, b := h.Ends(t)
 	var wg sync.WaitGroup
+	inOrder := new(sync.Mutex)
+	if _, free := a.Scheme.(e2ee.Unordered); free {
+		inOrder = nil
+	}
 	for g := range 8 {
 		wg.Go(func() {
 			for i := range 10 {
-				text := fmt.Sprintf("%d/%d", g, i)
-				p, err := a.Scheme.Seal(context.Background(), a.Peer, Text(text))
-				if err != nil {
-					t.Errorf("Seal: %v", err)
-					return
-				}
-				got, err := b.Scheme.Open(context.Background(), b.Peer, Carry(p, text))
-				if err != nil || h.Body(got) != text {
-					t.Errorf("Open: %q, %v", h.Body(got), err)
-				}
+				h.once(t, a, b, fmt.Sprintf("%d/%d", g, i), inOrder)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// once carries a text from a to b.
+func (h Harness) once(t *testing.T, a, b End, text string, inOrder *sync.Mutex) {
+	if inOrder != nil {
+		inOrder.Lock()
+		defer inOrder.Unlock()
+	}
+	p, err := a.Scheme.Seal(context.Background(), a.Peer, Text(text))
+	if err != nil {
+		t.Errorf("Seal: %v", err)
+		return
+	}
+	got, err := b.Scheme.Open(context.Background(), b.Peer, Carry(p, text))
+	if err != nil || h.Body(got) != text {
+		t.Errorf("Open: %q, %v", h.Body(got), err)
+	}
 }

@@ -114,6 +114,14 @@ func (c *Conversation) ForgetOld() { c.old = nil }
 // any more.
 func (c *Conversation) End() { c.cur, c.old = nil, nil }
 
+// Disconnect tells the peer that the session ends, and ends it. The bot never says
+// that when it stops: some clients go on in clear then.
+func (c *Conversation) Disconnect() (string, error) {
+	msg, err := c.data(flagIgnore, nil, tlv{typ: tlvDisconnected})
+	c.End()
+	return msg, err
+}
+
 // Send encrypts text, of which NULs are left out.
 func (c *Conversation) Send(text []byte) (string, error) {
 	if bytes.IndexByte(text, 0) >= 0 {
@@ -173,6 +181,13 @@ func (c *Conversation) Abort() (string, error) {
 	}
 	c.cur.smp = smp{}
 	return c.data(flagIgnore, nil, tlv{typ: tlvSMPAbort})
+}
+
+// DropSMP ends a run of SMP without a word.
+func (c *Conversation) DropSMP() {
+	if c.cur != nil {
+		c.cur.smp = smp{}
+	}
 }
 
 // secret binds a shared secret to the two keys and the session.
@@ -360,4 +375,14 @@ func broken(m *smp) Event {
 		return SMPFailed
 	}
 	return SMPAbandoned
+}
+
+// IsData reports whether msg is a data message, by its type: it needs a session.
+func IsData(msg string) bool {
+	body, ok := strings.CutPrefix(msg, armorPrefix)
+	if !ok || len(body) < 4 {
+		return false
+	}
+	raw, err := base64.StdEncoding.DecodeString(body[:4])
+	return err == nil && len(raw) == 3 && raw[2] == typeData
 }

@@ -1,0 +1,108 @@
+package otr
+
+import (
+	"strings"
+)
+
+// form is what a body is, by its beginning (Protocol v2, "The protocol messages").
+type form uint8
+
+const (
+	formPlain    form = iota
+	formTagged        // plain text with a whitespace tag
+	formQuery         // "?OTRv2?"
+	formEncoded       // "?OTR:….", a handshake or data message
+	formFragment      // "?OTR,k,n,…,"
+	formError         // "?OTR Error: …"
+)
+
+// body is a parsed body.
+type body struct {
+	form form
+	text string // of formTagged: without the tag
+	two  bool   // the query or tag offers version 2
+	// Of formFragment.
+	piece    string
+	k, n     int
+	instance bool // of version 3
+}
+
+// The whitespace tag: base, then one group of eight for each version offered.
+const (
+	tagBase = " \t  \t\t\t\t \t \t \t  "
+	tagV2   = "  \t\t  \t "
+	tagLen  = 8
+)
+
+// parse tells what a body is. Anything it does not know is plain text.
+func parse(in string) body {
+	s := strings.TrimLeft(in, " \t\r\n")
+	rest, ok := strings.CutPrefix(s, "?OTR")
+	if !ok {
+		return parseTag(in)
+	}
+	switch {
+	case strings.HasPrefix(rest, ":"):
+		return body{form: formEncoded, text: strings.TrimRight(s, " \t\r\n")}
+	case strings.HasPrefix(rest, ",") || strings.HasPrefix(rest, "|"):
+		return parseFragment(strings.TrimRight(rest, " \t\r\n"))
+	case strings.HasPrefix(rest, " Error:"):
+		return body{form: formError}
+	}
+	return parseQuery(in, rest)
+}
+
+// parseQuery reads "?", "?v2?" and "v23?" behind "?OTR".
+func parseQuery(in, rest string) body {
+	afterOne, one := strings.CutPrefix(rest, "?")
+	versions, v := strings.CutPrefix(afterOne, "v")
+	if v {
+		list, _, end := strings.Cut(versions, "?")
+		if end && strings.Trim(list, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+			return body{form: formQuery, two: strings.Contains(list, "2")}
+		}
+	}
+	if one {
+		return body{form: formQuery} // version 1 alone
+	}
+	return body{form: formPlain, text: in}
+}
+
+func parseTag(in string) body {
+	before, rest, ok := strings.Cut(in, tagBase)
+	if !ok {
+		return body{form: formPlain, text: in}
+	}
+	b := body{form: formTagged}
+	for len(rest) >= tagLen && strings.Trim(rest[:tagLen], " \t") == "" {
+		b.two = b.two || rest[:tagLen] == tagV2
+		rest = rest[tagLen:]
+	}
+	b.text = before + rest
+	return b
+}
+
+// parseFragment reads ",k,n,piece," and, of version 3, "|sender|receiver,k,n,piece,".
+func parseFragment(s string) body {
+	b := body{form: formFragment, instance: s[0] == '|'}
+	parts := strings.Split(s, ",")
+	if len(parts) != 5 || parts[4] != "" || parts[3] == "" {
+		return b // k and n are 0: no fragment is like that
+	}
+	b.k, b.n, b.piece = digits(parts[1]), digits(parts[2]), parts[3]
+	return b
+}
+
+// digits reads a number of at most five digits, as there are; 0 for anything else.
+func digits(s string) (n int) {
+	if len(s) > 5 {
+		return 0
+	}
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n
+}
