@@ -19,6 +19,8 @@ type Config struct {
 	People  []policy.Person
 	// Admins are the config names of people who are told of key problems.
 	Admins []string
+	// QueueRows is how many lines may wait for one destination; 0 is OutboxRows.
+	QueueRows int
 	// Location is the zone of the times in late marks and digests; nil is local time.
 	Location *time.Location
 }

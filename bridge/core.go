@@ -42,6 +42,7 @@ type Core struct {
 	changes   chan *change  // from Reload to Run
 	stopped   chan struct{} // closed when Run no longer reads changes
 	closing   atomic.Bool
+	freed     atomic.Bool // an outbox that was full has room
 	strays    atomic.Uint64
 	started   time.Time
 
@@ -216,14 +217,25 @@ func (c *Core) load(ctx context.Context) error {
 	}
 	c.mu.Unlock()
 	n := 0
+	now := c.now()
 	err = c.journal.Load(ctx, func(r *Row) error {
-		if c.takeBack(r, (*ledger).reloaded) {
+		r.doubt = !r.Tried.IsZero()
+		if r.Queued.After(now) {
+			r.Queued = now // the clock was set back
+		}
+		if c.takeBack(r, (*ledger).reloaded, (*outbox).enqueue) {
 			n++
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("bridge: load the journal: %w", err)
+	}
+	if past, err = c.journal.Ledgers(ctx); err != nil { // Load may have found rows that are lost
+		return fmt.Errorf("bridge: load the ledgers: %w", err)
+	}
+	for name, l := range c.lasting {
+		l.ledger.lost(past[name].Dead)
 	}
 	if n > 0 {
 		c.log.Info("journal loaded", "n", n)
@@ -232,18 +244,19 @@ func (c *Core) load(ctx context.Context) error {
 }
 
 // Requeue sends a row once more that the journal had parked (FateDead) and has
-// put back among those that wait.
-func (c *Core) Requeue(r *Row) { c.takeBack(r, (*ledger).revived) }
+// put back among those that wait. It comes before younger lines.
+func (c *Core) Requeue(r *Row) { c.takeBack(r, (*ledger).revived, (*outbox).requeue) }
 
-// takeBack puts a row of the journal into its outbox, counted as count does; one
-// whose room is in no bridge any more goes back. It reports whether the row waits.
-func (c *Core) takeBack(r *Row, count func(*ledger)) bool {
+// takeBack puts a row of the journal into its outbox by put, counted as count does;
+// one whose room is in no bridge any more goes back. It reports whether the row
+// waits.
+func (c *Core) takeBack(r *Row, count func(*ledger), put func(*outbox, *Row)) bool {
 	to, from := c.table.Load().lookup(r)
 	if to != nil && from != nil {
 		r.ledger = to.bridge.ledger
 		count(r.ledger)
 		to.out.reserve(r.Text.Len())
-		to.out.enqueue(r)
+		put(to.out, r)
 		return true
 	}
 	c.mu.Lock()
@@ -251,10 +264,10 @@ func (c *Core) takeBack(r *Row, count func(*ledger)) bool {
 	c.mu.Unlock()
 	if b != nil {
 		count(b.ledger)
-		b.ledger.ended(FateBounced)
+		b.ledger.ended(Done{Fate: FateBounced})
 	}
 	c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: FateBounced})
-	c.bounces.add(r.Bridge, r.From, r.To, reasonRemoved, 1)
+	c.bounces.add(r, reasonRemoved, false)
 	return false
 }
 

@@ -12,6 +12,7 @@ const (
 	batchPerLeg = 128         // messages taken from one leg at a time
 	tickEvery   = time.Second // of what the dispatcher does by the clock
 	triedAhead  = 64          // rows noted as tried before they are
+	triedFresh  = time.Minute // how long before
 )
 
 // verdict is what becomes of a message taken in.
@@ -26,6 +27,7 @@ const (
 	looped             // relayed before
 	paused             // said while the room is paused
 	again              // came before
+	full               // not decided: an outbox has no room
 )
 
 // counters tells where each verdict is counted; accepted counts its copies too.
@@ -47,9 +49,10 @@ type intent struct {
 	what   verdict
 	copies []copied
 	answer string // to a command carried out already
+	gap    bool   // the bot's own words about what was missed
 }
 
-// copied is one copy of a message: a row, or nil where the outbox is full.
+// copied is one copy of a message.
 type copied struct {
 	to  *member
 	row *Row
@@ -59,7 +62,8 @@ type copied struct {
 type dispatcher struct {
 	c       *Core
 	items   []item
-	from    []*legState // of each item
+	from    []*legState // of each item, nil when it is held
+	held    held
 	intents []intent
 	batch   []*Entry
 	counts  []Count // of the entries of the batch
@@ -82,7 +86,17 @@ func (c *Core) dispatch(ctx context.Context) {
 			}
 		}
 		if ctx.Err() != nil {
+			// What is held goes into the journal now, whatever the bounds.
+			if d.held.force = true; d.regather() {
+				d.handle(ctx)
+			}
 			return
+		}
+		if c.freed.Swap(false) && d.regather() {
+			if !d.handle(ctx) {
+				return
+			}
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -114,12 +128,21 @@ func (d *dispatcher) handle(ctx context.Context) bool {
 	clear(d.intents)
 	d.intents, d.batch = d.intents[:0], d.batch[:0]
 	for i := range d.items {
-		if ev := d.items[i].ev; ev != nil {
-			d.event(t, d.from[i], ev, now)
+		it := &d.items[i]
+		if it.ev != nil && it.ev.Kind != Gap {
+			d.event(t, d.from[i], it.ev, now)
 			continue
 		}
-		d.intents = append(d.intents, intent{msg: &d.items[i].msg, leg: d.from[i]})
-		d.decide(t, &d.intents[len(d.intents)-1], now)
+		d.intents = append(d.intents, intent{msg: &it.msg, leg: d.from[i]})
+		in := &d.intents[len(d.intents)-1]
+		if it.ev != nil {
+			d.gap(t, in, it.ev, now)
+			continue
+		}
+		if !d.decide(t, in, now) {
+			d.hold(i)
+			d.intents = d.intents[:len(d.intents)-1]
+		}
 	}
 	d.counts = d.counts[:0]
 	for i := range d.intents {
@@ -141,13 +164,10 @@ func (d *dispatcher) handle(ctx context.Context) bool {
 func (d *dispatcher) count(in *intent) []Count {
 	at := len(d.counts)
 	for _, r := range in.routes {
-		c := Count{Bridge: r.bridge.cfg.Name, what: in.what}
+		c := Count{Bridge: r.bridge.cfg.Name, Gap: in.gap, what: in.what}
 		for _, cp := range in.copies {
 			if cp.to.bridge == r.bridge {
 				c.Copies++
-				if cp.row == nil {
-					c.Full++
-				}
 			}
 		}
 		d.counts = append(d.counts, c)
@@ -180,28 +200,39 @@ func (d *dispatcher) free() {
 			n++
 			cost += d.items[i].cost()
 		}
-		leg.in.free(n, cost)
+		if leg != nil {
+			leg.in.free(n, cost)
+		}
 	}
 }
 
-// decide finds out what becomes of a message, and makes its rows.
-func (d *dispatcher) decide(t *table, in *intent, now time.Time) {
+// decide finds out what becomes of a message, and makes its rows. It reports
+// false when the message has to wait for room in an outbox.
+func (d *dispatcher) decide(t *table, in *intent, now time.Time) (ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			d.c.panicked("decide", v)
 			for _, cp := range in.copies {
 				cp.to.out.release(in.msg.Text.Len())
 			}
-			in.what, in.copies, in.entry.Rows = refused, nil, nil
+			in.what, in.copies, in.entry.Rows, ok = refused, nil, nil, true
 		}
 	}()
 	m := in.msg
+	if d.held.rooms[m.Room] > 0 {
+		return false // behind one that waits
+	}
 	t.identify(m)
 	in.entry = Entry{Room: m.Room, ID: m.ID, At: now}
 	in.routes = t.routes[m.Room]
-	if in.what = d.verdict(t, in, now); in.what == accepted {
-		d.copy(in, now)
+	if in.what = d.verdict(t, in, now); in.what != accepted {
+		return true
 	}
+	if !d.hasRoom(in, now) {
+		return false
+	}
+	d.copy(in, now)
+	return true
 }
 
 // verdict judges a message by its room, its sender and what it proves.
@@ -285,19 +316,17 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 			if m.From.Person != "" && to.room.Kind == Chat && to.room.Name == m.From.Person || heard(in, to.room) {
 				continue
 			}
-			cp := copied{to: to}
-			if size, ok := to.out.reserve(m.Text.Len()); ok {
-				rows = append(rows, Row{
-					ID: d.c.ids.next(), Bridge: from.bridge.cfg.Name, From: m.Room, To: to.room,
-					Kind: rowKind(m.Kind), Person: m.From.Person, Name: name, Text: m.Text, Rung: m.Rung, Floor: to.floor,
-					Said: said, Queued: now, Delayed: m.Delayed,
-					// Little waits there: it goes to the wire soon.
-					Tried: size <= int64(from.bridge.ahead()) && to.out.ready.Load(), ledger: from.bridge.ledger,
-				})
-				cp.row = &rows[len(rows)-1]
-				in.entry.Rows = append(in.entry.Rows, cp.row)
+			rows = append(rows, Row{
+				ID: d.c.ids.next(), Bridge: from.bridge.cfg.Name, From: m.Room, To: to.room,
+				Kind: rowKind(m.Kind), Person: m.From.Person, Name: name, Text: m.Text, Rung: m.Rung, Floor: to.floor,
+				Said: said, Queued: now, Delayed: m.Delayed, ledger: from.bridge.ledger,
+			})
+			r := &rows[len(rows)-1]
+			if size := to.out.reserve(m.Text.Len()); size <= int64(from.bridge.ahead()) && to.out.ready.Load() {
+				r.Tried = now // little waits there: it goes to the wire soon
 			}
-			in.copies = append(in.copies, cp)
+			in.entry.Rows = append(in.entry.Rows, r)
+			in.copies = append(in.copies, copied{to, r})
 		}
 	}
 }
@@ -308,7 +337,7 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 // most; where it is skipped, it would be a line lost.
 func (b *bridgeState) ahead() int {
 	if b.cfg.OnDoubt == Skip {
-		return 1
+		return 0
 	}
 	return triedAhead
 }
@@ -386,17 +415,12 @@ func (v verdict) good() bool { return v == accepted || v == command || v == agai
 
 // String names a verdict for the log.
 func (v verdict) String() string {
-	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused", "again"}[v]
+	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused", "again", "full"}[v]
 }
 
 // enqueue hands the rows of a message to their outboxes.
 func (d *dispatcher) enqueue(in *intent) {
 	for _, cp := range in.copies {
-		if cp.row == nil {
-			cp.to.out.release(in.msg.Text.Len())
-			d.c.bounces.add(cp.to.bridge.cfg.Name, in.msg.Room, cp.to.room, reasonFull, 1)
-			continue
-		}
 		cp.to.out.enqueue(cp.row)
 	}
 }

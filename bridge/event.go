@@ -16,6 +16,11 @@ func (d *dispatcher) event(t *table, l *legState, e *Event, now time.Time) {
 		d.c.log.Info("leg up", "leg", l.name)
 	case LegDown:
 		l.setUp(time.Time{})
+		for room, o := range t.outboxes {
+			if room.Leg == l.name {
+				o.legDown()
+			}
+		}
 		d.c.log.Warn("leg down", "leg", l.name, "err", clip(e.Detail, 200))
 	case RoomUp, RoomKeys, RoomDown:
 		d.roomEvent(t, e, now)

@@ -37,6 +37,7 @@ type intake struct {
 	head    int
 	n       int   // items waiting or being dispatched
 	bytes   int64 // their cost
+	held    int   // of them, waiting for room in an outbox
 	space   chan struct{}
 	stalled time.Time
 	state   intakeState
@@ -115,6 +116,13 @@ func (in *intake) free(n int, bytes int64) {
 	in.releaseLocked()
 }
 
+// hold counts n items more that wait for room in an outbox.
+func (in *intake) hold(n int) {
+	in.mu.Lock()
+	in.held += n
+	in.mu.Unlock()
+}
+
 func (in *intake) releaseLocked() {
 	if in.space != nil {
 		close(in.space)
@@ -133,7 +141,7 @@ func (in *intake) setState(s intakeState) {
 func (in *intake) status() IntakeStatus {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return IntakeStatus{Messages: in.n, Bytes: in.bytes, Stalled: in.stalled}
+	return IntakeStatus{Messages: in.n, Bytes: in.bytes, Held: in.held, Stalled: in.stalled}
 }
 
 // sink is what one leg sees of the core.

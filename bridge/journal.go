@@ -19,17 +19,20 @@ type Journal interface {
 	// gets Again set and its rows are not kept. After an error nothing is kept and
 	// the same batch may come again.
 	Ingest(ctx context.Context, batch []*Entry) error
-	// Tried records that rows are about to be written to the wire. A row that was
-	// ingested with Tried set needs no such call.
-	Tried(ctx context.Context, seqs []uint64) error
-	// Confirm ends rows: body and row are gone when it returns nil. Unknown ones
-	// are ignored. After an error nothing changed and the call may come again.
+	// Tried records that rows are about to be written to the wire, or were not after
+	// all. A row that was ingested with Tried set needs no such call.
+	Tried(ctx context.Context, tries []Try) error
+	// Confirm ends rows: body and row are gone when it returns nil, but for those of
+	// FateDead. Unknown ones are ignored. After an error nothing changed and the call may come again.
 	Confirm(ctx context.Context, done []Done) error
 	// Load calls yield for every row kept, in the order of Seq, with Tried as
 	// recorded, before the first Ingest of a run.
 	Load(ctx context.Context, yield func(*Row) error) error
-	// Ledgers returns what bridges counted in earlier runs, by their names; what
-	// waits is not in it. It is called before Load.
+	// Rows returns those of seqs, which ascend, that wait and can be read, in order.
+	// It counts the others that it still has as dead. A journal that is not durable
+	// needs no such call.
+	Rows(ctx context.Context, seqs []uint64) ([]*Row, error)
+	// Ledgers returns what bridges counted, by their names; what waits is not in it.
 	Ledgers(ctx context.Context) (map[string]Ledger, error)
 	// Durable reports whether rows outlive the process. What a journal that is not
 	// durable still holds at shutdown goes back to the sender's side.
@@ -73,7 +76,8 @@ const (
 	RowSay    RowKind = iota + 1
 	RowAction         // /me
 	RowNotice         // relayed IRC NOTICE
-	RowOwn            // the bot's own words; not part of the ledger's balance
+	RowOwn            // the bot's own words; not part of the ledger's balance, and in no journal
+	RowGap            // the bot's words about what it has missed: kept and counted like a line
 )
 
 // Row is one message for one destination. What is said stays apart from who
@@ -96,12 +100,37 @@ type Row struct {
 	Queued time.Time
 	// Delayed marks one that was late already when it came.
 	Delayed bool
-	Tried   bool // was, or may have been, written to the wire
+	// Tried is when it was noted that the row is about to be on the wire; zero if it
+	// has never been, or is known not to have arrived. The line is rendered as of then,
+	// so that it can be asked for by what it was.
+	Tried time.Time
 
 	ledger   *ledger
-	pos      uint64 // place in the outbox
-	doubts   int    // times it was in doubt
-	fleeting bool   // own words worth nothing later: dropped unless sent at once
+	size     int     // of the text, in bytes
+	pos      uint64  // place in the outbox
+	doubt    bool    // it may have arrived: to be asked for before it is sent again
+	again    Settled // why it is sent again, until that is noted
+	doubts   int     // times it was in doubt
+	refusals int     // times it was refused
+	fleeting bool    // own words worth nothing later: dropped unless sent at once
+}
+
+// Settled says why a row that was in doubt is sent again.
+type Settled uint8
+
+// The reasons.
+const (
+	NoDoubt  Settled = iota
+	NotThere         // the network was asked, and has not got it
+	NotKnown         // nobody could be asked: it may come twice
+)
+
+// Try says that a row is about to be written to the wire.
+type Try struct {
+	Seq    uint64
+	At     time.Time // zero: nothing of it was written after all
+	Bridge string    // whose ledger counts Again
+	Again  Settled
 }
 
 // Fate is how a row ended.
@@ -114,7 +143,7 @@ const (
 	FateMissed                  // let go because the person was offline too long
 	FateSkipped                 // in doubt, and the bridge does not resend
 	FateDropped                 // own words that could not be said
-	FateDead                    // refused for good: a durable journal keeps it for an admin, Load does not yield it
+	FateDead                    // refused for good: a durable journal keeps it for an admin, and yields it no more
 )
 
 // Done says that a row has ended, and how.
@@ -125,4 +154,8 @@ type Done struct {
 	To     Room
 	Fate   Fate
 	NetID  string // the network's own id of a relayed message, if any
+	// Found is set on a relayed one that was in doubt, and that the network had.
+	Found bool
+	// Reason is why it is dead: for people, without text or secrets.
+	Reason string
 }

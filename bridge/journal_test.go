@@ -44,7 +44,7 @@ func (j *stalledJournal) Ingest(ctx context.Context, b []*bridge.Entry) error {
 	return j.Memory.Ingest(ctx, b)
 }
 
-func (j *stalledJournal) Tried(ctx context.Context, s []uint64) error {
+func (j *stalledJournal) Tried(ctx context.Context, s []bridge.Try) error {
 	if err := j.err(); err != nil {
 		return err
 	}

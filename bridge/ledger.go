@@ -27,8 +27,14 @@ type Ledger struct {
 	Skipped uint64 `json:"skipped"` // in doubt, not sent again
 	Dead    uint64 `json:"dead"`    // parked for an admin, or lost with the key that sealed them
 
-	Resent  uint64 `json:"resent"`  // times a row in doubt was sent again
-	Dropped uint64 `json:"dropped"` // own words that could not be said
+	// What came of rows in doubt. Found ones are among Relayed, those given up among
+	// Skipped.
+	Found  uint64 `json:"found"`  // the network had them
+	Absent uint64 `json:"absent"` // the network had them not: times one was sent again
+	Resent uint64 `json:"resent"` // nobody could be asked: times one was sent again, and may be there twice
+
+	Gaps    uint64 `json:"gaps"`    // told, each counted as a message above
+	Dropped uint64 `json:"dropped"` // own words that could not be said, since the start
 }
 
 // Balanced reports whether the two sums hold.
@@ -41,31 +47,46 @@ func (l Ledger) Balanced() bool {
 type Count struct {
 	Bridge string
 	Copies uint64 // of an accepted one
-	Full   uint64 // of them, refused because too many wait
+	Gap    bool
 	what   verdict
 }
 
 // Add adds the message to l, as one that was known already if again is set.
 func (c Count) Add(l *Ledger, again bool) {
 	l.Received++
+	if c.Gap && !again {
+		l.Gaps++
+	}
 	switch {
 	case again:
 		l.Again++
 	case c.what == accepted:
 		l.Accepted++
 		l.Queued += c.Copies
-		l.Waiting += c.Copies - c.Full
-		l.Bounced += c.Full
+		l.Waiting += c.Copies
 	case counters[c.what] != nil:
 		*counters[c.what](l)++
 	}
 }
 
+// Add counts that a row in doubt is sent again.
+func (d Settled) Add(l *Ledger) {
+	switch d {
+	case NotThere:
+		l.Absent++
+	case NotKnown:
+		l.Resent++
+	}
+}
+
 // Add counts the end of a row that waited.
-func (f Fate) Add(l *Ledger) {
-	switch f {
+func (d Done) Add(l *Ledger) {
+	switch d.Fate {
 	case FateRelayed:
 		l.Relayed++
+		if d.Found {
+			l.Found++
+		}
 	case FateBounced:
 		l.Bounced++
 	case FateMissed:
@@ -101,16 +122,23 @@ func (l *ledger) add(c Count, again bool) {
 }
 
 // ended counts the end of one row that waited.
-func (l *ledger) ended(f Fate) {
+func (l *ledger) ended(d Done) {
 	l.mu.Lock()
-	f.Add(&l.l)
+	d.Add(&l.l)
 	l.mu.Unlock()
 }
 
-// count raises a counter outside the balance.
-func (l *ledger) count(where func(*Ledger) *uint64) {
+// again counts that a row in doubt is sent again.
+func (l *ledger) again(d Settled) {
 	l.mu.Lock()
-	*where(&l.l)++
+	d.Add(&l.l)
+	l.mu.Unlock()
+}
+
+// dropped counts own words that could not be said.
+func (l *ledger) dropped() {
+	l.mu.Lock()
+	l.l.Dropped++
 	l.mu.Unlock()
 }
 
@@ -127,6 +155,14 @@ func (l *ledger) revived() {
 	l.mu.Lock()
 	l.l.Dead--
 	l.l.Waiting++
+	l.mu.Unlock()
+}
+
+// lost takes over how many rows the journal counts as dead: it may have found
+// some that do not open any more.
+func (l *ledger) lost(dead uint64) {
+	l.mu.Lock()
+	l.l.Dead = dead
 	l.mu.Unlock()
 }
 

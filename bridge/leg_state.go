@@ -13,6 +13,7 @@ import (
 type legState struct {
 	leg  Leg
 	many BatchLeg // leg, if it is one, else nil
+	asks AskLeg   // leg, if it is one, else nil
 	name string
 	in   *intake
 	c    *Core
@@ -27,7 +28,8 @@ type legState struct {
 
 func newLegState(c *Core, l Leg) *legState {
 	many, _ := l.(BatchLeg)
-	return &legState{c: c, leg: l, many: many, name: l.Name(), in: &intake{wake: c.wake}}
+	asks, _ := l.(AskLeg)
+	return &legState{c: c, leg: l, many: many, asks: asks, name: l.Name(), in: &intake{wake: c.wake}}
 }
 
 // run runs the leg until ctx ends, or it does.
@@ -67,6 +69,16 @@ func (l *legState) send(ctx context.Context, ms []Outgoing) (n int, err error) {
 		return 0, err
 	}
 	return 1, nil
+}
+
+// ask asks the leg, which is an AskLeg, about ms.
+func (l *legState) ask(ctx context.Context, ms []Outgoing) (answers []Answer, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			answers, err = nil, l.panicked("ask", v)
+		}
+	}()
+	return l.asks.Ask(ctx, ms)
 }
 
 func (l *legState) window(r Room) (n int) {

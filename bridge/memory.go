@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // SeenLimit is how many message keys a Memory journal remembers, the newest.
@@ -27,7 +29,7 @@ type Memory struct {
 
 type memRow struct {
 	row   *Row
-	tried bool
+	tried time.Time
 }
 
 type seenKey struct {
@@ -94,13 +96,14 @@ func shortID(id string) string {
 }
 
 // Tried implements Journal.
-func (m *Memory) Tried(_ context.Context, seqs []uint64) error {
+func (m *Memory) Tried(_ context.Context, tries []Try) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, seq := range seqs {
-		if r, ok := m.rows[seq]; ok {
-			r.tried = true
-			m.rows[seq] = r
+	for _, t := range tries {
+		if r, ok := m.rows[t.Seq]; ok {
+			r.tried = t.At
+			m.rows[t.Seq] = r
+			t.Again.Add(m.ledger(t.Bridge))
 		}
 	}
 	return nil
@@ -112,7 +115,7 @@ func (m *Memory) Confirm(_ context.Context, done []Done) error {
 	defer m.mu.Unlock()
 	for _, d := range done {
 		if _, ok := m.rows[d.Seq]; ok {
-			d.Fate.Add(m.ledger(d.Bridge))
+			d.Add(m.ledger(d.Bridge))
 			delete(m.rows, d.Seq)
 		}
 	}
@@ -132,25 +135,39 @@ func (m *Memory) ledger(bridge string) *Ledger {
 // Load implements Journal.
 func (m *Memory) Load(ctx context.Context, yield func(*Row) error) error {
 	m.mu.Lock()
-	rows := make([]*Row, 0, len(m.rows))
-	for _, r := range m.rows {
-		row := *r.row
-		row.Tried = r.tried
-		rows = append(rows, &row)
-	}
+	seqs := slices.Sorted(maps.Keys(m.rows))
 	m.mu.Unlock()
-	slices.SortFunc(rows, func(a, b *Row) int {
-		if a.Seq < b.Seq {
-			return -1
-		}
-		return 1
-	})
+	rows, err := m.Rows(ctx, seqs)
+	if err != nil {
+		return err
+	}
 	for _, r := range rows {
 		if err := errors.Join(ctx.Err(), yield(r)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Rows implements Journal.
+func (m *Memory) Rows(_ context.Context, seqs []uint64) ([]*Row, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rows := make([]*Row, 0, len(seqs))
+	for _, seq := range seqs {
+		if r, ok := m.rows[seq]; ok {
+			rows = append(rows, r.row.kept(r.tried))
+		}
+	}
+	return rows, nil
+}
+
+// kept is a copy of r as a journal gives it back.
+func (r *Row) kept(tried time.Time) *Row {
+	return &Row{
+		Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, From: r.From, To: r.To, Kind: r.Kind, Person: r.Person, Name: r.Name, Text: r.Text,
+		Rung: r.Rung, Floor: r.Floor, Said: r.Said, Queued: r.Queued, Delayed: r.Delayed, Tried: tried,
+	}
 }
 
 // Ledgers implements Journal.

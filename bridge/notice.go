@@ -128,31 +128,34 @@ type bounceKey struct {
 
 type bounce struct {
 	n      int
+	parked int       // of them, kept for the operator
 	reason string    // the latest
 	told   time.Time // the last notice
 }
 
 func newBounces() *bounces { return &bounces{waits: map[bounceKey]*bounce{}} }
 
-func (b *bounces) add(bridge string, from, to Room, reason string, n int) {
+func (b *bounces) add(r *Row, reason string, parked bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	k := bounceKey{bridge, from, to}
+	k := bounceKey{r.Bridge, r.From, r.To}
 	w := b.waits[k]
 	if w == nil {
 		w = &bounce{}
 		b.waits[k] = w
 	}
-	w.n += n
+	w.n++
+	if parked {
+		w.parked++
+	}
 	w.reason = reason
 }
 
 // flush sends the notices that are due; all of them at the end.
 func (b *bounces) flush(c *Core, last bool) {
 	type note struct {
-		key    bounceKey
-		n      int
-		reason string
+		key bounceKey
+		bounce
 	}
 	var notes []note
 	now := c.now()
@@ -160,8 +163,8 @@ func (b *bounces) flush(c *Core, last bool) {
 	for k, w := range b.waits {
 		switch {
 		case w.n > 0 && (last || now.Sub(w.told) >= tellEvery):
-			notes = append(notes, note{k, w.n, w.reason})
-			w.n, w.told = 0, now
+			notes = append(notes, note{k, *w})
+			w.n, w.parked, w.told = 0, 0, now
 		case w.n == 0 && now.Sub(w.told) >= tellEvery:
 			delete(b.waits, k)
 		}
@@ -170,13 +173,16 @@ func (b *bounces) flush(c *Core, last bool) {
 	t := c.table.Load()
 	for _, n := range notes {
 		c.log.Warn("lines not delivered", "leg", n.key.to.Leg, "room", n.key.to.Name, "n", n.n, "err", n.reason)
-		br := t.byName[n.key.bridge]
-		if br == nil || br.byRoom[n.key.from] == nil {
-			continue
-		}
 		to := n.key.to.Name
 		if n.key.to.Kind != Chat {
 			to = n.key.to.String()
+		}
+		if n.parked > 0 {
+			c.TellAdmins(fmt.Sprintf("%s for %s parked, of bridge %q: %s. See drawbridge store dead.", plural(n.parked, "line", "lines"), to, n.key.bridge, n.reason))
+		}
+		br := t.byName[n.key.bridge]
+		if br == nil || br.byRoom[n.key.from] == nil {
+			continue
 		}
 		c.say(br.byRoom[n.key.from], fmt.Sprintf("%s not delivered to %s: %s.", plural(n.n, "line", "lines"), to, n.reason))
 	}

@@ -10,8 +10,8 @@ import (
 
 // The bounds of an outbox.
 const (
-	// OutboxRows is how many lines may wait for one destination. Further ones are
-	// refused, and go back to their sender's side as bounced.
+	// OutboxRows is how many lines may wait for one destination, unless the Config says
+	// otherwise. Further ones are not taken in: they wait in the intake of their leg.
 	OutboxRows  = 50_000
 	OutboxBytes = 32 << 20 // of their text
 	// outboxOwn is how many of the bot's own words may wait for one destination;
@@ -20,6 +20,8 @@ const (
 	// doubtsMax is how often a line may be on the wire while its link ends, before
 	// it is taken for what ends it, and goes back.
 	doubtsMax = 10
+	// refusalsMax is how often a line is refused before it is parked.
+	refusalsMax = 5
 )
 
 // Times of an outbox.
@@ -28,6 +30,7 @@ const (
 	offlineGrace = 30 * time.Second       // after a leg came up, before its people count as offline
 	paceLate     = 500 * time.Millisecond // between late lines after a digest
 	ownKeep      = time.Hour              // own words wait this long
+	refusedWait  = 500 * time.Millisecond // after a line was refused, twice as long each time
 )
 
 // blockKind says why an outbox waits.
@@ -37,6 +40,7 @@ const (
 	blockNone     blockKind = iota
 	blockNotReady           // link down, not joined, person offline
 	blockHeld               // no usable key
+	blockRefused            // it refused the first line
 )
 
 // outbox is the queue of rows on their way to one room. Its goroutine (run)
@@ -48,25 +52,30 @@ type outbox struct {
 	// size counts the lines waiting, from the dispatcher's decision to their end.
 	size  atomic.Int64
 	bytes atomic.Int64 // of their text
+	// full is set when no line more may wait, until there is some room again.
+	full atomic.Pointer[time.Time]
 	// ready is a hint: the last attempt to send succeeded.
 	ready atomic.Bool
 	batch []*Row     // being sent; of the goroutine alone
 	outs  []Outgoing // the same, rendered
 
-	mu      sync.Mutex // guards all below
-	leg     *legState
-	queue   rowQueue
-	own     int    // own words in queue
-	wire    []*Row // sent, unproven, in order
-	pos     uint64
-	drain   bool // a row is in doubt: wait for the outcome of all others first
-	busy    bool // the goroutine is sending
-	block   blockKind
-	reason  string
-	retry   time.Time
-	kicks   uint64 // events that may unblock
-	up      bool   // RoomUp since the last RoomDown
-	greeted bool
+	mu       sync.Mutex // guards all below
+	leg      *legState
+	queue    rowQueue
+	own      int    // own words in queue
+	wire     []*Row // sent, unproven, in order
+	pos      uint64
+	drain    bool   // a row came back: wait for the outcome of all others first
+	unsure   bool   // rows in the queue are in doubt
+	busy     bool   // the goroutine is sending or asking
+	passed   uint64 // the highest pos that was delivered
+	refusing bool   // the last line that ended was refused
+	block    blockKind
+	reason   string
+	retry    time.Time
+	kicks    uint64 // events that may unblock
+	up       bool   // RoomUp since the last RoomDown
+	greeted  bool
 	// announced names the bridges that said here what they announce.
 	announced map[string]bool
 	missed    int
@@ -78,29 +87,47 @@ type outbox struct {
 }
 
 func newOutbox(c *Core, room Room) *outbox {
-	return &outbox{c: c, room: room, wake: make(chan struct{}, 1)}
+	return &outbox{c: c, room: room, wake: make(chan struct{}, 1), queue: rowQueue{spill: c.journal.Durable()}}
 }
 
-// reserve counts a line of n bytes that is about to be queued. It returns how many
-// lines wait now, and whether this one may.
-func (o *outbox) reserve(n int) (lines int64, ok bool) {
-	bytes := o.bytes.Add(int64(n))
-	lines = o.size.Add(1)
-	return lines, lines == 1 || lines <= OutboxRows && bytes <= OutboxBytes
+// reserve counts a line of n bytes that is about to be queued, and returns how many
+// lines wait now.
+func (o *outbox) reserve(n int) (lines int64) {
+	o.bytes.Add(int64(n))
+	return o.size.Add(1)
 }
 
-// release takes back what reserve counted.
+// release takes back what reserve counted. A full outbox takes lines again once
+// a fiftieth of it is free.
 func (o *outbox) release(n int) {
-	o.bytes.Add(-int64(n))
-	o.size.Add(-1)
+	bytes, lines := o.bytes.Add(-int64(n)), o.size.Add(-1)
+	if o.full.Load() != nil && lines <= o.c.maxRows()*49/50 && bytes <= OutboxBytes*49/50 && o.full.Swap(nil) != nil {
+		o.c.log.Info("destination takes lines again", "leg", o.room.Leg, "room", o.room.Name, "n", lines)
+		o.c.freed.Store(true)
+		poke(o.c.wake)
+	}
+}
+
+// hasRoom reports whether a line of n bytes may be queued.
+func (o *outbox) hasRoom(n int, now time.Time) bool {
+	if o.full.Load() != nil {
+		return false
+	}
+	lines := o.size.Load()
+	if lines == 0 || lines < o.c.maxRows() && o.bytes.Load()+int64(n) <= OutboxBytes {
+		return true
+	}
+	o.full.Store(&now)
+	return false
 }
 
 // end is a row's end, to be told after the lock is gone.
 type end struct {
 	row    *Row
 	fate   Fate
-	reason string // for bounces
+	reason string // of a bounce, or why it is dead
 	netID  string
+	found  bool // it was in doubt, and is there
 }
 
 // enqueue adds rows that are in the journal.
@@ -108,14 +135,39 @@ func (o *outbox) enqueue(r *Row) {
 	o.mu.Lock()
 	if o.retired {
 		o.mu.Unlock()
-		o.finish(end{r, FateBounced, reasonRemoved, ""})
+		o.finish(end{row: r, fate: FateBounced, reason: reasonRemoved})
 		return
 	}
-	o.pos++
-	r.pos = o.pos
+	o.placeLocked(r)
+	r.size = r.Text.Len()
+	o.unsure = o.unsure || r.doubt
 	o.queue.push(r)
 	o.mu.Unlock()
 	poke(o.wake)
+}
+
+// placeLocked puts r behind all others. A row that is taken back is put behind
+// those that are older.
+func (o *outbox) placeLocked(r *Row) {
+	o.pos++
+	r.pos = o.pos
+}
+
+// requeue is enqueue for a row that waited before: it comes before those that are
+// younger.
+func (o *outbox) requeue(r *Row) {
+	o.mu.Lock()
+	for _, w := range o.queue.head() {
+		if w.Seq > r.Seq && !o.retired {
+			r.pos, r.size = w.pos, r.Text.Len()
+			o.queue.putBack(r)
+			o.mu.Unlock()
+			poke(o.wake)
+			return
+		}
+	}
+	o.mu.Unlock()
+	o.enqueue(r)
 }
 
 // say adds own words, unless too many wait.
@@ -123,12 +175,12 @@ func (o *outbox) say(r *Row) {
 	o.mu.Lock()
 	if o.own >= outboxOwn || o.retired {
 		o.mu.Unlock()
-		o.finish(end{r, FateDropped, "", ""})
+		o.finish(end{row: r, fate: FateDropped})
 		return
 	}
 	o.own++
-	o.pos++
-	r.pos = o.pos
+	o.placeLocked(r)
+	r.size = r.Text.Len()
 	o.queue.push(r)
 	o.mu.Unlock()
 	poke(o.wake)
@@ -139,17 +191,26 @@ func (o *outbox) finish(e end) {
 	r := e.row
 	if r.Kind == RowOwn {
 		if e.fate != FateRelayed {
-			r.ledger.count(func(l *Ledger) *uint64 { return &l.Dropped })
+			r.ledger.dropped()
 		}
 		return
 	}
-	o.release(r.Text.Len())
-	r.ledger.ended(e.fate)
-	if e.fate == FateBounced {
-		o.c.bounces.add(r.Bridge, r.From, r.To, e.reason, 1)
+	if e.fate == FateDead && !o.c.journal.Durable() {
+		e.fate = FateBounced
+	}
+	done := Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: e.fate, NetID: e.netID, Found: e.found}
+	o.release(r.size)
+	r.ledger.ended(done)
+	switch e.fate {
+	case FateBounced:
+		o.c.bounces.add(r, e.reason, false)
+	case FateDead:
+		done.Reason = e.reason
+		o.c.log.Error("line parked", "leg", r.To.Leg, "room", r.To.Name, "id", r.ID, "n", r.Seq, "err", e.reason)
+		o.c.bounces.add(r, e.reason, true)
 	}
 	if r.Seq != 0 {
-		o.c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: e.fate, NetID: e.netID})
+		o.c.confirmer.add(done)
 	}
 }
 
@@ -173,11 +234,9 @@ func (o *outbox) prove(p Proof) {
 	switch p.Outcome {
 	case Delivered:
 		e.fate = FateRelayed
+		o.deliveredLocked(r)
 	case Failed:
-		e.fate, e.reason = FateBounced, reasonOf(p.Err)
-		if r.Kind == RowOwn {
-			e.fate = FateDropped
-		}
+		e = o.refusedLocked(r, reasonOf(p.Err))
 	default:
 		e = o.doubtLocked(r)
 	}
@@ -195,54 +254,11 @@ func (o *outbox) prove(p Proof) {
 	poke(o.c.settled)
 }
 
-// doubtLocked puts a row that may have arrived back in its place, to be sent
-// again under the same id, or ends it as its bridge says.
-func (o *outbox) doubtLocked(r *Row) end {
-	var skip bool
-	if b := o.c.table.Load().byName[r.Bridge]; b != nil {
-		skip = b.cfg.OnDoubt == Skip
+// deliveredLocked notes that r has arrived.
+func (o *outbox) deliveredLocked(r *Row) {
+	if r.Kind != RowOwn {
+		o.passed, o.refusing = max(o.passed, r.pos), false
 	}
-	switch {
-	case o.retired && r.Kind != RowOwn:
-		return end{r, FateBounced, reasonRemoved, ""}
-	case r.Kind == RowOwn && (skip || o.retired):
-		return end{r, FateDropped, "", ""}
-	case skip:
-		return end{r, FateSkipped, "", ""}
-	}
-	if r.doubts++; r.doubts >= doubtsMax {
-		if r.Kind == RowOwn {
-			return end{r, FateDropped, "", ""}
-		}
-		return end{r, FateBounced, reasonDoubt, ""}
-	}
-	if r.Kind == RowOwn {
-		o.own++
-	} else {
-		r.ledger.count(func(l *Ledger) *uint64 { return &l.Resent })
-	}
-	o.queue.putBack(r)
-	o.drain = true
-	return end{}
-}
-
-// linkLost puts what the leg left unproven in doubt: it has ended.
-func (o *outbox) linkLost() {
-	o.mu.Lock()
-	wire := o.wire
-	o.wire, o.drain = nil, false
-	var ends []end
-	for _, r := range slices.Backward(wire) {
-		if e := o.doubtLocked(r); e.row != nil {
-			ends = append(ends, e)
-		}
-	}
-	o.drain = false
-	o.mu.Unlock()
-	slices.Reverse(ends)
-	o.finishAll(ends)
-	poke(o.wake)
-	poke(o.c.settled)
 }
 
 // kick ends a block: something happened that may let rows through.
@@ -252,6 +268,14 @@ func (o *outbox) kick() {
 	o.block, o.reason = blockNone, ""
 	o.mu.Unlock()
 	poke(o.wake)
+}
+
+// legDown notes that the room cannot be reached. It is the same session once the
+// leg is back.
+func (o *outbox) legDown() {
+	o.mu.Lock()
+	o.up = false
+	o.mu.Unlock()
 }
 
 // setUp notes whether the room can take messages. It reports whether a new
@@ -329,7 +353,7 @@ func (o *outbox) retire() int {
 // purge bounces the waiting rows that match and returns how many lines it was.
 func (o *outbox) purge(match func(*Row) bool, reason string) (n int) {
 	o.mu.Lock()
-	rows := o.queue.removeIf(match)
+	rows := o.queue.removeIf(o.room, match)
 	for _, r := range rows {
 		if r.Kind == RowOwn {
 			o.own--
@@ -338,11 +362,11 @@ func (o *outbox) purge(match func(*Row) bool, reason string) (n int) {
 	o.mu.Unlock()
 	for _, r := range rows {
 		if r.Kind == RowOwn {
-			o.finish(end{r, FateDropped, "", ""})
+			o.finish(end{row: r, fate: FateDropped})
 			continue
 		}
 		n++
-		o.finish(end{r, FateBounced, reason, ""})
+		o.finish(end{row: r, fate: FateBounced, reason: reason})
 	}
 	poke(o.c.settled)
 	return n
@@ -367,6 +391,7 @@ func (o *outbox) isSettled(now time.Time, own bool) bool {
 
 // run sends until ctx ends.
 func (o *outbox) run(ctx context.Context) {
+	defer o.untry(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {

@@ -3,8 +3,6 @@ package bridge
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 	"unicode"
 )
@@ -14,7 +12,6 @@ const (
 	reasonRemoved  = "it is no longer in this bridge"
 	reasonFloor    = "the bridge now asks for more encryption"
 	reasonLowered  = "the bridge asked for more encryption when this was said, and that cannot be had"
-	reasonFull     = "too many lines wait for it"
 	reasonStopped  = "the bridge is stopping"
 	reasonDoubt    = "it could not be confirmed, however often it was sent"
 	reasonInternal = "internal error"
@@ -55,9 +52,14 @@ const sendBatch = 8
 func (o *outbox) pump(ctx context.Context) time.Duration {
 	defer poke(o.c.settled)
 	for ctx.Err() == nil {
+		o.fill(ctx)
+		o.settle(ctx)
 		wait, ends := o.next()
 		o.finishAll(ends)
 		if len(o.batch) == 0 {
+			if len(ends) > 0 {
+				continue
+			}
 			return wait
 		}
 		passed := o.send(ctx)
@@ -87,7 +89,7 @@ func (o *outbox) next() (wait time.Duration, ends []end) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now.Before(o.paused) {
-		if len(o.wire) < window {
+		if len(o.wire) < window && !o.unsure {
 			o.takeLocked(o.ownLocked())
 		}
 		if len(o.batch) == 0 {
@@ -102,11 +104,16 @@ func (o *outbox) next() (wait time.Duration, ends []end) {
 		}
 		limit = 1 // to see whether it is over
 	}
-	for len(o.batch) < limit {
+	for len(o.batch) < limit && !o.unsure {
 		if o.drain && len(o.wire) > 0 || len(o.wire) >= window {
 			break
 		}
 		r, pace := o.headLocked(now)
+		if r != nil && r.refusals > 0 && r.pos < o.passed {
+			o.refusing = true
+			ends = append(ends, end{row: r, fate: FateDead, reason: o.reason})
+			continue
+		}
 		if r == nil {
 			wait = soonest(wait, pace)
 			break
@@ -132,7 +139,7 @@ func (o *outbox) ownLocked() *Row {
 		return nil
 	}
 	var first *Row
-	o.queue.removeIf(func(r *Row) bool {
+	o.queue.removeHead(func(r *Row) bool {
 		if first != nil || r.Kind != RowOwn {
 			return false
 		}
@@ -162,12 +169,12 @@ func (o *outbox) headLocked(now time.Time) (*Row, time.Duration) {
 			return r, 0
 		}
 	}
-	if o.queue.len() == 0 {
+	if len(o.queue.head()) == 0 {
 		o.pacing = false
 		return nil, 0
 	}
 	if o.room.Kind == Channel {
-		if digest, wait := o.paceLocked(o.queue.first(), now); digest != nil || wait > 0 {
+		if digest, wait := o.paceLocked(o.queue.head()[0], now); digest != nil || wait > 0 {
 			return digest, wait
 		}
 	}
@@ -178,110 +185,27 @@ func (o *outbox) headLocked(now time.Time) (*Row, time.Duration) {
 	return r, 0
 }
 
-// paceLocked introduces a long tail of late lines to a channel by one line, and
-// spaces them, so that they do not bury the people there.
-func (o *outbox) paceLocked(first *Row, now time.Time) (digest *Row, wait time.Duration) {
-	b := o.c.table.Load().byName[first.Bridge]
-	if b == nil || first.Kind == RowOwn || o.c.closing.Load() || o.block != blockNone {
-		return nil, 0
-	}
-	late := func(r *Row) bool { return r.Kind != RowOwn && now.Sub(r.Queued) > b.cfg.Late.After }
-	if !late(first) {
-		o.pacing = false
-		return nil, 0
-	}
-	if o.pacing {
-		if wait = o.lastAt.Add(paceLate).Sub(now); wait > 0 {
-			return nil, wait
-		}
-		o.lastAt = now
-		return nil, 0
-	}
-	n, last := 0, first
-	for _, r := range o.queue.all() {
-		if late(r) {
-			n++
-			last = r
-		}
-	}
-	if n <= b.cfg.Late.Digest {
-		return nil, 0
-	}
-	o.pacing, o.lastAt = true, now
-	loc := o.c.table.Load().loc
-	text := fmt.Sprintf("%d lines said between %s and %s waited to get here; they follow.", n,
-		first.Said.In(loc).Format("2 Jan 15:04"), last.Said.In(loc).Format("2 Jan 15:04"))
-	return o.c.ownRow(b, o.room, text), 0
-}
-
-// expireLocked ends the rows that waited too long, and says when the next will.
-func (o *outbox) expireLocked(now time.Time) (ends []end, wait time.Duration) {
-	t := o.c.table.Load()
-	offline := o.room.Kind == Chat && o.block == blockNotReady && o.leg.upFor(now) >= offlineGrace
-	reason := o.reason
-	lines := o.queue.len() - o.own
-	var own []*Row // set aside: they have their own time
-	for o.queue.len() > 0 {
-		r := o.queue.pop()
-		age := now.Sub(r.Queued)
-		if r.Kind == RowOwn {
-			if age < ownKeep {
-				own = append(own, r)
-				continue
-			}
-			o.own--
-			ends = append(ends, end{r, FateDropped, "", ""})
-			continue
-		}
-		keep, limit, fate := defaultHold, OutboxRows, FateBounced
-		if b := t.byName[r.Bridge]; b != nil {
-			keep = b.cfg.WhenBlocked.Hold
-			if offline {
-				keep, limit, fate = b.cfg.Offline.Keep, b.cfg.Offline.Lines, FateMissed
-			}
-		}
-		if age < keep && lines <= limit {
-			o.queue.putBack(r)
-			wait = keep - age
-			break
-		}
-		lines--
-		if fate == FateMissed {
-			o.missed++
-			o.missedB = r.Bridge
-		}
-		ends = append(ends, end{r, fate, reason, ""})
-	}
-	for _, r := range slices.Backward(own) {
-		o.queue.putBack(r)
-		wait = soonest(wait, ownKeep-now.Sub(r.Queued))
-	}
-	if o.room.Kind == Chat && o.block == blockNotReady && !offline && o.queue.len() > 0 {
-		wait = soonest(wait, offlineGrace)
-	}
-	return ends, wait
-}
-
 // send renders the batch and hands it to the leg. Membership and floors are
 // looked up now: they may have changed while it waited. It reports whether the
 // leg took something, and refused nothing.
 func (o *outbox) send(ctx context.Context) bool {
 	t := o.c.table.Load()
-	now := o.c.now()
+	if err := o.markTried(ctx, t); err != nil {
+		o.putBack(o.batch)
+		return false
+	}
 	rows := o.batch[:0]
 	for _, r := range o.batch {
-		if reason := o.render(t, r, now); reason != "" {
+		out, reason := o.render(t, r, r.Tried)
+		if reason != "" {
 			o.giveUp(r, FateBounced, reason)
 			continue
 		}
+		o.outs = append(o.outs, out)
 		rows = append(rows, r)
 	}
 	o.batch = rows
 	if len(rows) == 0 {
-		return false
-	}
-	if err := o.markTried(ctx, rows); err != nil {
-		o.putBack(rows)
 		return false
 	}
 	o.mu.Lock()
@@ -301,17 +225,18 @@ func (o *outbox) send(ctx context.Context) bool {
 		return false
 	}
 	o.failed(ctx, r, kicks, err)
+	o.untry(ctx)
 	return false
 }
 
-// render adds r to outs, or says why it cannot leave.
-func (o *outbox) render(t *table, r *Row, now time.Time) (refused string) {
+// render makes the line that r is as of now, or says why it cannot leave.
+func (o *outbox) render(t *table, r *Row, now time.Time) (out Outgoing, refused string) {
 	to, from := t.lookup(r)
 	switch {
 	case to == nil, r.Kind != RowOwn && from == nil:
-		return reasonRemoved
-	case r.Kind != RowOwn && r.Rung < from.floor.In:
-		return reasonFloor
+		return out, reasonRemoved
+	case r.Kind < RowOwn && r.Rung < from.floor.In:
+		return out, reasonFloor
 	}
 	waited := now.Sub(r.Queued)
 	if r.Delayed {
@@ -320,117 +245,109 @@ func (o *outbox) render(t *table, r *Row, now time.Time) (refused string) {
 	refused = reasonInternal
 	func() {
 		defer o.c.contain("render")
-		out := render(r, to, from, r.Kind != RowOwn && waited > to.bridge.cfg.Late.After, t.loc, now)
-		to.bridge.recent.add(out, r, now)
-		o.outs, refused = append(o.outs, out), ""
+		out = render(r, to, from, r.Kind < RowOwn && waited > to.bridge.cfg.Late.After, t.loc, now)
+		to.bridge.recent.add(out, r, o.c.now())
+		refused = ""
 	}()
-	return refused
+	return out, refused
 }
 
-// failed deals with an error of Send: nothing of r was sent.
-func (o *outbox) failed(ctx context.Context, r *Row, kicks uint64, err error) {
-	o.ready.Store(false)
-	var held *HoldError
-	switch {
-	case errors.Is(err, ErrNotReady):
-		if r.fleeting {
-			o.giveUp(r, FateDropped, "")
-			return
-		}
-		o.blocked(r, blockNotReady, reasonNotReady, kicks)
-	case errors.As(err, &held):
-		if r.Kind == RowOwn {
-			o.giveUp(r, FateDropped, "")
-			return
-		}
-		o.blocked(r, blockHeld, clip(held.Reason, 160), kicks)
-	case ctx.Err() != nil:
-		o.putBack([]*Row{r})
-	default:
-		o.c.log.Warn("line refused", "leg", o.room.Leg, "room", o.room.Name, "id", r.ID, "err", err)
-		o.giveUp(r, FateBounced, reasonOf(err))
-	}
-}
-
-// markTried tells the journal that rows, and what will follow them at once, are
-// about to be on the wire.
-func (o *outbox) markTried(ctx context.Context, rows []*Row) error {
-	var todo []*Row
+// markTried tells the journal that the batch, and what will follow it at once if
+// the leg goes on taking it, is about to be on the wire.
+func (o *outbox) markTried(ctx context.Context, t *table) error {
+	now := o.c.now()
+	var rows []*Row
+	var todo []Try
 	add := func(r *Row) {
-		if !r.Tried && r.Seq != 0 {
-			todo = append(todo, r)
+		if !r.Tried.IsZero() && now.Sub(r.Tried) < triedFresh {
+			return
+		}
+		rows = append(rows, r)
+		if r.Seq != 0 {
+			todo = append(todo, Try{Seq: r.Seq, At: now, Bridge: r.Bridge, Again: r.again})
+		}
+	}
+	for _, r := range o.batch {
+		add(r)
+	}
+	if len(todo) > 0 && o.ready.Load() {
+		o.mu.Lock()
+		for _, r := range o.queue.head() {
+			if b := t.byName[r.Bridge]; b == nil || r.Kind == RowOwn || len(todo) >= b.ahead() {
+				break
+			}
+			add(r)
+		}
+		o.mu.Unlock()
+	}
+	if len(todo) > 0 {
+		err := retryJournal(ctx, o.c.log, "tried", func() error { return o.c.journal.Tried(ctx, todo) })
+		if err != nil {
+			return err
 		}
 	}
 	for _, r := range rows {
-		add(r)
-	}
-	if len(todo) == 0 {
-		return nil
-	}
-	t := o.c.table.Load()
-	o.mu.Lock()
-	for _, r := range o.queue.all() {
-		if b := t.byName[r.Bridge]; b == nil || len(todo) >= b.ahead() {
-			break
-		}
-		add(r)
-	}
-	o.mu.Unlock()
-	seqs := make([]uint64, len(todo))
-	for i, r := range todo {
-		seqs[i] = r.Seq
-	}
-	err := retryJournal(ctx, o.c.log, "tried", func() error { return o.c.journal.Tried(ctx, seqs) })
-	if err != nil {
-		return err
-	}
-	for _, r := range todo {
-		r.Tried = true
+		r.Tried, r.again = now, NoDoubt
 	}
 	return nil
 }
 
-// unwire takes r off the wire again: nothing of it was sent.
-func (o *outbox) unwireLocked(r *Row) {
-	if i := slices.Index(o.wire, r); i >= 0 {
-		o.wire = slices.Delete(o.wire, i, i+1)
-	}
-}
+// untryTime bounds the note about what was not sent after all.
+const untryTime = 2 * time.Second
 
-// putBack takes rows, of which nothing was sent, back from the wire.
-func (o *outbox) putBack(rows []*Row) {
+// untry tells the journal that the rows waiting, but for those in doubt, have not
+// been on the wire: nobody needs to ask for them after a crash. If that fails,
+// somebody will.
+func (o *outbox) untry(ctx context.Context) {
+	var rows []*Row
+	var todo []Try
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, r := range slices.Backward(rows) {
-		o.putBackLocked(r)
+	for _, r := range o.queue.head() {
+		if !r.doubt && !r.Tried.IsZero() {
+			r.Tried = time.Time{}
+			if r.Seq != 0 {
+				rows, todo = append(rows, r), append(todo, Try{Seq: r.Seq, Bridge: r.Bridge})
+			}
+		}
 	}
-}
-
-func (o *outbox) putBackLocked(r *Row) {
-	o.unwireLocked(r)
-	if r.Kind == RowOwn {
-		o.own++
-	}
-	o.queue.putBack(r)
-}
-
-// blocked puts r back and waits for an event, unless one came meanwhile.
-func (o *outbox) blocked(r *Row, kind blockKind, reason string, kicks uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.putBackLocked(r)
-	if o.kicks == kicks {
-		o.block, o.reason, o.retry = kind, reason, o.c.now().Add(retryBlocked)
-	}
-}
-
-// giveUp ends r without having sent it.
-func (o *outbox) giveUp(r *Row, fate Fate, reason string) {
-	o.mu.Lock()
-	o.unwireLocked(r)
 	o.mu.Unlock()
-	if r.Kind == RowOwn {
-		fate = FateDropped
+	if len(todo) == 0 {
+		return
 	}
-	o.finish(end{r, fate, reason, ""})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), untryTime)
+	defer cancel()
+	if err := o.c.journal.Tried(ctx, todo); err != nil {
+		o.c.log.Debug("lines stay noted as tried", "leg", o.room.Leg, "room", o.room.Name, "n", len(rows), "err", err)
+	}
+}
+
+// fill reads rows that are in the journal alone, before they are needed. One that
+// cannot be read any more has ended: the journal counts it as dead.
+func (o *outbox) fill(ctx context.Context) {
+	o.mu.Lock()
+	seqs := o.queue.wanted()
+	o.mu.Unlock()
+	if len(seqs) == 0 {
+		return
+	}
+	var rows []*Row
+	err := retryJournal(ctx, o.c.log, "rows", func() (err error) {
+		rows, err = o.c.journal.Rows(ctx, seqs)
+		return err
+	})
+	if err != nil {
+		return
+	}
+	o.mu.Lock()
+	gone := o.queue.fill(seqs, rows, o.room, func(r *Row) {
+		o.placeLocked(r)
+		if r.doubt = !r.Tried.IsZero(); r.doubt {
+			o.unsure = true
+		}
+	})
+	o.mu.Unlock()
+	for _, r := range gone {
+		o.release(r.size)
+		r.ledger.ended(Done{Fate: FateDead})
+	}
 }

@@ -187,29 +187,6 @@ func TestManyLateLinesAreIntroducedAndPaced(t *testing.T) {
 	}, devBridge())
 }
 
-func TestFullOutboxBouncesTheNewest(t *testing.T) {
-	live(t, func(h *house) {
-		h.irc.SetError(dev, bridge.ErrNotReady)
-		h.xmpp.SetError(bob, errors.New("gone"))
-		for range bridge.OutboxRows + 5 {
-			must(t, h.xmpp.Take(person(alice, "x")))
-		}
-		synctest.Wait()
-		time.Sleep(2 * time.Second)
-		l := h.ledger()
-		if l.Waiting != bridge.OutboxRows || l.Bounced != bridge.OutboxRows+5+5 {
-			t.Errorf("ledger %+v", l)
-		}
-		found := false
-		for _, s := range told(h.xmpp) {
-			found = found || strings.Contains(s, "5 lines not delivered to corp/#dev: too many lines wait for it.")
-		}
-		if !found {
-			t.Error("the sender was not told")
-		}
-	}, devBridge())
-}
-
 func TestBackPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &stalledJournal{Memory: bridge.NewMemory(), fail: true}

@@ -256,7 +256,7 @@ func TestPanicsAreContained(t *testing.T) {
 		m.Taken = func(bool) { panic("taken") }
 		must(t, h.xmpp.Take(m))
 		same(t, "others are served", told(h.xmpp), "bob: <alice@jabber> x")
-		time.Sleep(2 * time.Second)
+		time.Sleep(20 * time.Second)
 		same(t, "bounced", told(h.xmpp), "alice: 1 line not delivered to corp/#dev: bridge: leg corp: panic in send.")
 		if st := h.core.Status().Legs[0]; !strings.Contains(st.Detail, "panic in status") {
 			t.Errorf("status %+v", st)

@@ -15,7 +15,7 @@ func render(r *Row, to, from *member, late bool, loc *time.Location, now time.Ti
 	if r.Floor.Encrypted() { // it was when this was said
 		out.Clear = ClearRoom{}
 	}
-	if r.Kind == RowOwn {
+	if r.Kind >= RowOwn {
 		out.Text, out.Notice = r.Text, true
 		return out
 	}

@@ -28,6 +28,8 @@ type LegState struct {
 type IntakeStatus struct {
 	Messages int   `json:"messages"`
 	Bytes    int64 `json:"bytes"`
+	// Held are messages among them whose destinations are full.
+	Held int `json:"held,omitempty"`
 	// Stalled is since when the leg's reader waits for room, zero when it does not.
 	Stalled time.Time `json:"stalled,omitzero"`
 }
@@ -61,6 +63,8 @@ type QueueStatus struct {
 	Missed  int           `json:"missed,omitempty"`
 	// Paused is until when an operator of the room paused the bridge there.
 	Paused time.Time `json:"paused,omitzero"`
+	// Full is since when no more is taken in for it, zero when there is room.
+	Full time.Time `json:"full,omitzero"`
 }
 
 // Status returns a snapshot. It may be called at any time.
@@ -72,7 +76,11 @@ func (c *Core) Status() Status {
 	for _, l := range *c.legs.Load() {
 		ls := LegState{LegStatus: l.status(), Intake: l.in.status(), Connects: l.connects()}
 		if !ls.Intake.Stalled.IsZero() {
-			ls.Notes = append(slices.Clip(ls.Notes), "intake full: waiting for the journal, nothing is read from this network")
+			why := "the journal"
+			if ls.Intake.Held > 0 {
+				why = "room in a full queue"
+			}
+			ls.Notes = append(slices.Clip(ls.Notes), "intake full: waiting for "+why+", nothing is read from this network")
 		}
 		for _, r := range ls.Rooms {
 			rooms[r.Room] = r
@@ -115,11 +123,11 @@ func (o *outbox) status(now time.Time) QueueStatus {
 			oldest = earlier(oldest, r.Queued)
 		}
 	}
-	for _, r := range o.queue.all() {
-		if r.Kind != RowOwn {
-			oldest = earlier(oldest, r.Queued)
-			break
-		}
+	if r := o.queue.oldest(o.room); r != nil {
+		oldest = earlier(oldest, r.Queued)
+	}
+	if at := o.full.Load(); at != nil {
+		q.Full = *at
 	}
 	q.Oldest = now.Sub(oldest)
 	if q.Waiting > 0 {

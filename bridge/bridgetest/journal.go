@@ -30,7 +30,7 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 	kept := func(t *testing.T, j bridge.Journal) (ids []string) {
 		t.Helper()
 		if err := j.Load(t.Context(), func(r *bridge.Row) error {
-			ids = append(ids, fmt.Sprintf("%s:%v", r.ID, r.Tried))
+			ids = append(ids, fmt.Sprintf("%s:%v", r.ID, !r.Tried.IsZero()))
 			return nil
 		}); err != nil {
 			t.Fatal(err)
@@ -107,12 +107,49 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 	t.Run("tried is kept", func(t *testing.T) {
 		j := open(t)
 		a, b, c := row("a"), row("b"), row("c")
-		c.Tried = true
+		c.Tried = time.Unix(3, 0)
 		ingest(t, j, entry("1", a, b, c))
-		if err := j.Tried(t.Context(), []uint64{b.Seq, 1 << 40}); err != nil {
+		at := time.Unix(4, 0)
+		if err := j.Tried(t.Context(), []bridge.Try{{Seq: b.Seq, At: at, Bridge: "dev"}, {Seq: 1 << 40, At: at, Bridge: "dev"}}); err != nil {
 			t.Fatal(err)
 		}
 		want(t, j, "a:false", "b:true", "c:true")
+		when := map[string]time.Time{"b": at, "c": c.Tried}
+		if err := j.Load(t.Context(), func(r *bridge.Row) error {
+			if !r.Tried.Equal(when[r.ID]) {
+				t.Errorf("%s was tried %v, want %v", r.ID, r.Tried, when[r.ID])
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("a row was not tried after all", func(t *testing.T) {
+		j := open(t)
+		a, b := row("a"), row("b")
+		a.Tried = time.Unix(3, 0)
+		ingest(t, j, entry("1", a, b))
+		if err := j.Tried(t.Context(), []bridge.Try{{Seq: a.Seq, Bridge: "dev"}, {Seq: b.Seq, At: time.Unix(4, 0), Bridge: "dev", Again: bridge.NotKnown}}); err != nil {
+			t.Fatal(err)
+		}
+		want(t, j, "a:false", "b:true")
+		if l, err := j.Ledgers(t.Context()); err != nil || l["dev"].Resent != 1 || l["dev"].Absent != 0 {
+			t.Errorf("ledgers %+v, %v", l, err)
+		}
+	})
+	t.Run("rows come back by their numbers", func(t *testing.T) {
+		j := open(t)
+		a, b, c, d := row("a"), row("b"), row("c"), row("d")
+		b.Tried = time.Unix(3, 0)
+		ingest(t, j, entry("1", a, b, c, d))
+		done := []bridge.Done{{Seq: c.Seq, Bridge: "dev", Fate: bridge.FateRelayed}}
+		if err := j.Confirm(t.Context(), done); err != nil {
+			t.Fatal(err)
+		}
+		got, err := j.Rows(t.Context(), []uint64{a.Seq, b.Seq, c.Seq, 1 << 40})
+		if err != nil || len(got) != 2 || got[0].Seq != a.Seq || got[1].ID != "b" || got[1].Text != bridge.NewText("b") || !got[1].Tried.Equal(b.Tried) {
+			t.Errorf("got %d rows, %v", len(got), err)
+		}
 	})
 	t.Run("confirmed rows are gone", func(t *testing.T) {
 		j := open(t)
@@ -129,23 +166,23 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 		j := open(t)
 		a, b, c := row("a"), row("b"), row("c")
 		one, two := entry("1", a, b), entry("2", c)
-		one.Counts = []bridge.Count{{Bridge: "dev", Copies: 3, Full: 1}, {Bridge: "ops"}}
+		one.Counts = []bridge.Count{{Bridge: "dev", Copies: 3, Gap: true}, {Bridge: "ops"}}
 		two.Counts = []bridge.Count{{Bridge: "dev", Copies: 1}}
 		twin := entry("1", row("d"))
 		twin.Counts = one.Counts
 		ingest(t, j, one, two, twin)
-		done := []bridge.Done{{Seq: a.Seq, Bridge: "dev", Fate: bridge.FateRelayed}, {Seq: b.Seq, Bridge: "dev", Fate: bridge.FateDead}}
+		done := []bridge.Done{{Seq: a.Seq, Bridge: "dev", Fate: bridge.FateRelayed, Found: true}, {Seq: b.Seq, Bridge: "dev", Fate: bridge.FateDead}}
 		for range 2 {
 			if err := j.Confirm(t.Context(), done); err != nil {
 				t.Fatal(err)
 			}
 		}
 		got, err := j.Ledgers(t.Context())
-		dev := bridge.Ledger{Received: 3, Accepted: 2, Again: 1, Queued: 4, Relayed: 1, Bounced: 1, Dead: 1}
+		dev := bridge.Ledger{Received: 3, Accepted: 2, Again: 1, Queued: 4, Relayed: 1, Dead: 1, Found: 1, Gaps: 1}
 		if err != nil || got["dev"] != dev || got["ops"] != (bridge.Ledger{Received: 2, Accepted: 1, Again: 1}) {
 			t.Errorf("got %+v, %v", got, err)
 		}
-		if dev.Waiting++; !dev.Balanced() {
+		if dev.Waiting += 2; !dev.Balanced() {
 			t.Error("with what waits it does not balance")
 		}
 	})

@@ -160,6 +160,24 @@ func (l *Leg) SetRooms(rooms ...bridge.RoomStatus) { l.set(func() { l.rooms = ro
 // OnSend sets a function that sees each message sent, before its proof.
 func (l *Leg) OnSend(f func(bridge.Outgoing)) { l.set(func() { l.hook = f }) }
 
+// Asked is a Leg that can be asked about messages in doubt.
+type Asked struct {
+	*Leg
+	answer func([]bridge.Outgoing) ([]bridge.Answer, error)
+}
+
+var _ bridge.AskLeg = (*Asked)(nil)
+
+// NewAsked makes l answer by answer, which runs on the goroutine of a room.
+func NewAsked(l *Leg, answer func([]bridge.Outgoing) ([]bridge.Answer, error)) *Asked {
+	return &Asked{l, answer}
+}
+
+// Ask implements bridge.AskLeg.
+func (l *Asked) Ask(_ context.Context, ms []bridge.Outgoing) ([]bridge.Answer, error) {
+	return l.answer(ms)
+}
+
 func (l *Leg) set(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

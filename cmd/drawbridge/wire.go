@@ -92,7 +92,7 @@ func product() string { return "Drawbridge " + readVersion().Version }
 
 // coreConfig is what the core takes.
 func coreConfig(c *config.Config, legs []leg) bridge.Config {
-	out := bridge.Config{Admins: c.Admin.People}
+	out := bridge.Config{Admins: c.Admin.People, QueueRows: c.Store.Queue}
 	for _, l := range legs {
 		out.Legs = append(out.Legs, l.Leg)
 	}

@@ -16,6 +16,7 @@ import (
 // full is a configuration in which everything that can be set is set.
 func full() *config.Config {
 	return &config.Config{
+		Store: config.Store{Queue: 100},
 		Networks: []config.Network{
 			{
 				Name: "corp", Server: []string{"a:6697", "b:6697"}, TLS: config.TLSOff, CAFile: "ca.pem", PinSHA256: []string{"11"},

@@ -229,6 +229,8 @@ type Store struct {
 	Key        Secret `yaml:"key" cfg:"secret,key"`
 	Passphrase Secret `yaml:"passphrase" cfg:"secret"`
 	Retain     Retain `yaml:"retain"`
+	// Queue is how many lines may wait for one destination. Default 50 000.
+	Queue int `yaml:"queue" cfg:"min=100,max=10000000"`
 }
 
 // Retain says how long the store remembers.

@@ -40,6 +40,7 @@ func (d *decoder) complete(c *Config) {
 		c.Store.Path = d.defaultStore()
 	}
 	setDefault(&c.Store.Retain.IDs, 30*24*time.Hour)
+	setDefault(&c.Store.Queue, 50_000)
 	setDefault(&c.Admin.AtLeast, "key")
 	if c.Admin.Socket == "" {
 		c.Admin.Socket = d.defaultSocket()

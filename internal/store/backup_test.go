@@ -23,7 +23,7 @@ func TestBackupAndRestore(t *testing.T) {
 	one := testEntry("1", gone, waits, tried, dead)
 	one.Counts = []bridge.Count{{Bridge: "dev", Copies: 4}}
 	mustIngest(t, s, one)
-	if err := s.Tried(t.Context(), []uint64{tried.Seq}); err != nil {
+	if err := s.Tried(t.Context(), tries(tried.Seq)); err != nil {
 		t.Fatal(err)
 	}
 	end(t, s, gone)

@@ -26,7 +26,7 @@ func BenchmarkLedger(b *testing.B) {
 				all.Go(func() {
 					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
 						row := testRow(fmt.Sprintf("wire-%012d", i), text)
-						row.Tried, row.Queued = true, time.Now()
+						row.Tried, row.Queued = time.Now(), time.Now()
 						if err := s.Ingest(b.Context(), []*bridge.Entry{testEntry(fmt.Sprintf("id-%012d", i), row)}); err != nil {
 							b.Error(err)
 							return

@@ -448,7 +448,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				if err := s.Ingest(t.Context(), []*bridge.Entry{testEntry(r.ID, r)}); err != nil {
 					t.Error(err)
 				}
-				if err := s.Tried(t.Context(), []uint64{r.Seq}); err != nil {
+				if err := s.Tried(t.Context(), tries(r.Seq)); err != nil {
 					t.Error(err)
 				}
 				end(t, s, r)

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"hash"
+	"strings"
 
 	"drawbridge/bridge"
 )
@@ -96,12 +97,12 @@ func (w *writer) ingest(e *bridge.Entry, key int64, look []byte, bodies [][]byte
 			return err
 		}
 		state := int64(stateQueued)
-		if r.Tried {
+		if !r.Tried.IsZero() {
 			state = stateTried
 		}
 		w.seq++
 		r.Seq = w.seq
-		_, err = w.addRow.exec(int64(r.Seq), dst, src, e.ID, r.ID, r.Bridge, state, nanos(r.Queued), key, bodies[i])
+		_, err = w.addRow.exec(int64(r.Seq), dst, src, e.ID, r.ID, r.Bridge, state, nanos(r.Tried), nanos(r.Queued), key, bodies[i])
 		if err != nil {
 			return err
 		}
@@ -111,11 +112,20 @@ func (w *writer) ingest(e *bridge.Entry, key int64, look []byte, bodies [][]byte
 }
 
 // Tried implements bridge.Journal.
-func (s *Store) Tried(ctx context.Context, seqs []uint64) error {
+func (s *Store) Tried(ctx context.Context, tries []bridge.Try) error {
 	return s.w.do(ctx, "tried", func(w *writer) error {
-		for _, seq := range seqs {
-			if _, err := w.tried.exec(int64(seq)); err != nil {
+		for i := range tries {
+			t := &tries[i]
+			state := int64(stateQueued)
+			if !t.At.IsZero() {
+				state = stateTried
+			}
+			n, err := w.tried.exec(state, nanos(t.At), int64(t.Seq))
+			if err != nil {
 				return err
+			}
+			if n > 0 && t.Again != bridge.NoDoubt {
+				t.Again.Add(w.count(t.Bridge))
 			}
 		}
 		return nil
@@ -138,9 +148,9 @@ func (s *Store) Confirm(ctx context.Context, done []bridge.Done) error {
 // confirm ends one row.
 func (w *writer) confirm(d *bridge.Done, at int64) error {
 	if d.Fate == bridge.FateDead {
-		n, err := w.parkRow.exec(int64(d.Seq))
+		n, err := w.parkRow.exec(d.Reason, int64(d.Seq))
 		if n > 0 {
-			d.Fate.Add(w.count(d.Bridge))
+			d.Add(w.count(d.Bridge))
 		}
 		return err
 	}
@@ -152,7 +162,7 @@ func (w *writer) confirm(d *bridge.Done, at int64) error {
 	}
 	n, err := w.delRow.exec(int64(d.Seq))
 	if n > 0 {
-		d.Fate.Add(w.count(d.Bridge))
+		d.Add(w.count(d.Bridge))
 		w.dRows--
 	}
 	return err
@@ -169,7 +179,32 @@ func (s *Store) Load(ctx context.Context, yield func(*bridge.Row) error) error {
 	return s.markLost(ctx, lost)
 }
 
-const loadRows = "SELECT seq, dst, src, wire_id, bridge, state, queued, key_id, body FROM outbox WHERE state < 2 AND "
+// Rows implements bridge.Journal.
+func (s *Store) Rows(ctx context.Context, seqs []uint64) (out []*bridge.Row, err error) {
+	var lost []lostRow
+	for len(seqs) > 0 && err == nil {
+		part := seqs[:min(len(seqs), rowsPage)]
+		seqs = seqs[len(part):]
+		args := make([]any, len(part))
+		for i, seq := range part {
+			args[i] = int64(seq)
+		}
+		var gone []lostRow
+		gone, err = s.loadWhere(ctx, "seq IN (?"+strings.Repeat(",?", len(part)-1)+")", args, func(r *bridge.Row) error {
+			out = append(out, r)
+			return nil
+		})
+		lost = append(lost, gone...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: rows: %w", classify(err))
+	}
+	return out, s.markLost(ctx, lost)
+}
+
+const rowsPage = 256 // rows of one query of Rows
+
+const loadRows = "SELECT seq, dst, src, wire_id, bridge, tried, queued, key_id, body FROM outbox WHERE state < 2 AND "
 
 func (s *Store) load(ctx context.Context, yield func(*bridge.Row) error) (lost []lostRow, err error) {
 	return s.loadWhere(ctx, "seq > ?", []any{int64(0)}, yield)
@@ -190,13 +225,13 @@ func (s *Store) loadWhere(ctx context.Context, where string, args []any, yield f
 	shared := sharing{}
 	for rows.Next() {
 		r := &bridge.Row{}
-		var dst, src, state, queued, keyID int64
+		var dst, src, tried, queued, keyID int64
 		var name, body sql.RawBytes
-		if err := rows.Scan(&r.Seq, &dst, &src, &r.ID, &name, &state, &queued, &keyID, &body); err != nil {
+		if err := rows.Scan(&r.Seq, &dst, &src, &r.ID, &name, &tried, &queued, &keyID, &body); err != nil {
 			return nil, err
 		}
 		r.To, r.From, r.Bridge = rooms[dst], rooms[src], shared.of(name)
-		r.Queued, r.Tried = fromNanos(queued), state == stateTried
+		r.Queued, r.Tried = fromNanos(queued), fromNanos(tried)
 		key := s.days.get(keyID)
 		if key == nil || s.openRow(key, r, body) != nil {
 			lost = append(lost, lostRow{r.Seq, r.Bridge, r.To})
@@ -269,7 +304,7 @@ func (s *Store) markLost(ctx context.Context, lost []lostRow) error {
 				return err
 			}
 			if n > 0 {
-				bridge.FateDead.Add(w.count(l.bridge))
+				bridge.Done{Fate: bridge.FateDead}.Add(w.count(l.bridge))
 			}
 		}
 		return nil

@@ -90,10 +90,10 @@ func metaValue(ctx context.Context, db *sql.DB, name string) ([]byte, error) {
 const setMeta = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 // migrate brings the database from version to the last of steps, one
-// transaction for each. Before each but the first a copy is made.
-func migrate(ctx context.Context, c *conn, f *folder, version int, steps []string, now time.Time) error {
+// transaction for each. Before each a copy is made, unless the store is fresh.
+func migrate(ctx context.Context, c *conn, f *folder, version int, steps []string, fresh bool, now time.Time) error {
 	for ; version < len(steps); version++ {
-		if version > 0 {
+		if !fresh {
 			if err := backupBefore(ctx, f, version+1, now); err != nil {
 				return fmt.Errorf("backup before schema %d: %w", version+1, classify(err))
 			}

@@ -94,7 +94,7 @@ func TestMakeOldStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	one, two := testRow("wire-1", "an old line"), testRow("wire-2", "another")
-	two.Tried = true
+	two.Tried = two.Queued
 	e := testEntry("old-id", one, two)
 	e.At = e.At.AddDate(200, 0, 0) // never to be swept
 	e.Counts, e.Cursor = []bridge.Count{{Bridge: "dev", Copies: 2}}, bridge.Cursor{Name: "muc", Value: "old-id"}

@@ -65,6 +65,7 @@ type Parked struct {
 	From   bridge.Room `json:"from"`
 	To     bridge.Room `json:"to"`
 	Queued time.Time   `json:"queued"`
+	Reason string      `json:"reason,omitempty"`
 	Lost   bool        `json:"lost"` // its key is gone: it can only be dropped
 }
 
@@ -82,7 +83,7 @@ func (s *Store) Parked(ctx context.Context) ([]Parked, error) {
 }
 
 func (s *Store) parked(ctx context.Context) (out []Parked, err error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT o.seq, o.wire_id, o.bridge, o.state, o.queued, d.leg, d.kind, d.name, f.leg, f.kind, f.name
+	rows, err := s.read.QueryContext(ctx, `SELECT o.seq, o.wire_id, o.bridge, o.state, o.queued, o.detail, d.leg, d.kind, d.name, f.leg, f.kind, f.name
 		FROM outbox o JOIN room d ON d.id = o.dst JOIN room f ON f.id = o.src WHERE o.state >= 2 ORDER BY o.seq LIMIT ?`, maxParked)
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (s *Store) parked(ctx context.Context) (out []Parked, err error) {
 		var p Parked
 		var state int
 		var queued int64
-		err := rows.Scan(&p.Seq, &p.ID, &p.Bridge, &state, &queued, &p.To.Leg, &p.To.Kind, &p.To.Name, &p.From.Leg, &p.From.Kind, &p.From.Name)
+		err := rows.Scan(&p.Seq, &p.ID, &p.Bridge, &state, &queued, &p.Reason, &p.To.Leg, &p.To.Kind, &p.To.Name, &p.From.Leg, &p.From.Kind, &p.From.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -142,9 +143,9 @@ func (s *Store) Retry(ctx context.Context, seq uint64) (row *bridge.Row, err err
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	_, err = s.loadWhere(ctx, "seq = ?", []any{int64(seq)}, func(r *bridge.Row) error { row = r; return nil })
-	if err != nil {
-		return nil, fmt.Errorf("store: retry a parked row: %w", classify(err))
+	rows, err := s.Rows(ctx, []uint64{seq})
+	if err != nil || len(rows) == 0 {
+		return nil, err
 	}
-	return row, nil
+	return rows[0], nil
 }

@@ -91,7 +91,7 @@ func readBody(b []byte, r *bridge.Row) error {
 	}
 	kind, rung, flags := bridge.RowKind(b[1]), policy.Rung(b[2]), b[5]
 	floor := policy.Floor{In: policy.Rung(b[3]), Out: policy.Rung(b[4])}
-	if kind < bridge.RowSay || kind > bridge.RowOwn || flags&^(flagDelayed|flagSaid) != 0 ||
+	if kind < bridge.RowSay || kind > bridge.RowGap || flags&^(flagDelayed|flagSaid) != 0 ||
 		max(rung, floor.In, floor.Out) > policy.Verified {
 		return errBody
 	}

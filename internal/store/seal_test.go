@@ -66,7 +66,7 @@ func TestCanaries(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("in a backup")
-	if err := s.Tried(t.Context(), []uint64{a.Seq}); err != nil {
+	if err := s.Tried(t.Context(), tries(a.Seq)); err != nil {
 		t.Fatal(err)
 	}
 	err := s.Confirm(t.Context(), []bridge.Done{{Seq: a.Seq, Fate: bridge.FateRelayed}, {Seq: b.Seq, Fate: bridge.FateBounced}, {Seq: c.Seq, Fate: bridge.FateDead}})

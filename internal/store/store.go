@@ -194,13 +194,14 @@ func (s *Store) unlock(ctx context.Context, c *conn, cfg Config) error {
 			return err
 		}
 	}
-	if version == 0 {
+	fresh := version == 0
+	if fresh {
 		if err := s.create(c, cfg.Key, steps[0]); err != nil {
 			return err
 		}
 		version = 1
 	}
-	if err := migrate(ctx, c, s.folder, version, steps, s.now()); err != nil {
+	if err := migrate(ctx, c, s.folder, version, steps, fresh, s.now()); err != nil {
 		return err
 	}
 	return s.loadLook(ctx)

@@ -64,11 +64,19 @@ func mustIngest(t testing.TB, s *Store, batch ...*bridge.Entry) {
 	}
 }
 
+// tries notes rows as about to be sent.
+func tries(seqs ...uint64) (out []bridge.Try) {
+	for _, seq := range seqs {
+		out = append(out, bridge.Try{Seq: seq, At: time.Unix(12, 0), Bridge: "dev"})
+	}
+	return out
+}
+
 // kept are the rows of s, as "id text state".
 func kept(t testing.TB, s *Store) (out []string) {
 	t.Helper()
 	if err := s.Load(context.Background(), func(r *bridge.Row) error {
-		out = append(out, fmt.Sprintf("%s %s %v", r.ID, r.Text.Reveal(), r.Tried))
+		out = append(out, fmt.Sprintf("%s %s %v", r.ID, r.Text.Reveal(), !r.Tried.IsZero()))
 		return nil
 	}); err != nil {
 		t.Fatal(err)
@@ -88,7 +96,7 @@ func TestReopen(t *testing.T) {
 	a, b, c := testRow("wire-a", "first\nsecond line"), testRow("wire-b", ""), testRow("wire-c", "gone")
 	b.To, b.Said, b.Delayed, b.Kind = bob, time.Time{}, false, bridge.RowAction
 	mustIngest(t, s, testEntry("1", a, b), testEntry("2", c))
-	if err := s.Tried(t.Context(), []uint64{b.Seq}); err != nil {
+	if err := s.Tried(t.Context(), tries(b.Seq)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Confirm(t.Context(), []bridge.Done{{Seq: c.Seq, ID: c.ID, To: c.To, Fate: bridge.FateRelayed, NetID: "net-c"}}); err != nil {
@@ -102,7 +110,7 @@ func TestReopen(t *testing.T) {
 	if err := s.Load(t.Context(), func(r *bridge.Row) error { got = append(got, *r); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	b.Tried = true
+	b.Tried = time.Unix(12, 0)
 	if want := []bridge.Row{*a, *b}; !slices.EqualFunc(got, want, func(x, y bridge.Row) bool {
 		sameTimes := x.Said.Equal(y.Said) && x.Queued.Equal(y.Queued)
 		x.Said, x.Queued, y.Said, y.Queued = time.Time{}, time.Time{}, time.Time{}, time.Time{}
@@ -133,7 +141,7 @@ func TestClosed(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Tried(t.Context(), []uint64{1}); !errors.Is(err, ErrClosed) {
+	if err := s.Tried(t.Context(), tries(1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("Tried after Close: %v", err)
 	}
 	if err := s.Close(); err != nil {
