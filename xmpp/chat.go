@@ -133,10 +133,17 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 	err := errSchemePanic
 	// The context is never cancelled: a message half opened is of no use, and a
 	// scheme does no I/O.
-	s.guard("open", func() { o, err = scheme.Open(context.Background(), p, in) })
-	for _, reply := range o.Reply {
-		s.handshake(p, reply)
+	of := c
+	if _, ok := scheme.(e2ee.Session); !ok {
+		of = nil
 	}
+	l.inTurn(of, func() {
+		s.guard("open", func() { o, err = scheme.Open(context.Background(), p, in) })
+		for _, reply := range o.Reply {
+			s.handshake(p, reply)
+		}
+	})
+	l.changed(c, it, o.Changes)
 	if err != nil {
 		l.unreadable(it, scheme, err)
 		return
@@ -146,6 +153,10 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 	if o.Silent || it.msg.Text.Len() == 0 {
 		l.counts.add(countEmpty)
 		it.skip = true
+		return
+	}
+	if o.Rung == policy.Clear { // clear text beside something for the scheme
+		it.msg.Scheme = ""
 		return
 	}
 	l.mu.Lock()

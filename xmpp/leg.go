@@ -23,6 +23,7 @@ type Leg struct {
 	log     *slog.Logger
 	order   []string // names of all schemes
 	signers []e2ee.PresenceSigner
+	talks   []e2ee.Session
 
 	conf    atomic.Pointer[setup]
 	started atomic.Bool
@@ -94,6 +95,7 @@ func New(c Config, d Deps) (*Leg, error) {
 			l.signers = append(l.signers, ps)
 		}
 	}
+	l.talks = talking(d.Schemes)
 	l.work.panicked = l.panicked
 	l.conf.Store(conf)
 	l.mu.Lock()
@@ -301,7 +303,9 @@ func (l *Leg) abandon(left stream.Leftover, why string) (orphans []*element.Elem
 	l.notes, l.rosterKnown = map[string]string{}, false
 	clear(l.strangers)
 	var gone []bridge.Event
+	var jids []string
 	for _, c := range l.people {
+		jids = append(jids, c.person.JIDs...)
 		if c.reset() {
 			gone = append(gone, bridge.Event{Kind: bridge.RoomDown, Room: c.room, Detail: why})
 		}
@@ -312,6 +316,7 @@ func (l *Leg) abandon(left stream.Leftover, why string) (orphans []*element.Elem
 		}
 	}
 	l.mu.Unlock()
+	l.leave(jids...)
 	for _, e := range gone {
 		l.notify(e)
 	}
@@ -367,6 +372,9 @@ func (l *Leg) deliver(ctx context.Context, sink bridge.Sink) {
 		}
 		if err != nil {
 			l.log.Error("the core did not take a message", "leg", l.name, "err", err)
+		}
+		for _, e := range it.events {
+			_ = sink.Notify(ctx, e) // fails only when ctx has ended
 		}
 	}
 }

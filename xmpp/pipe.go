@@ -24,6 +24,8 @@ type item struct {
 	ready   chan struct{}
 	skip    bool
 	skipped func()
+	// events follow msg: what it changed in the session it came in.
+	events []bridge.Event
 }
 
 // pipe is a bounded FIFO.

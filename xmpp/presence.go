@@ -165,6 +165,7 @@ func (s *session) online(c *contact, bare, res string, e *element.Element) {
 	if name := clientOf(node); name != "" {
 		r.client = name
 	}
+	client := r.client
 	ask := r.client == "" && !r.asked
 	r.asked = r.asked || ask
 	if c.last != "" && c.last != full {
@@ -184,9 +185,11 @@ func (s *session) online(c *contact, bare, res string, e *element.Element) {
 		s.ask("get", full, element.New(nsVersion, "query"), time.Minute, func(reply *element.Element, err error) {
 			if err == nil {
 				s.versionOf(c, r, reply)
+				s.arrive(c, bare, res, l.clientAt(c, bare, res))
 			}
 		})
 	}
+	s.arrive(c, bare, res, client)
 	if x := e.Child(nsSigned, "x"); x != nil && len(l.signers) > 0 {
 		s.checkSignature(c, bare, res, statusOf(e), x)
 	}
@@ -260,8 +263,10 @@ func (s *session) unreachable(c *contact, bare string, why *stanzaError) {
 func (l *Leg) drop(c *contact, match func(full string, r *resource) bool, why string) {
 	l.mu.Lock()
 	before := len(c.resources)
+	var left []string
 	for full, r := range c.resources {
 		if match(full, r) {
+			left = append(left, full)
 			delete(c.resources, full)
 			if c.last == full {
 				c.last = ""
@@ -270,6 +275,7 @@ func (l *Leg) drop(c *contact, match func(full string, r *resource) bool, why st
 	}
 	down := before > 0 && len(c.resources) == 0
 	l.mu.Unlock()
+	l.leave(left...)
 	if down {
 		l.notify(bridge.Event{Kind: bridge.RoomDown, Room: c.room, Detail: why})
 	}

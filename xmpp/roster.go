@@ -3,6 +3,7 @@ package xmpp
 import (
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"drawbridge/bridge"
@@ -14,11 +15,12 @@ import (
 const maxResources = 16
 
 // contact is a configured person as this account sees them. Its fields are
-// guarded by Leg.mu, except lane, which belongs to the workers.
+// guarded by Leg.mu, except lane, which belongs to the workers, and turn.
 type contact struct {
 	room   bridge.Room
 	person *policy.Person // replaced as a whole
 	lane   *lane
+	turn   sync.Mutex // see Leg.inTurn; never taken with Leg.mu held
 
 	resources map[string]*resource // by full JID
 	// last is the full JID that spoke last, "" while replies go to the bare JID:

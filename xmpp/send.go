@@ -51,7 +51,15 @@ func (l *Leg) SendAll(ctx context.Context, ms []bridge.Outgoing) (n int, err err
 }
 
 // sendChat sends the messages that could be sealed before one that could not.
-func (s *session) sendChat(ctx context.Context, ms []bridge.Outgoing) (int, error) {
+func (s *session) sendChat(ctx context.Context, ms []bridge.Outgoing) (n int, err error) {
+	s.leg.mu.Lock()
+	c := s.leg.people[ms[0].To.Name]
+	s.leg.mu.Unlock()
+	s.leg.inTurn(c, func() { n, err = s.sendChatNow(ctx, ms) })
+	return n, err
+}
+
+func (s *session) sendChatNow(ctx context.Context, ms []bridge.Outgoing) (int, error) {
 	p, to, err := s.addressee(ms[0].To.Name)
 	if err != nil {
 		return 0, err
@@ -200,9 +208,12 @@ func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m
 	switch {
 	case err == nil:
 		addPayload(msg, pay)
+		if pay.Resource != "" {
+			msg.Set("to", p.Bare+"/"+pay.Resource)
+		}
 		return nil
 	case errors.Is(err, e2ee.ErrHandshake):
-		if len(pay.Children) > 0 {
+		if len(pay.Children) > 0 || pay.Body != "" {
 			s.handshake(p, pay)
 		}
 		return &bridge.HoldError{Reason: reason(err), Err: err}
@@ -252,12 +263,11 @@ func addPayload(msg *element.Element, pay e2ee.Payload) {
 // handshake sends what a scheme wants to go to the peer at once. It is written
 // here and now, so that no message sealed later overtakes it.
 func (s *session) handshake(p e2ee.Peer, pay e2ee.Payload) {
-	to := p.Bare
-	if p.Resource != "" {
-		to += "/" + p.Resource
+	msg := letter(p, pay)
+	if msg == nil {
+		msg = element.New(nsClient, "message", "to", p.Bare, "type", "chat")
+		addPayload(msg, pay)
 	}
-	msg := element.New(nsClient, "message", "to", to, "type", "chat")
-	addPayload(msg, pay)
 	if _, err := s.st().Send(msg); err != nil {
 		s.leg.log.Debug("write failed", "leg", s.leg.name, "err", err)
 	}

@@ -472,6 +472,7 @@ func (s *session) keepHouse(st *link) {
 			s.guard("iq", func() { q.answer(nil, errIQTimeout) })
 		}
 		s.guard("rooms", func() { s.leg.tendRooms(s, now) })
+		s.due(now)
 		since := s.inHand.Load()
 		busy := since != 0 && now.UnixNano()-since > int64(readerStuck)
 		if busy {

@@ -85,6 +85,10 @@ func (l *Leg) chatStatus(c *contact) bridge.RoomStatus {
 		}
 		return rs
 	}
+	if rung == policy.Clear {
+		rs.Detail = strings.TrimPrefix(rs.Detail+"; no "+scheme.Name()+" session yet", "; ")
+		return rs
+	}
 	rs.Scheme, rs.Out = scheme.Name(), rung.String()
 	if c.inScheme != "" {
 		rs.In = c.inRung.String()

@@ -41,6 +41,18 @@ func (e *Element) Add(children ...*Element) *Element {
 // SetText sets the character data and returns e.
 func (e *Element) SetText(s string) *Element { e.Text = s; return e }
 
+// Set sets an attribute and returns e.
+func (e *Element) Set(attr, value string) *Element {
+	for i := range e.Attr {
+		if e.Attr[i].Name == attr {
+			e.Attr[i].Value = value
+			return e
+		}
+	}
+	e.Attr = append(e.Attr, Attr{attr, value})
+	return e
+}
+
 // Get returns the value of an attribute, or "". e may be nil.
 func (e *Element) Get(attr string) string {
 	if e == nil {
