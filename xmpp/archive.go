@@ -63,9 +63,7 @@ func (s *session) catchUpFrom(owner string, m *muc, from place) {
 func (s *session) page(c *catchUp) {
 	c.pages++
 	c.query = s.idPrefix + c.owner
-	formType := field("FORM_TYPE", nsMAM)
-	formType.Attr = append(formType.Attr, element.Attr{Name: "type", Value: "hidden"})
-	form := element.New(nsForm, "x", "type", "submit").Add(formType)
+	form := element.New(nsForm, "x", "type", "submit").Add(formType())
 	set := element.New(nsRSM, "set").Add(element.New(nsRSM, "max").SetText(strconv.Itoa(pageSize)))
 	if c.after != "" {
 		set.Add(element.New(nsRSM, "after").SetText(c.after))
@@ -90,6 +88,14 @@ func (s *session) page(c *catchUp) {
 		s.paged(c, reply, err)
 	})
 }
+
+func formType() *element.Element {
+	f := field("FORM_TYPE", nsMAM)
+	f.Attr = append(f.Attr, element.Attr{Name: "type", Value: "hidden"})
+	return f
+}
+
+func isTrue(s string) bool { return s == "true" || s == "1" }
 
 func field(name, value string) *element.Element {
 	return element.New(nsForm, "field", "var", name).Add(element.New(nsForm, "value").SetText(value))
@@ -116,7 +122,7 @@ func (s *session) paged(c *catchUp, reply *element.Element, err error) {
 	if e := fin.Child(nsRSM, "set").Child(nsRSM, "last"); e != nil {
 		last = e.Text
 	}
-	if fin == nil || fin.Get("complete") == "true" || fin.Get("complete") == "1" || last == "" || last == c.after {
+	if fin == nil || isTrue(fin.Get("complete")) || last == "" || last == c.after {
 		s.caughtUp(c)
 		return
 	}
@@ -187,6 +193,14 @@ func (s *session) result(r *element.Element, from string, ticket uint64) bool {
 	if bare == "" {
 		bare = s.bare
 	}
+	l := s.leg
+	l.mu.Lock()
+	q := s.asking[r.Get("queryid")]
+	l.mu.Unlock()
+	if q != nil && bare == q.owner && res == "" {
+		s.found(q, r)
+		return false
+	}
 	c := s.archives[bare]
 	if c == nil || res != "" || r.Get("queryid") != c.query {
 		s.leg.counts.add(countOwn)
@@ -211,7 +225,6 @@ func (s *session) result(r *element.Element, from string, ticket uint64) bool {
 		s.proofs.settleInherited(e.Get("id"))
 		return false
 	}
-	l := s.leg
 	l.mu.Lock()
 	p := l.byJID[sender]
 	l.mu.Unlock()

@@ -51,6 +51,7 @@ type Leg struct {
 	strangers map[string]*element.Element
 	places    map[string]place // how far archives were read, by owner
 	trails    map[string][]place
+	inquiries int // made so far
 	pace      pace
 	state     bridge.State
 	since     time.Time

@@ -34,6 +34,8 @@ type muc struct {
 	history   bool // by its history, since it has no archive
 	since     place
 	recent    *recent
+	mine      *recent   // ids of our own lines that the room has shown us
+	from      time.Time // since when we have seen all that was said
 	known     bool // its features are
 	created   bool // the room is new and waits for its configuration
 
@@ -54,7 +56,7 @@ type occupant struct {
 func newMUC(leg string, c RoomConfig) *muc {
 	return &muc{
 		conf: c, room: bridge.Room{Leg: leg, Kind: bridge.MUC, Name: c.JID},
-		nick: c.Nick, occupants: map[string]*occupant{}, detail: "not joined yet", recent: &recent{},
+		nick: c.Nick, occupants: map[string]*occupant{}, detail: "not joined yet", recent: &recent{}, mine: &recent{},
 	}
 }
 
@@ -62,9 +64,9 @@ func newMUC(leg string, c RoomConfig) *muc {
 // were thrown out stays known: a new stream is no way back in.
 func (m *muc) reset() bool {
 	in, out, why := m.state == bridge.StateUp, m.thrownOut(), m.detail
-	heard := m.recent
+	heard, mine := m.recent, m.mine
 	*m = *newMUC(m.room.Leg, m.conf)
-	m.recent = heard
+	m.recent, m.mine = heard, mine
 	m.detail = "not connected"
 	if out {
 		m.state, m.detail = bridge.StateRefused, why
@@ -139,6 +141,12 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 		k := lineKey(nick, e.Get("id"), body.Text)
 		had = delayed && m.reading && m.since.id == "" && m.recent.has(k)
 		m.recent.add(k)
+	}
+	if id := markOf(e); id != "" { // under whatever nick we said it
+		m.mine.add(mineKey(id))
+	}
+	if delayed && m.history && m.reading && (m.from.IsZero() || stamp.Before(m.from)) {
+		m.from = stamp
 	}
 	if e.Child(nsClient, "subject") != nil && body == nil || !delayed && nick != "" {
 		m.settled = true // XEP-0045 §7.1: the subject ends the history

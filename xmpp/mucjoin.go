@@ -44,7 +44,7 @@ func (s *session) join(m *muc) {
 	} else {
 		m.state, m.detail = bridge.StateOpening, "joining"
 		m.deadline, m.retry = time.Now().Add(joinTimeout), time.Time{}
-		m.occupants, m.settled = map[string]*occupant{}, false
+		m.occupants, m.settled, m.from = map[string]*occupant{}, false, time.Time{}
 	}
 	since, known := l.places[conf.JID]
 	known = known && !in
@@ -305,6 +305,9 @@ func (s *session) enter(m *muc) {
 	}
 	m.state, m.detail, m.attempts, m.deadline = bridge.StateUp, "", 0, time.Time{}
 	m.reading, m.history, m.since = false, false, place{}
+	if m.from.IsZero() {
+		m.from = time.Now()
+	}
 	nick, role, known, created := m.nick, "", m.known, m.created
 	if o := m.occupants[nick]; o != nil {
 		role = o.role

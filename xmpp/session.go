@@ -38,6 +38,7 @@ type session struct {
 	kick    chan struct{} // capacity 1: chats wait for an acknowledgement
 
 	archives map[string]*catchUp // that are being read, by owner: the reader's own
+	asking   map[string]*inquiry // by queryid; guarded by Leg.mu
 	reading  bool                // the account's is among them; guarded by Leg.mu
 
 	held fence // the reader's own; between two streams Leg.Run's
@@ -82,6 +83,7 @@ func newSession(l *Leg, st Stream, sink bridge.Sink) *session {
 		out:      newOutQueue(),
 		kick:     make(chan struct{}, 1),
 		archives: map[string]*catchUp{},
+		asking:   map[string]*inquiry{},
 	}
 	s.link.Store(newLink(st))
 	s.proofs = newProofs(sink.Prove)

@@ -1,0 +1,256 @@
+package xmpp
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/xmpp/element"
+)
+
+// The bounds of an inquiry: pages of an archive, and how long each may take.
+const (
+	askPages   = 50
+	askTimeout = 30 * time.Second
+)
+
+var _ bridge.AskLeg = (*Leg)(nil)
+
+// inquiry looks for messages of ours in an archive, from its end backwards. Its
+// fields are guarded by Leg.mu once it is under way.
+type inquiry struct {
+	owner string // bare JID of the archive
+	with  string // the bare JID that the account's archive is asked about, "" for all
+	query string
+	ids   map[string]bridge.Answer
+	open  int       // ids that were not found yet
+	first time.Time // of the oldest message that was seen; zero: there is none
+}
+
+// Ask looks for ms in the archive of their room, or in that of the account
+// (XEP-0313). Where a room has none, what it has shown us of its history, and since,
+// tells. Absent is said only of what is younger than the oldest message seen: an
+// archive that begins later may have forgotten it, or may never have kept any.
+func (l *Leg) Ask(ctx context.Context, ms []bridge.Outgoing) ([]bridge.Answer, error) {
+	if len(ms) == 0 {
+		return nil, nil
+	}
+	s := l.session()
+	if s == nil {
+		return nil, bridge.ErrNotReady
+	}
+	q := &inquiry{owner: s.bare, ids: make(map[string]bridge.Answer, len(ms))}
+	for i := range ms {
+		q.ids[ms[i].ID] = bridge.Unanswered
+	}
+	q.open = len(q.ids)
+	to := ms[0].To
+	if to.Kind == bridge.MUC {
+		m := l.room(to.Name)
+		if m == nil || !s.featuresKnown(ctx, m) {
+			return nil, bridge.ErrNotReady
+		}
+		l.mu.Lock()
+		mam := m.mam
+		l.mu.Unlock()
+		if !mam {
+			return l.shown(m, ms), nil
+		}
+		q.owner = m.room.Name
+	} else {
+		l.mu.Lock()
+		c := l.people[to.Name]
+		if c != nil && len(c.person.JIDs) == 1 {
+			q.with, _ = splitJID(c.person.JIDs[0])
+		}
+		l.mu.Unlock()
+		if c == nil {
+			return nil, bridge.ErrNotReady
+		}
+	}
+	whole, err := s.inquire(ctx, q, ms)
+	if err != nil {
+		return nil, err
+	}
+	return l.answers(q, ms, whole), nil
+}
+
+// answers are what q has found. whole tells that the archive was read from its
+// beginning.
+func (l *Leg) answers(q *inquiry, ms []bridge.Outgoing, whole bool) []bridge.Answer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]bridge.Answer, len(ms))
+	for i := range ms {
+		out[i] = q.ids[ms[i].ID]
+		if out[i] == bridge.Unanswered && q.reaches(ms[i].Said, whole) {
+			out[i] = bridge.Absent
+		}
+	}
+	return out
+}
+
+// reaches reports whether all that came since at was seen.
+func (q *inquiry) reaches(at time.Time, whole bool) bool {
+	if q.first.IsZero() || at.IsZero() {
+		return false
+	}
+	if !whole {
+		at = at.Add(-clockSkew)
+	}
+	return q.first.Before(at)
+}
+
+// inquire reads an archive page by page, the latest first, until all was found or
+// what follows is too old. whole tells that there is no older page.
+func (s *session) inquire(ctx context.Context, q *inquiry, ms []bridge.Outgoing) (whole bool, err error) {
+	l := s.leg
+	since := ms[0].Said
+	for i := range ms {
+		if ms[i].Said.Before(since) {
+			since = ms[i].Said
+		}
+	}
+	l.mu.Lock()
+	l.inquiries++
+	q.query = s.idPrefix + "ask-" + strconv.Itoa(l.inquiries)
+	s.asking[q.query] = q
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(s.asking, q.query)
+	}()
+	before := ""
+	for range askPages {
+		fin, err := s.askPage(ctx, q, before)
+		if err != nil || fin == nil {
+			return false, err
+		}
+		l.mu.Lock()
+		done := q.open == 0 || q.reaches(since, false)
+		l.mu.Unlock()
+		set := fin.Child(nsRSM, "set")
+		next := ""
+		if e := set.Child(nsRSM, "first"); e != nil {
+			next = e.Text
+		}
+		switch {
+		case done:
+			return false, nil
+		case next == "" || isTrue(fin.Get("complete")):
+			return true, nil
+		case next == before:
+			return false, nil // it goes round in circles
+		}
+		before = next
+	}
+	return false, nil
+}
+
+// askPage asks for the messages before an id, or the last ones. nil: the archive
+// says nothing.
+func (s *session) askPage(ctx context.Context, q *inquiry, before string) (fin *element.Element, err error) {
+	type reply struct {
+		e   *element.Element
+		err error
+	}
+	back := make(chan reply, 1)
+	set := element.New(nsRSM, "set").Add(element.New(nsRSM, "max").SetText(strconv.Itoa(pageSize)), element.New(nsRSM, "before").SetText(before))
+	to, filter := "", element.New(nsForm, "x", "type", "submit").Add(formType())
+	if q.owner != s.bare {
+		to = q.owner
+	}
+	if q.with != "" {
+		filter.Add(field("with", q.with))
+	}
+	s.ask("set", to, element.New(nsMAM, "query", "queryid", q.query).Add(filter, set), askTimeout, func(e *element.Element, err error) {
+		back <- reply{e, err}
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-back:
+		var refused *stanzaError
+		switch {
+		case r.err == nil:
+			return r.e.Child(nsMAM, "fin"), nil
+		case errors.As(r.err, &refused):
+			s.leg.log.Debug("the archive was not told about what is in doubt", "leg", s.leg.name, "room", q.owner, "err", r.err)
+			return nil, nil
+		case s.leg.session() != s:
+			return nil, bridge.ErrNotReady
+		}
+		return nil, r.err
+	}
+}
+
+// found takes a result for an inquiry: whose archive it is was checked.
+func (s *session) found(q *inquiry, r *element.Element) {
+	fwd := r.Child(nsForward, "forwarded")
+	msg := fwd.Child(nsClient, "message")
+	if msg == nil {
+		return
+	}
+	at, err := time.Parse(time.RFC3339, fwd.Child(nsDelay, "delay").Get("stamp"))
+	l := s.leg
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && (q.first.IsZero() || at.Before(q.first)) {
+		q.first = at
+	}
+	sender, _ := splitJID(msg.Get("from"))
+	switch {
+	case sender != q.owner && !(sender == "" && q.owner == s.bare):
+		return // in the account's archive somebody else; in a room's nobody of it
+	case msg.Get("type") == "error":
+		return // it came back
+	}
+	for _, id := range []string{ownID(msg.Get("id")), msg.Child(nsSID, "origin-id").Get("id")} {
+		if a, ours := q.ids[id]; ours && a == bridge.Unanswered {
+			q.ids[id] = bridge.Present
+			q.open--
+		}
+	}
+}
+
+// shown answers for a room without an archive: from what it has shown us of
+// our own, since the first line of the history that we asked for when we came in,
+// or since then.
+func (l *Leg) shown(m *muc, ms []bridge.Outgoing) []bridge.Answer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]bridge.Answer, len(ms))
+	for i := range ms {
+		switch {
+		case m.mine.has(mineKey(ms[i].ID)):
+			out[i] = bridge.Present
+		case !m.from.IsZero() && m.from.Before(ms[i].Said.Add(-overlap)):
+			out[i] = bridge.Absent
+		}
+	}
+	return out
+}
+
+// mineKey tells our own lines apart.
+func mineKey(id string) uint64 { return lineKey("", id, "") }
+
+// featuresKnown waits until it is known what a room can do.
+func (s *session) featuresKnown(ctx context.Context, m *muc) bool {
+	s.leg.mu.Lock()
+	known := m.known
+	s.leg.mu.Unlock()
+	if known {
+		return true
+	}
+	done := make(chan struct{})
+	s.askFeatures(m, func() { close(done) })
+	select {
+	case <-ctx.Done():
+		return false
+	case <-done:
+	}
+	return s.leg.session() == s
+}
