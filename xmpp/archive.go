@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"drawbridge/bridge"
@@ -31,9 +30,19 @@ type catchUp struct {
 	pages int
 	n     int
 	live  []liveStanza
-	// expired is set when the server gave no answer: the reader goes on without.
-	expired atomic.Bool
+	bytes int // of live
+	tries int // that failed for now
+
+	forgotten bool // the archive does not know the message that we had last
+	first     time.Time
+	// again is set where the room or the account is ready already: an earlier attempt
+	// failed.
+	again bool
 }
+
+// maxTries is how often a page is asked for before we go on without; later the
+// archive is tried again.
+const maxTries = 3
 
 type liveStanza struct {
 	e      *element.Element
@@ -41,14 +50,15 @@ type liveStanza struct {
 }
 
 // catchUpFrom begins to read an archive.
-func (s *session) catchUpFrom(owner string, m *muc, from place) {
+func (s *session) catchUpFrom(owner string, m *muc, from place, again bool) {
 	if old := s.archives[owner]; old != nil {
 		for _, h := range old.live {
 			s.tickets.done(h.ticket)
 		}
 	}
-	c := &catchUp{owner: owner, m: m, from: from, after: from.id, start: from.at}
+	c := &catchUp{owner: owner, m: m, from: from, after: from.id, start: from.at, again: again}
 	s.archives[owner] = c
+	s.leg.unstick(owner)
 	if sent, ok := s.proofs.oldestInherited(); ok && m == nil && from.id != "" {
 		// What came in meanwhile may stand behind what is looked for. The core knows
 		// the ids of what it has taken in.
@@ -82,7 +92,7 @@ func (s *session) page(c *catchUp) {
 	}
 	s.ask("set", to, element.New(nsMAM, "query", "queryid", c.query).Add(form, set), pageTimeout, func(reply *element.Element, err error) {
 		if errors.Is(err, errIQTimeout) || errors.Is(err, errIQMany) { // not the reader's call
-			c.expired.Store(true)
+			s.later(func() { s.paged(c, nil, err) })
 			return
 		}
 		s.paged(c, reply, err)
@@ -101,28 +111,33 @@ func field(name, value string) *element.Element {
 	return element.New(nsForm, "field", "var", name).Add(element.New(nsForm, "value").SetText(value))
 }
 
+// later has the reader do something: once the server has answered a ping. Does it
+// not, the link is dead, and what was to be done is, too.
+func (s *session) later(f func()) {
+	s.ask("get", s.domain, element.New(nsPing, "ping"), pageTimeout, func(_ *element.Element, err error) {
+		if !errors.Is(err, errIQTimeout) && !errors.Is(err, errIQMany) {
+			f()
+		}
+	})
+}
+
 // paged goes on after a page.
 func (s *session) paged(c *catchUp, reply *element.Element, err error) {
 	if s.archives[c.owner] != c || s.outOf(c) {
 		return
 	}
 	if err != nil {
-		var se *stanzaError
-		if errors.As(err, &se) && se.Condition == "item-not-found" && c.after != "" {
-			c.after = "" // the archive has forgotten the message: by the time, then
-			s.page(c)
-			return
-		}
-		s.leg.log.Warn("the archive could not be read", "leg", s.leg.name, "room", c.owner, "err", err)
-		s.caughtUp(c)
+		s.pageFailed(c, err)
 		return
 	}
+	c.tries = 0
 	fin := reply.Child(nsMAM, "fin")
 	last := ""
 	if e := fin.Child(nsRSM, "set").Child(nsRSM, "last"); e != nil {
 		last = e.Text
 	}
 	if fin == nil || isTrue(fin.Get("complete")) || last == "" || last == c.after {
+		s.leg.wasRead(c.owner)
 		s.caughtUp(c)
 		return
 	}
@@ -135,6 +150,32 @@ func (s *session) paged(c *catchUp, reply *element.Element, err error) {
 	s.page(c)
 }
 
+// pageFailed tries again, or goes on without what the archive does not give.
+func (s *session) pageFailed(c *catchUp, err error) {
+	var se *stanzaError
+	refused := errors.As(err, &se)
+	log := s.leg.log.With("leg", s.leg.name, "room", c.owner, "err", err)
+	switch {
+	case refused && se.Condition == "item-not-found" && c.after != "":
+		c.after, c.forgotten = "", true // by the time, then
+		s.page(c)
+	case refused && se.Type != "wait" && se.Condition != "internal-server-error" && se.Condition != "resource-constraint":
+		log.Warn("the archive may not be read")
+		if c.m != nil { // the server keeps what is said to an account that is away
+			s.leg.gap(c.m, time.Time{})
+		}
+		s.caughtUp(c)
+	default:
+		if c.tries++; c.tries < maxTries {
+			s.page(c)
+			return
+		}
+		log.Warn("the archive could not be read: it will be tried again")
+		s.leg.stick(c.owner, time.Now())
+		s.caughtUp(c)
+	}
+}
+
 // caughtUp ends a catch-up: what is not in the archive of what we sent is in doubt,
 // the room or the account is ready, and what came live follows.
 func (s *session) caughtUp(c *catchUp) {
@@ -143,14 +184,25 @@ func (s *session) caughtUp(c *catchUp) {
 	if c.n > 0 || c.pages > 1 {
 		l.log.Info("caught up", "leg", l.name, "room", c.owner, "n", c.n)
 	}
+	if c.m != nil && c.forgotten && (c.first.IsZero() || c.first.After(c.from.at.Add(time.Second))) {
+		l.gap(c.m, c.first)
+	}
 	for _, h := range c.live {
 		s.handle(h.e, h.ticket)
 	}
-	if c.m != nil {
+	switch {
+	case c.again:
+	case c.m != nil:
 		s.proofs.leave(c.owner, time.Time{})
 		s.enter(c.m)
-		return
+	default:
+		s.peopleReady()
 	}
+}
+
+// peopleReady ends the reading of the account's archive: chats are ready.
+func (s *session) peopleReady() {
+	l := s.leg
 	s.proofs.doubtInherited()
 	l.mu.Lock()
 	s.reading = false
@@ -174,7 +226,7 @@ func (s *session) outOf(c *catchUp) bool {
 		return false
 	}
 	s.leg.mu.Lock()
-	in := c.m.reading && s.leg.rooms[c.owner] == c.m
+	in := (c.m.reading || c.again && c.m.state == bridge.StateUp) && s.leg.rooms[c.owner] == c.m
 	s.leg.mu.Unlock()
 	if in {
 		return false
@@ -213,6 +265,9 @@ func (s *session) result(r *element.Element, from string, ticket uint64) bool {
 	}
 	c.last = id
 	c.n++
+	if at, err := time.Parse(time.RFC3339, fwd.Child(nsDelay, "delay").Get("stamp")); err == nil && c.first.IsZero() {
+		c.first = at
+	}
 	e := archived(msg, fwd.Child(nsDelay, "delay"), c.owner, id)
 	sender, nick := splitJID(e.Get("from"))
 	switch {
@@ -260,11 +315,12 @@ func (s *session) waits(owner string, e *element.Element, ticket uint64) bool {
 	if c == nil || s.outOf(c) {
 		return false
 	}
-	if c.expired.Load() || len(c.live) >= maxHeld {
-		s.leg.log.Warn("the archive could not be read to its end", "leg", s.leg.name, "room", owner)
+	if len(c.live) >= maxHeld || c.bytes >= maxHeldBytes {
+		s.leg.log.Warn("the archive could not be read to its end: too much is said meanwhile", "leg", s.leg.name, "room", owner)
+		s.leg.stick(owner, time.Now())
 		s.caughtUp(c)
 		return false
 	}
-	c.live = append(c.live, liveStanza{e, ticket})
+	c.live, c.bytes = append(c.live, liveStanza{e, ticket}), c.bytes+sizeOf(e)
 	return true
 }

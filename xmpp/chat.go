@@ -217,7 +217,7 @@ func (s *session) taken(e *element.Element, ticket uint64) func(bool) {
 	return func(ok bool) {
 		s.tickets.done(ticket)
 		if ok && wants {
-			s.out.receipt(element.New(nsClient, "message", "to", from, "type", "chat", "id", s.idPrefix+"r-"+id).Add(
+			s.leg.receipt(element.New(nsClient, "message", "to", from, "type", "chat", "id", s.idPrefix+"r-"+id).Add(
 				element.New(nsReceipts, "received", "id", id),
 				element.New(nsHints, "store")))
 		}

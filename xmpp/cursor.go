@@ -64,6 +64,12 @@ const trailing = 16
 // own when the core has taken it. Taken is called in the order of the wire.
 func (l *Leg) cursor(m *bridge.Message, owner, id string) {
 	p := place{m.Time, id}
+	l.mu.Lock()
+	held := l.isStuck(owner)
+	l.mu.Unlock()
+	if held {
+		return
+	}
 	if id != "" {
 		l.mu.Lock()
 		trail := l.trails[owner]

@@ -222,7 +222,7 @@ func messageLine(m bridge.Message) string {
 var eventNames = map[bridge.EventKind]string{
 	bridge.LegUp: "leg-up", bridge.LegDown: "leg-down", bridge.RoomUp: "room-up", bridge.RoomDown: "room-down",
 	bridge.RoomKeys: "room-keys", bridge.Joined: "joined", bridge.Parted: "parted", bridge.Renamed: "renamed",
-	bridge.KeyProblem: "key-problem",
+	bridge.KeyProblem: "key-problem", bridge.Gap: "gap",
 }
 
 func eventLine(e bridge.Event) string {

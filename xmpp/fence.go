@@ -10,8 +10,11 @@ import (
 	"drawbridge/xmpp/element"
 )
 
-// maxHeld bounds what a fence holds; at it the fence falls.
-const maxHeld = pipeItems
+// The bounds of what is held back, by a fence or behind an archive.
+const (
+	maxHeld      = 8192
+	maxHeldBytes = 16 << 20
+)
 
 // fence holds the messages that come right after a resumption. ejabberd 23.01
 // lets a new one overtake the last of the old stream's; its stanza-ids, which are
@@ -21,7 +24,11 @@ type fence struct {
 	number  atomic.Int32 // of the stream: an answer to the ping of an earlier one means nothing
 	expired atomic.Bool  // the server did not answer in time
 	list    []heldStanza
+	bytes   int
 }
+
+// full reports whether no more can be held.
+func (f *fence) full() bool { return len(f.list) >= maxHeld || f.bytes >= maxHeldBytes }
 
 type heldStanza struct {
 	e      *element.Element
@@ -42,6 +49,7 @@ func (f *fence) hold(e *element.Element, ticket uint64, self string) {
 		h.room, h.id = bare, id
 	}
 	f.list = append(f.list, h)
+	f.bytes += sizeOf(e)
 }
 
 // isTime reports an id that is a time, as ejabberd makes them: digits that are
@@ -50,11 +58,29 @@ func isTime(id string) bool {
 	return len(id) == 16 && strings.Trim(id, "0123456789") == ""
 }
 
-// fall ends the fence and returns what it held: of each room the messages that
-// have times for ids in that order, in the places that they had.
+// fall ends the fence and returns what it held, in order.
 func (f *fence) fall() []heldStanza {
 	list := f.list
-	f.up, f.list = false, nil
+	f.up, f.list, f.bytes = false, nil, 0
+	return sorted(list)
+}
+
+// ebb returns the first half of what a full fence holds, and holds the other: one
+// that was overtaken lies a few places behind, not thousands.
+func (f *fence) ebb() []heldStanza {
+	list := sorted(f.list)
+	n := len(list) / 2
+	f.list = slices.Clone(list[n:])
+	f.bytes = 0
+	for _, h := range f.list {
+		f.bytes += sizeOf(h.e)
+	}
+	return list[:n]
+}
+
+// sorted puts, of each room, the messages that have times for ids in that order,
+// in the places that they had.
+func sorted(list []heldStanza) []heldStanza {
 	places := map[string][]int{}
 	for i, h := range list {
 		if h.id != "" {

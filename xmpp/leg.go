@@ -51,7 +51,9 @@ type Leg struct {
 	strangers map[string]*element.Element
 	places    map[string]place // how far archives were read, by owner
 	trails    map[string][]place
-	inquiries int // made so far
+	stuck     map[string]stuck   // archives that could not be read
+	owed      []*element.Element // receipts that wait for a session
+	inquiries int                // made so far
 	pace      pace
 	state     bridge.State
 	since     time.Time
@@ -87,7 +89,7 @@ func New(c Config, d Deps) (*Leg, error) {
 	l := &Leg{
 		name: conf.Name, deps: d, log: d.Log,
 		pipe: newPipe(), work: newWorkers(), wake: make(chan struct{}, 1),
-		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{}, places: map[string]place{}, trails: map[string][]place{},
+		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{}, places: map[string]place{}, trails: map[string][]place{}, stuck: map[string]stuck{},
 		since: time.Now(), notes: map[string]string{},
 	}
 	for _, s := range d.Schemes {
@@ -142,7 +144,7 @@ func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
 		}
 		wait := b.next(class, lived, l.resting != nil, time.Now())
 		if l.resting != nil && wait >= 0 {
-			wait = max(wait, settleTime(l.resting.left.Unacked()))
+			wait = max(wait, settleTime(l.resting.left))
 		}
 		l.rest(ctx, class, detail, wait)
 	}
@@ -270,6 +272,10 @@ func (l *Leg) setState(state bridge.State, detail string) bool {
 func (l *Leg) up(s *session) {
 	l.mu.Lock()
 	l.sess, l.resting, l.state, l.since, l.detail = s, nil, bridge.StateUp, time.Now(), ""
+	if len(l.owed) > 0 {
+		s.out.own(l.owed...)
+		l.owed = nil
+	}
 	l.mu.Unlock()
 	l.notify(bridge.Event{Kind: bridge.LegUp})
 }
@@ -312,6 +318,9 @@ func (l *Leg) abandon(left stream.Leftover, why string) (orphans []*element.Elem
 		}
 	}
 	for _, m := range l.rooms {
+		if m.state == bridge.StateUp {
+			m.left = time.Unix(0, s.lastRead.Load())
+		}
 		if m.reset() {
 			gone = append(gone, bridge.Event{Kind: bridge.RoomDown, Room: m.room, Detail: why})
 		}
@@ -343,7 +352,9 @@ func (l *Leg) lastSession() *session {
 // notify puts an event behind the messages that came before it.
 func (l *Leg) notify(e bridge.Event) {
 	e.Leg = l.name
-	e.Time = time.Now()
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
 	if l.started.Load() {
 		l.pipe.push(&item{isEvent: true, event: e})
 	}

@@ -36,8 +36,11 @@ type muc struct {
 	recent    *recent
 	mine      *recent   // ids of our own lines that the room has shown us
 	from      time.Time // since when we have seen all that was said
-	known     bool // its features are
-	created   bool // the room is new and waits for its configuration
+	left      time.Time // since when we have not; zero: we are in, or never were
+	lines     int       // of the history
+	overlaps  bool      // it holds lines that we had
+	known     bool      // its features are
+	created   bool      // the room is new and waits for its configuration
 
 	deadline time.Time // of the join under way
 	retry    time.Time // of the next attempt; zero: none
@@ -64,9 +67,9 @@ func newMUC(leg string, c RoomConfig) *muc {
 // were thrown out stays known: a new stream is no way back in.
 func (m *muc) reset() bool {
 	in, out, why := m.state == bridge.StateUp, m.thrownOut(), m.detail
-	heard, mine := m.recent, m.mine
+	heard, mine, left := m.recent, m.mine, m.left
 	*m = *newMUC(m.room.Leg, m.conf)
-	m.recent, m.mine = heard, mine
+	m.recent, m.mine, m.left = heard, mine, left
 	m.detail = "not connected"
 	if out {
 		m.state, m.detail = bridge.StateRefused, why
@@ -142,11 +145,15 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 		had = delayed && m.reading && m.since.id == "" && m.recent.has(k)
 		m.recent.add(k)
 	}
+	if delayed && m.history && m.reading && body != nil {
+		m.lines++
+		m.overlaps = m.overlaps || had || m.mine.has(mineKey(markOf(e)))
+		if m.from.IsZero() || stamp.Before(m.from) {
+			m.from = stamp
+		}
+	}
 	if id := markOf(e); id != "" { // under whatever nick we said it
 		m.mine.add(mineKey(id))
-	}
-	if delayed && m.history && m.reading && (m.from.IsZero() || stamp.Before(m.from)) {
-		m.from = stamp
 	}
 	if e.Child(nsClient, "subject") != nil && body == nil || !delayed && nick != "" {
 		m.settled = true // XEP-0045 §7.1: the subject ends the history
@@ -318,6 +325,7 @@ func (s *session) roomMessage(m *bridge.Outgoing, keepsIDs bool) (*element.Eleme
 	if !keepsIDs {
 		msg.Add(element.New(nsSID, "origin-id", "id", m.ID), element.New(nsMark, "relayed", "id", m.ID))
 	}
+	s.stamp(msg, m)
 	return msg, s.fits(msg)
 }
 

@@ -26,10 +26,33 @@ func (l *Leg) joinAll(s *session) {
 			rooms = append(rooms, m)
 		}
 	}
+	s.joins = rooms
 	l.mu.Unlock()
-	for _, m := range rooms {
-		s.join(m)
+	s.joinSome(joinBurst)
+}
+
+// A stream joins joinBurst rooms at once, and then one every joinEvery: a hundred
+// rooms in half a second, a thousand in five.
+const (
+	joinBurst = 10
+	joinEvery = 5 * time.Millisecond
+)
+
+// joinSome joins up to n of the rooms that wait for it, and reports whether there
+// are more.
+func (s *session) joinSome(n int) (more bool) {
+	s.leg.mu.Lock()
+	n = min(n, len(s.joins))
+	now := s.joins[:n]
+	s.joins = s.joins[n:]
+	more = len(s.joins) > 0
+	s.leg.mu.Unlock()
+	for _, m := range now {
+		if s.leg.room(m.room.Name) == m { // a reload may have taken it away
+			s.join(m)
+		}
 	}
+	return more
 }
 
 // join asks for a room's features and enters it, without its history. In a room
@@ -45,6 +68,7 @@ func (s *session) join(m *muc) {
 		m.state, m.detail = bridge.StateOpening, "joining"
 		m.deadline, m.retry = time.Now().Add(joinTimeout), time.Time{}
 		m.occupants, m.settled, m.from = map[string]*occupant{}, false, time.Time{}
+		m.lines, m.overlaps, m.created = 0, false, false
 	}
 	since, known := l.places[conf.JID]
 	known = known && !in
@@ -152,10 +176,10 @@ func (m *muc) refuse(why string, retry bool, now time.Time) {
 func (s *session) lost(m *muc, why string) {
 	l := s.leg
 	l.mu.Lock()
-	was := m.state == bridge.StateUp
+	was, now := m.state == bridge.StateUp, time.Now()
 	if was {
-		m.fail(why, time.Now())
-		m.proven = false
+		m.fail(why, now)
+		m.proven, m.left = false, now
 	}
 	l.mu.Unlock()
 	s.report(m, was, why)
@@ -286,7 +310,7 @@ func (s *session) selfPresence(m *muc, nick string, u mucUser) {
 		mam := m.mam
 		l.mu.Unlock()
 		if mam {
-			s.catchUpFrom(m.room.Name, m, from)
+			s.catchUpFrom(m.room.Name, m, from, false)
 		}
 		return
 	}
@@ -303,6 +327,9 @@ func (s *session) enter(m *muc) {
 		l.mu.Unlock()
 		return // out again
 	}
+	// A room that was out of reach for us, or whose history is cut off or gone.
+	missed := m.since.at.IsZero() && !m.left.IsZero() || m.cutOff() || m.created && !m.since.at.IsZero()
+	until := m.from
 	m.state, m.detail, m.attempts, m.deadline = bridge.StateUp, "", 0, time.Time{}
 	m.reading, m.history, m.since = false, false, place{}
 	if m.from.IsZero() {
@@ -322,6 +349,12 @@ func (s *session) enter(m *muc) {
 	}
 	l.mu.Unlock()
 	l.log.Info("joined", "leg", l.name, "room", m.room.Name)
+	if missed {
+		l.gap(m, until)
+	}
+	l.mu.Lock()
+	m.left = time.Time{}
+	l.mu.Unlock()
 	if created && !known { // it did not exist when we asked
 		s.askFeatures(m, func() {})
 	}
@@ -390,6 +423,9 @@ func (s *session) selfGone(m *muc, u mucUser) {
 	}
 	why := m.detail
 	m.proven = false
+	if was {
+		m.left = now
+	}
 	if m.thrownOut() { // what is said there from now on is not for us
 		delete(l.places, m.room.Name)
 		delete(l.trails, m.room.Name)

@@ -8,17 +8,19 @@ import (
 	"drawbridge/xmpp/stream"
 )
 
-// settleTime is how long to wait before a session with n unacknowledged stanzas
-// is resumed. ejabberd 23.01 hands its count over to the new connection, and the
-// old one goes on with what it has read: what it handles then is not counted, and
-// would come twice. So it gets time to handle what is on its way.
-func settleTime(n int) time.Duration {
-	return min(time.Duration(n)*settleEach, settleMost)
+// settleTime is how long to wait before a session is resumed: what the old
+// connection has read and not handled would come twice, where it goes on with it. A
+// backlog that takes longer than settleMost is far above our windows.
+func settleTime(r *stream.Resumption) time.Duration {
+	if !r.GoesOn() {
+		return 0
+	}
+	return min(time.Duration(r.Unacked())*settleEach, settleMost)
 }
 
 const (
 	settleEach = 15 * time.Millisecond // SQLite archives on both sides of a line
-	settleMost = 1200 * time.Millisecond
+	settleMost = 15 * time.Second
 )
 
 // resume goes on with st: rooms, presences and questions are as they were, and
@@ -61,6 +63,21 @@ func (s *session) abandon(left stream.Leftover) (receipts []*element.Element, re
 		}
 	}
 	return receipts, rest
+}
+
+// receipt gives a receipt for a message that the core has taken, as many as it takes
+// while nothing can be written. It may have come in a session that is no more: then
+// the next one gives it.
+func (l *Leg) receipt(e *element.Element) {
+	if wireSize(e) > maxReply {
+		l.counts.add(countReplies)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.lastSession(); s == nil || !s.out.own(e) {
+		l.owed = append(l.owed, e)
+	}
 }
 
 // doubtAll puts what was not proven in doubt.

@@ -292,14 +292,8 @@ func TestCutsUnderLoad(t *testing.T) {
 		compare(t, "bot to room", heardBy(alice, devRoom+"/bot"), toRoom)
 		compare(t, "alice to bot", j.got(chat), fromAlice)
 		compare(t, "alice to room", j.got(room), fromRoom)
-		receipts := map[string]int{}
-		for _, st := range alice.Stanzas() {
-			if m := receiptPattern.FindString(st); m != "" {
-				receipts[m]++
-			}
-		}
-		if len(receipts) != n && h.leg.Counts()["resumed"] == h.leg.Counts()["streams"]-1 {
-			t.Errorf("%d receipts for %d lines", len(receipts), n)
+		if !lab.Poll(10*time.Second, func() bool { return receipts(alice) == n }) {
+			t.Errorf("%d receipts for %d lines", receipts(alice), n)
 		}
 		if resumed := h.leg.Counts()["resumed"]; resumed != h.leg.Counts()["streams"]-1 {
 			t.Logf("%d of %d streams resumed", resumed, h.leg.Counts()["streams"]-1)
@@ -359,7 +353,7 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 			m.Said = base.Add(time.Duration(i) * time.Microsecond)
 			j.say(m)
 		}
-		alice.Send(fmt.Sprintf("<message type='chat' to='bot@localhost' id='alice-identifier-%d'><body>%s</body></message>", i, fromAlice[i]) +
+		alice.Send(fmt.Sprintf("<message type='chat' to='bot@localhost' id='alice-identifier-%d'><body>%s</body><request xmlns='urn:xmpp:receipts'/></message>", i, fromAlice[i]) +
 			fmt.Sprintf("<message type='groupchat' to='%s' id='alice-room-line-%d'><body>%s</body></message>", devRoom, i, fromRoom[i]))
 		if i == cut {
 			proxy.Cut()
@@ -386,9 +380,23 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	compare(t, "bot to room", heardBy(alice, devRoom+"/bot"), toRoom)
 	compare(t, "alice to bot", j.got(chat), fromAlice)
 	compare(t, "alice to room", j.got(room), fromRoom)
+	if !lab.Poll(10*time.Second, func() bool { return receipts(alice) == n }) {
+		t.Errorf("%d receipts for %d lines", receipts(alice), n)
+	}
 	if h.leg.Counts()["resumed"] != 0 {
 		t.Error("the session was resumed")
 	}
+}
+
+// receipts is how many of alice's lines have a receipt.
+func receipts(alice *lab.XMPPUser) int {
+	got := map[string]bool{}
+	for _, st := range alice.Stanzas() {
+		if m := receiptPattern.FindString(st); m != "" {
+			got[m] = true
+		}
+	}
+	return len(got)
 }
 
 // store is what a journal on disk keeps of cursors.

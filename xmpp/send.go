@@ -143,10 +143,16 @@ func (s *session) chatMessage(ctx context.Context, p e2ee.Peer, to string, m *br
 	msg.Add(
 		element.New(nsSID, "origin-id", "id", m.ID),
 		element.New(nsReceipts, "request"))
-	if m.Late {
-		msg.Add(element.New(nsDelay, "delay", "from", s.bare, "stamp", m.Said.UTC().Format("2006-01-02T15:04:05.000Z")))
-	}
+	s.stamp(msg, m)
 	return msg, s.fits(msg)
+}
+
+// stamp tells when a line that waited long was said (XEP-0203). Beside an encrypted
+// one it tells the server the time, and nothing else.
+func (s *session) stamp(msg *element.Element, m *bridge.Outgoing) {
+	if m.Late {
+		msg.Add(element.New(nsDelay, "delay", "from", s.bare, "stamp", m.Said.UTC().Format(placeFormat)))
+	}
 }
 
 // unsent deals with a failed write of ms. It reports false if nothing of it has

@@ -40,6 +40,7 @@ type session struct {
 	archives map[string]*catchUp // that are being read, by owner: the reader's own
 	asking   map[string]*inquiry // by queryid; guarded by Leg.mu
 	reading  bool                // the account's is among them; guarded by Leg.mu
+	joins    []*muc              // rooms that wait for their turn to be joined; guarded by Leg.mu
 
 	held fence // the reader's own; between two streams Leg.Run's
 
@@ -103,6 +104,8 @@ func (s *session) run(ctx context.Context) error {
 	st := s.st()
 	if st.Resumed() {
 		s.held.settle()
+	} else {
+		s.start()
 	}
 	wg.Go(func() { s.write(st) })
 	wg.Go(func() { s.requestAcks(st) })
@@ -116,9 +119,6 @@ func (s *session) run(ctx context.Context) error {
 		_, _ = st.Send(element.New(nsClient, "presence", "type", "unavailable"))
 		s.end(context.Cause(ctx))
 	})
-	if !st.Resumed() {
-		s.start()
-	}
 	err := s.read(st)
 	if !stop() {
 		<-bye
@@ -188,8 +188,13 @@ func (s *session) take(e *element.Element) {
 	}
 	ticket := s.tickets.take()
 	if s.held.up {
-		if e.Local == "message" && !s.held.expired.Load() && len(s.held.list) < maxHeld {
+		if e.Local == "message" && !s.held.expired.Load() {
 			s.held.hold(e, ticket, s.bare)
+			if s.held.full() {
+				for _, h := range s.held.ebb() {
+					s.handle(h.e, h.ticket)
+				}
+			}
 			return
 		}
 		if e.Local == "message" {
@@ -251,7 +256,7 @@ func (s *session) start() {
 		s.leg.mu.Lock()
 		s.reading = true
 		s.leg.mu.Unlock()
-		s.catchUpFrom(s.bare, nil, from)
+		s.catchUpFrom(s.bare, nil, from, false)
 	} else {
 		s.proofs.doubtInherited()
 		s.leg.begin(s.bare, time.Now())
@@ -287,13 +292,16 @@ func newOutQueue() *outQueue {
 	return q
 }
 
-func (q *outQueue) own(e ...*element.Element) {
+// own reports whether there is a writer, or will be one again.
+func (q *outQueue) own(e ...*element.Element) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.closed {
-		q.list = append(q.list, e...)
-		q.some.Signal()
+	if q.closed {
+		return false
 	}
+	q.list = append(q.list, e...)
+	q.some.Signal()
+	return true
 }
 
 func (q *outQueue) reply(e *element.Element) {
@@ -308,16 +316,6 @@ func (q *outQueue) reply(e *element.Element) {
 		q.list = append(q.list, e)
 		q.some.Signal()
 	}
-}
-
-// receipt is a reply to a message that the core has taken: as many wait as the
-// core takes in while nothing can be written.
-func (q *outQueue) receipt(e *element.Element) {
-	if wireSize(e) > maxReply {
-		q.dropped()
-		return
-	}
-	q.own(e)
 }
 
 // next waits for what is to be written; nil while there is no stream.
@@ -460,11 +458,18 @@ func (s *session) keepHouse(st *link) {
 	if st.Resumed() {
 		settled = time.After(fenceTime)
 	}
+	joining := time.NewTicker(joinEvery)
+	defer joining.Stop()
 	for {
 		var now time.Time
 		select {
 		case <-st.done:
 			return
+		case <-joining.C:
+			if !s.joinSome(1) {
+				joining.Stop()
+			}
+			continue
 		case <-settled:
 			s.settled()
 			continue
@@ -475,6 +480,7 @@ func (s *session) keepHouse(st *link) {
 		}
 		s.guard("rooms", func() { s.leg.tendRooms(s, now) })
 		s.due(now)
+		s.guard("archives", func() { s.leg.rereadArchives(s, now) })
 		since := s.inHand.Load()
 		busy := since != 0 && now.UnixNano()-since > int64(readerStuck)
 		if busy {

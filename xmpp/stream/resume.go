@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"drawbridge/xmpp/element"
@@ -139,6 +140,17 @@ func (r *Resumption) Unacked() int {
 	r.sm.mu.Lock()
 	defer r.sm.mu.Unlock()
 	return r.sm.unacked.len()
+}
+
+// erlangTerm begins the id of a session of ejabberd: an Erlang tuple in base64.
+const erlangTerm = "g2"
+
+// GoesOn reports whether the server's old connection goes on with what it has read
+// after it has handed its count over, as that of ejabberd 23.01 does (the code of
+// mod_stream_mgmt, and seen): a session with much on its way must not be resumed in
+// haste. Its ids tell the server.
+func (r *Resumption) GoesOn() bool {
+	return r != nil && r.sm != nil && strings.HasPrefix(r.sm.id, erlangTerm)
 }
 
 // usable reports whether it is worth a try.

@@ -55,3 +55,4 @@ Component "rooms.localhost" "muc"
   muc_room_default_public = false
   muc_room_default_persistent = true
   max_history_messages = 50
+  enforce_registered_nickname = true   -- who has a nick in the room gets it (status 210)

@@ -1,0 +1,204 @@
+package xmpp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/xmpp/element"
+	"drawbridge/xmpp/xmpptest"
+)
+
+// asking runs Ask and lets the test answer its queries.
+func (r *rig) asking(ms []bridge.Outgoing, answer func(query *element.Element)) ([]bridge.Answer, error) {
+	r.t.Helper()
+	var got []bridge.Answer
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		got, err = r.leg.Ask(context.Background(), ms)
+	}()
+	for {
+		synctest.Wait()
+		select {
+		case <-done:
+			return got, err
+		default:
+		}
+		e := r.st.Sent()
+		if e == nil {
+			r.t.Fatal("Ask waits for nothing that was asked")
+		}
+		answer(e)
+	}
+}
+
+// resultOf is one message of an archive.
+func resultOf(from, query, id, stamp, msg string) string {
+	return "<message from='" + from + "'><result xmlns='urn:xmpp:mam:2' queryid='" + query + "' id='" + id + "'><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='" + stamp + "'/>" + msg + "</forwarded></result></message>"
+}
+
+func finOf(iq *element.Element, complete bool, first string) string {
+	return fmt.Sprintf("<iq type='result' id='%s' from='%s'><fin xmlns='urn:xmpp:mam:2' complete='%v'><set xmlns='http://jabber.org/protocol/rsm'><first>%s</first></set></fin></iq>", iq.Get("id"), iq.Get("to"), complete, first)
+}
+
+func inDoubt(ids ...string) (ms []bridge.Outgoing) {
+	for _, id := range ids {
+		m := chatOut(id, "x")
+		m.Said = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+		ms = append(ms, m)
+	}
+	return ms
+}
+
+func inRoom(ms []bridge.Outgoing) []bridge.Outgoing {
+	for i := range ms {
+		ms[i].To = roomOut("", "").To
+	}
+	return ms
+}
+
+// TestAskPerson: the account's archive tells, from its end backwards, until all
+// were found or what follows is too old; nobody else's word counts.
+func TestAskPerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.online("alice@x.org/a")
+		page := 0
+		got, err := r.asking(inDoubt("one", "two", "three"), func(iq *element.Element) {
+			page++
+			q := iq.Child(nsMAM, "query")
+			id := q.Get("queryid")
+			before := q.Child(nsRSM, "set").Child(nsRSM, "before")
+			with := xmpptest.XML(q.Child(nsForm, "x"))
+			switch page {
+			case 1:
+				if before == nil || before.Text != "" || iq.Get("to") != "" || !slices.ContainsFunc(q.Child(nsForm, "x").Children, func(f *element.Element) bool { return f.Get("var") == "with" }) {
+					t.Errorf("first page: %s %s", xmpptest.XML(iq), with)
+				}
+				r.push(resultOf("bot@x.org", id, "A9", "2000-01-01T00:00:05Z", "<message xmlns='jabber:client' from='bot@x.org/drawbridge' to='alice@x.org' id='two'/>"))
+				r.push(resultOf("alice@x.org", id, "A9", "2000-01-01T00:00:05Z", "<message xmlns='jabber:client' from='bot@x.org/drawbridge' to='alice@x.org' id='one'/>"))
+				r.push(resultOf("bot@x.org", id, "A9", "2000-01-01T00:00:05Z", "<message xmlns='jabber:client' from='alice@x.org/a' to='bot@x.org' id='one'/>"))
+				r.push(resultOf("bot@x.org", id, "A9", "2000-01-01T00:00:05Z", "<message xmlns='jabber:client' type='error' from='bot@x.org' id='one'/>"))
+				r.push(resultOf("bot@x.org", "another", "A9", "2000-01-01T00:00:05Z", "<message xmlns='jabber:client' from='bot@x.org/drawbridge' id='one'/>"))
+				r.push(finOf(iq, false, "A9"))
+			case 2:
+				if before.Text != "A9" {
+					t.Errorf("second page: %s", xmpptest.XML(iq))
+				}
+				r.push(resultOf("bot@x.org", id, "A5", "1999-12-31T23:00:00Z", "<message xmlns='jabber:client' from='bot@x.org/old' to='alice@x.org'><origin-id xmlns='urn:xmpp:sid:0' id='three'/></message>"))
+				r.push(finOf(iq, false, "A5"))
+			default:
+				t.Fatalf("page %d of what is too old", page)
+			}
+		})
+		if want := []bridge.Answer{bridge.Absent, bridge.Present, bridge.Present}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v", got, err)
+		}
+		if len(r.leg.session().asking) != 0 {
+			t.Error("the inquiry is remembered")
+		}
+	})
+}
+
+// TestAskWithoutArchive: no archive, or one that begins after the message, knows
+// nothing; nor does one that goes round in circles.
+func TestAskWithoutArchive(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer func(r *rig, iq *element.Element)
+	}{
+		{"refused", func(r *rig, iq *element.Element) {
+			r.push("<iq type='error' id='" + iq.Get("id") + "'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
+		}},
+		{"empty", func(r *rig, iq *element.Element) { r.push(finOf(iq, true, "")) }},
+		{"no page", func(r *rig, iq *element.Element) { r.push("<iq type='result' id='" + iq.Get("id") + "'/>") }},
+		{"begins later", func(r *rig, iq *element.Element) {
+			r.push(resultOf("bot@x.org", iq.Child(nsMAM, "query").Get("queryid"), "A1", "2000-01-01T00:00:01Z", "<message xmlns='jabber:client' from='bot@x.org' id='other'/>"))
+			r.push(finOf(iq, true, "A1"))
+		}},
+		{"endless", func(r *rig, iq *element.Element) { r.push(finOf(iq, false, "A1")) }},
+		{"endless and new", func(r *rig, iq *element.Element) { r.push(finOf(iq, false, iq.Get("id"))) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, withRoom())
+				r.start()
+				defer r.stop()
+				r.skipStart()
+				r.online("alice@x.org/a")
+				got, err := r.asking(inDoubt("one"), func(iq *element.Element) { tt.answer(r, iq) })
+				if err != nil || !slices.Equal(got, []bridge.Answer{bridge.Unanswered}) {
+					t.Errorf("%v, %v", got, err)
+				}
+			})
+		})
+	}
+}
+
+// TestAskRoom: the room's archive where it has one.
+func TestAskRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.joinRoom()
+		m := r.leg.room(testRoom)
+		m.known, m.mam = true, true
+		got, err := r.asking(inRoom(inDoubt("one", "two", "three")), func(iq *element.Element) {
+			if iq.Get("to") != testRoom {
+				t.Errorf("asked %s", xmpptest.XML(iq))
+			}
+			id := iq.Child(nsMAM, "query").Get("queryid")
+			r.push(resultOf(testRoom, id, "R1", "1999-12-31T23:59:59Z", "<message xmlns='jabber:client' type='groupchat' from='"+testRoom+"/carol' id='x'/>"))
+			r.push(resultOf(testRoom+"/mallory", id, "R2", "2000-01-01T00:00:01Z", "<message xmlns='jabber:client' type='groupchat' from='"+testRoom+"/bridge' id='one'/>"))
+			r.push(resultOf(testRoom, id, "R2", "2000-01-01T00:00:01Z", "<message xmlns='jabber:client' type='groupchat' from='elsewhere@x.org/bridge' id='one'/>"))
+			r.push(resultOf(testRoom, id, "R3", "2000-01-01T00:00:01Z", "<message xmlns='jabber:client' type='groupchat' from='"+testRoom+"/bridge' id='drawbridge:two'/>"))
+			r.push(resultOf(testRoom, id, "R4", "2000-01-01T00:00:01Z", "<message xmlns='jabber:client' type='groupchat' from='"+testRoom+"/bridge'><origin-id xmlns='urn:xmpp:sid:0' id='three'/></message>"))
+			r.push(finOf(iq, true, "R1"))
+		})
+		if want := []bridge.Answer{bridge.Absent, bridge.Present, bridge.Present}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+// TestAskRoomWithoutArchive: what the room has shown us since we are in tells.
+func TestAskRoomWithoutArchive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.joinRoom()
+		r.leg.room(testRoom).known = true
+		time.Sleep(5 * time.Second)
+		r.push("<message from='" + testRoom + "/bridge' type='groupchat' id='drawbridge:two'><body>x</body></message>")
+		ms := inRoom(inDoubt("one", "two", "three"))
+		for i := range ms {
+			ms[i].Said = time.Now()
+		}
+		ms[2].Said = ms[2].Said.Add(-time.Hour)
+		got, err := r.leg.Ask(context.Background(), ms)
+		if want := []bridge.Answer{bridge.Absent, bridge.Present, bridge.Unanswered}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+func TestAskWhileDown(t *testing.T) {
+	r := newRig(t, withRoom())
+	if _, err := r.leg.Ask(context.Background(), inDoubt("one")); !errors.Is(err, bridge.ErrNotReady) {
+		t.Errorf("%v", err)
+	}
+}
