@@ -40,6 +40,7 @@ type InspIRCd struct {
 	Fast     bool // no flood limits; else the built-in ones: 10 lines at once, then one a second
 	History  bool // channel mode H: replays lines to whoever joins
 	Services bool // atheme: NickServ, ChanServ, SASL PLAIN and EXTERNAL
+	STS      bool // a policy of TLS alone for localhost, of five minutes
 }
 
 // NgIRCd asks for an ngIRCd 26.1. It offers no capability but multi-prefix.
@@ -53,14 +54,14 @@ type ircConf struct {
 	Cert                    *Cert
 	Port, TLSPort, LinkPort int
 	UID, GID, NickLen       int
-	Fast, History           bool
+	Fast, History, STS      bool
 }
 
 // InspIRCd starts an InspIRCd, with services where asked for, and waits until
 // it takes connections.
 func (l *Lab) InspIRCd(o InspIRCd) *IRCServer {
 	l.Helper()
-	c := ircConf{Dir: l.folder("inspircd"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Fast: o.Fast, History: o.History}
+	c := ircConf{Dir: l.folder("inspircd"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Fast: o.Fast, History: o.History, STS: o.STS}
 	if o.Services {
 		c.LinkPort = l.Port()
 	}
