@@ -18,9 +18,10 @@ import (
 // journalled is an inbox that keeps cursors as a journal does.
 type journalled struct {
 	inbox
-	mu   sync.Mutex // guards kept and seen
-	kept map[string]string
-	seen map[string]bool
+	proofs proofs
+	mu     sync.Mutex // guards kept and seen
+	kept   map[string]string
+	seen   map[string]bool
 }
 
 func newJournalled() *journalled {
