@@ -189,6 +189,14 @@ func (s *session) gap(c *channel, since, until time.Time) {
 	s.log.Warn("not connected to channel", "leg", s.cfg.Name, "room", c.name, "took", until.Sub(since).Round(time.Second))
 }
 
+// breakOff ends a catch-up that cannot go on. What waited for it comes again by the
+// next one, in order; where nothing is kept it is handed out now.
+func (s *session) breakOff(c *channel) {
+	if k := c.replay; k != nil && !k.settled && k.lines == 0 && !s.keepsHistory() && !s.canAsk() {
+		s.release(c, k)
+	}
+}
+
 // release hands out what waited for the end of a catch-up.
 func (s *session) release(c *channel, k *catchup) {
 	held := k.held

@@ -41,7 +41,15 @@ func (*feed) SetWriteDeadline(_ time.Time) error { return nil }
 // runFed runs a session over what a server says, and returns it when that ends.
 func runFed(tb testing.TB, server string) (*session, *feed, *deadEnd) {
 	tb.Helper()
-	leg, err := New(Config{Name: "net", Servers: []string{"irc.test:6667"}, TLSOff: true, Nick: "bot", Channels: []ChannelConfig{{Name: "#dev"}}}, Deps{})
+	return runFedWith(tb, Deps{}, server)
+}
+
+func runFedWith(tb testing.TB, deps Deps, server string) (*session, *feed, *deadEnd) {
+	tb.Helper()
+	leg, err := New(Config{Name: "net", Servers: []string{"irc.test:6667"}, TLSOff: true, Nick: "bot", Channels: []ChannelConfig{{Name: "#dev"}}}, deps)
+	if err == nil {
+		err = leg.mem.load(context.Background())
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -121,6 +129,9 @@ func FuzzSession(f *testing.F) {
 		"", ":a!b@c PRIVMSG #dev :hi\r\n", "PING x\r\nERROR :bye\r\n", ":bot!b@h NICK x\r\n:x!b@h PART #dev\r\n",
 		":irc.test 005 bot CASEMAPPING=rfc1459 PREFIX=(o)@ :x\r\n:irc.test 353 bot = #dev :@a +b\r\n:irc.test 366 bot #dev :x\r\n",
 		":a!b@c KICK #dev bot :x\r\n:irc.test 474 bot #dev :x\r\n", ":irc.test MODE #dev +ovbkl-o a b c d\r\n",
+		"BATCH +h chathistory #dev\r\n@batch=h;msgid=id1;time=2023-11-14T22:13:20.000Z :a!b@c PRIVMSG #dev :x\r\n@batch=h;msgid=\\s\\:\\\\r :a!b@c PRIVMSG #dev :y\r\nBATCH -h\r\n",
+		":irc.test CAP bot NEW draft/chathistory\r\n:irc.test CAP bot ACK :draft/chathistory\r\n:bot!b@h PART #dev\r\n:bot!b@h JOIN #dev\r\nFAIL CHATHISTORY X #dev :y\r\n",
+		":irc.test CAP bot NEW sts=port=6697,duration=9\r\n:irc.test 324 bot #dev +H 5:1h\r\n:irc.test 329 bot #dev 99\r\n",
 		"@label=d1;batch=q BATCH +q labeled-response\r\nBATCH -q\r\nFAIL * X :y\r\n", ":irc.test CAP bot NEW :sasl\r\nAUTHENTICATE +\r\n",
 		":irc.test 433 * bot :x\r\n:irc.test 432 bot b :x\r\n", ":a!b@c PRIVMSG bot :\x01VERSION\x01\r\n",
 	} {
@@ -128,10 +139,13 @@ func FuzzSession(f *testing.F) {
 		f.Add(welcome + s)
 	}
 	f.Fuzz(func(t *testing.T, lines string) {
-		_, conn, _ := runFed(t, lines)
-		for line := range strings.SplitSeq(conn.wrote.String(), "\r\n") {
-			if len(line) > 510 || strings.ContainsAny(line, "\r\n\x00") {
-				t.Fatalf("we sent %q", line)
+		kept := &shelf{kept: map[string]string{presenceCursor: "s 1700000000000\nr 0 1000 #dev", lineCursor + "#dev": "1700000000000 1 id1"}}
+		for _, deps := range []Deps{{}, {Cursors: kept}} {
+			_, conn, _ := runFedWith(t, deps, lines)
+			for line := range strings.SplitSeq(conn.wrote.String(), "\r\n") {
+				if len(line) > 510 || strings.ContainsAny(line, "\r\n\x00") {
+					t.Fatalf("we sent %q", line)
+				}
 			}
 		}
 	})
@@ -176,7 +190,7 @@ func TestRegistrationTimeout(t *testing.T) {
 	})
 }
 
-// TestRetries: nobody listens: every 300 ms or so for a minute, then ever slower.
+// TestRetries: nobody listens: every 300 ms or so for five minutes, then ever slower.
 func TestRetries(t *testing.T) {
 	unreachable := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 	refused := fmt.Errorf("%w: go away", errRefusedUs)
@@ -184,20 +198,27 @@ func TestRetries(t *testing.T) {
 	now := time.Now()
 	var r retrier
 	quick := 0
-	for start := now; now.Sub(start) < time.Minute; quick++ {
+	for start := now; now.Sub(start) < quickFor; quick++ {
 		wait := r.next(unreachable, now, 0, 1, half)
 		if wait != quickWait {
 			t.Fatalf("after %s we wait %s", now.Sub(start), wait)
 		}
 		now = now.Add(wait)
 	}
-	if quick != 200 {
-		t.Errorf("%d quick tries in a minute", quick)
+	if quick != 1000 {
+		t.Errorf("%d quick tries in five minutes", quick)
 	}
-	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		if wait := r.next(unreachable, now, 0, 1, half); wait != want*time.Second {
 			t.Errorf("slow wait of %s, want %ds", wait, want)
 		}
+	}
+	r = retrier{}
+	for range 9 {
+		_ = r.next(refused, now, 0, 1, half)
+	}
+	if wait := r.next(refused, now, 0, 1, half); wait != slowLast {
+		t.Errorf("refused ten times: wait %s", wait)
 	}
 	r = retrier{}
 	if wait := r.next(refused, now, 0, 1, half); wait != time.Second {

@@ -210,9 +210,7 @@ func (s *session) outOf(c *channel, why refusedJoin, server string) {
 // leaveRoom forgets everybody in c, and notes since when we are out of it.
 func (s *session) leaveRoom(c *channel) {
 	if c.joined && c.wanted {
-		if c.replay != nil {
-			s.release(c, c.replay)
-		}
+		s.breakOff(c)
 		s.leg.mem.left(c.room.Name, s.now)
 	}
 	s.leave(c)

@@ -16,17 +16,6 @@ import (
 	"drawbridge/internal/dialer"
 )
 
-// How long to wait between connections.
-const (
-	quickWait = 300 * time.Millisecond // while nobody listens, for quickFor
-	quickFor  = 60 * time.Second
-	slowFirst = time.Second // then, and whenever the server refuses us
-	slowLast  = 5 * time.Minute
-	// steady is how long a session must last for its end to be taken as the loss of
-	// a good connection.
-	steady = 30 * time.Second
-)
-
 // errEmpty is returned by Send for a message without anything to show.
 var errEmpty = errors.New("irc: the message holds nothing that can be sent")
 
@@ -305,36 +294,6 @@ func (l *Leg) setState(state bridge.State, detail string) bool {
 		l.connected = true
 	}
 	return news
-}
-
-// retrier says how long to wait for the next connection.
-type retrier struct {
-	lostAt time.Time // of the first failure in a row of unreachable servers
-	slow   int       // slow waits so far
-}
-
-// next returns the wait after err, which ended an attempt that took as long as
-// it says. Nobody listening, or a good connection lost: 300 ms ± jitter for a minute, then 1 s doubling to
-// 5 min. Refused after TCP: 1 s doubling to 5 min at once. With several servers
-// the others are tried without delay before a slow wait.
-func (r *retrier) next(err error, now time.Time, took time.Duration, servers int, rand func() float64) time.Duration {
-	soon := errors.Is(err, errLost) && !errors.Is(err, errRefusedUs) || dialer.Unreachable(err)
-	if took >= steady && !dialer.Unreachable(err) {
-		*r = retrier{}
-	}
-	if soon {
-		if r.lostAt.IsZero() {
-			r.lostAt = now
-		}
-		if now.Sub(r.lostAt) < quickFor {
-			return quickWait/2 + time.Duration(rand()*float64(quickWait))
-		}
-	}
-	r.slow++
-	if servers > 1 && r.slow%servers != 0 {
-		return quickWait
-	}
-	return backoff(slowFirst, slowLast, (r.slow+servers-1)/servers, rand)
 }
 
 // Send writes m to its channel and returns when its lines are on the socket. A

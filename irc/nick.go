@@ -1,6 +1,7 @@
 package irc
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/ergochat/irc-go/ircmsg"
@@ -113,4 +114,44 @@ func (s *session) onNick(m *ircmsg.Message) {
 		s.regain.watching = false
 		s.win.whenIdle("MONITOR - " + to)
 	}
+}
+
+// onNickRefused handles 432, 433, 436 and 437 for a nick.
+func (s *session) onNickRefused(m *ircmsg.Message) {
+	if s.reg.welcomed {
+		s.regainRefused()
+		return
+	}
+	s.reg.nicks++
+	switch {
+	case s.reg.nicks > maxNicks:
+		s.refuse("no nick is free: %s", cleanText(param(m, -1)))
+		return
+	case m.Command == "432" && (s.reg.short || len(s.cfg.Nick) <= rfcNickLen):
+		s.refuse("nick %q is not accepted: %s", s.cfg.Nick, cleanText(param(m, -1)))
+		return
+	case m.Command == "432":
+		s.reg.short = true
+		s.reg.nick = s.cfg.Nick[:rfcNickLen]
+	default:
+		s.reg.nick = alternative(s.cfg.Nick, s.reg.nicks, s.reg.short, s.deps.Rand)
+	}
+	s.nick = s.reg.nick
+	s.win.raw("NICK " + s.reg.nick)
+}
+
+// alternative returns another nick: with one underscore, with two, then with
+// digits; short where only nine characters fit.
+func alternative(nick string, try int, short bool, rand func() float64) string {
+	tail := "_"
+	switch {
+	case try == 2:
+		tail = "__"
+	case try > 2:
+		tail = fmt.Sprintf("%03d", int(rand()*1000))
+	}
+	if short {
+		nick = nick[:min(len(nick), rfcNickLen-len(tail))]
+	}
+	return nick + tail
 }

@@ -106,6 +106,7 @@ func (s *session) run(ctx context.Context, sink bridge.Sink) error {
 	defer stop()
 	err := s.serve(ctx, sink)
 	_ = s.conn.Close()
+	s.breakOffAll(ctx, sink)
 	if !s.up && !errors.Is(err, errRefusedUs) && ctx.Err() == nil {
 		err = fmt.Errorf("%w: closed before we were registered: %w", errRefusedUs, err)
 	}
@@ -114,6 +115,18 @@ func (s *session) run(ctx context.Context, sink bridge.Sink) error {
 	s.win.flush()
 	s.remember()
 	return err
+}
+
+// breakOffAll hands out the lines of this connection that no history holds.
+func (s *session) breakOffAll(ctx context.Context, sink bridge.Sink) {
+	s.mu.Lock()
+	for _, c := range s.channels {
+		if c.joined && c.wanted {
+			s.breakOff(c)
+		}
+	}
+	s.mu.Unlock()
+	_ = s.deliver(ctx, sink) // ctx has ended, or the core: nobody takes them
 }
 
 // remember keeps what the end of a connection is to be known by.
