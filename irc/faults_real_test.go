@@ -110,6 +110,7 @@ func (j *journalled) Prove(p bridge.Proof) {
 		j.proofs.last = map[string]bridge.Outcome{}
 	}
 	j.proofs.last[p.ID] = p.Outcome
+	j.inbox.Prove(p)
 }
 
 func (j *journalled) proofOf(id string) bridge.Outcome {

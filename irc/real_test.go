@@ -187,22 +187,35 @@ func TestRealFloodAtStockLimits(t *testing.T) {
 	})
 }
 
+// TestRealServerKilled: a server that is away for ten seconds is found again at once,
+// and the gap is told.
 func TestRealServerKilled(t *testing.T) {
-	l := lab.New(t)
-	s := l.InspIRCd(lab.InspIRCd{Fast: true})
-	leg, box := runLeg(t, irc.Config{Servers: []string{s.Addr}, TLSOff: true, Channels: channels("#dev")})
-	awaitRooms(t, l, leg)
-	s.Kill()
-	l.Await(5*time.Second, "down", func() bool { return leg.Status().State != bridge.StateUp })
-	if err := leg.Send(context.Background(), bridge.Outgoing{ID: "x", To: irc.Room("net", "#dev"), Text: bridge.NewText("x")}); !errors.Is(err, bridge.ErrNotReady) {
-		t.Errorf("Send while down: %v", err)
+	for _, server := range []string{"inspircd", "ngircd"} {
+		t.Run(server, func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t)
+			s := ircd(l, server)
+			box := newJournalled()
+			leg := startLeg(t, irc.Config{Servers: []string{s.Addr}, TLSOff: true, Channels: channels("#dev")}, box, irc.Deps{Cursors: box})
+			awaitRooms(t, l, leg)
+			s.Kill()
+			l.Await(time.Minute, "down", func() bool { return leg.Status().State != bridge.StateUp })
+			if err := leg.Send(context.Background(), bridge.Outgoing{ID: "x", To: irc.Room("net", "#dev"), Text: bridge.NewText("x")}); !errors.Is(err, bridge.ErrNotReady) {
+				t.Errorf("Send while down: %v", err)
+			}
+			<-time.After(10 * time.Second)
+			s.Restart()
+			start := time.Now()
+			awaitRooms(t, l, leg)
+			t.Logf("recovered after %s", time.Since(start))
+			l.Await(time.Minute, "the gap", func() bool { return len(box.gaps()) == 1 })
+			if e := box.gaps()[0]; e.Time.Sub(e.Since) < 10*time.Second {
+				t.Errorf("the gap is told as %s", e.Time.Sub(e.Since))
+			}
+			u := l.IRCUser(s, "alice", "#dev")
+			flood(t, l, leg, &box.inbox, u, 10, time.Minute)
+		})
 	}
-	s.Restart()
-	start := time.Now()
-	awaitRooms(t, l, leg)
-	t.Logf("recovered after %s", time.Since(start))
-	u := l.IRCUser(s, "alice", "#dev")
-	flood(t, l, leg, box, u, 10, 10*time.Second)
 }
 
 func TestRealLogin(t *testing.T) {
