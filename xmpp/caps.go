@@ -32,12 +32,19 @@ func capsVer(features []string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// ourFeatures leaves version out where it is hidden.
+// ourFeatures leaves version out where it is hidden, and has what the schemes want
+// that publish keys.
 func (s *session) ourFeatures() []string {
-	if !s.conf().HideVersion {
+	announcers := s.leg.announcers()
+	if len(announcers) == 0 && !s.conf().HideVersion {
 		return features
 	}
-	return slices.DeleteFunc(slices.Clone(features), func(f string) bool { return f == nsVersion })
+	out := slices.DeleteFunc(slices.Clone(features), func(f string) bool { return f == nsVersion && s.conf().HideVersion })
+	for _, a := range announcers {
+		out = append(out, a.Features()...)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // capsElement is <c/> for our presences.

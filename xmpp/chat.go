@@ -36,6 +36,8 @@ func (s *session) message(e *element.Element, ticket uint64) bool {
 	case typ == "error":
 		s.bounced(e, bare)
 		return false
+	case s.pepEvent(e, bare):
+		return false
 	case typ == "headline":
 		l.counts.add(countHeadlines)
 		return false
@@ -110,7 +112,7 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 			}
 			l.work.submit(turn, func() {
 				defer close(it.ready)
-				if !s.guard("open", func() { s.open(c, it, scheme, p, in) }) {
+				if !s.guard("open", func() { s.open(c, it, scheme, p, in, e) }) {
 					l.unreadable(it, scheme, errSchemePanic)
 				}
 			})
@@ -127,7 +129,7 @@ func (s *session) claim(p e2ee.Peer, in e2ee.Incoming) (scheme e2ee.Scheme, err 
 }
 
 // open decrypts a message on one of the workers and fills it.
-func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in e2ee.Incoming) {
+func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in e2ee.Incoming, e *element.Element) {
 	l := s.leg
 	var o e2ee.Opened
 	err := errSchemePanic
@@ -150,6 +152,7 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 	}
 	it.msg.Scheme, it.msg.Rung, it.msg.Redelivered, it.msg.Seen = scheme.Name(), o.Rung, o.Redelivered, o.Seen
 	it.msg.Kind, it.msg.Text = openedText(o)
+	s.inside(c, it, scheme, p, o.Inside, e)
 	if o.Silent || it.msg.Text.Len() == 0 {
 		l.counts.add(countEmpty)
 		it.skip = true

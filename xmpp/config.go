@@ -31,6 +31,9 @@ type Config struct {
 
 	// People are the contacts this account talks to one-to-one.
 	People []policy.Person
+	// Schemes are those that are listed for a person, by name, in order of preference;
+	// who is not in it has all. What may be used for a message, the core says with it.
+	Schemes map[string][]string
 	// Rooms are the MUCs to join.
 	Rooms []RoomConfig
 	// Nick is the nick in rooms that name none; default the JID's local part.

@@ -59,6 +59,8 @@ type Leg struct {
 	since     time.Time
 	detail    string
 	notes     map[string]string // trouble of the whole account, by kind
+	// published is what was published on PEP, as XML by node and id.
+	published map[string]string
 	// rosterKnown is set once the server has told who is subscribed.
 	rosterKnown bool
 }
@@ -90,7 +92,7 @@ func New(c Config, d Deps) (*Leg, error) {
 		name: conf.Name, deps: d, log: d.Log,
 		pipe: newPipe(), work: newWorkers(), wake: make(chan struct{}, 1),
 		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{}, places: map[string]place{}, trails: map[string][]place{}, stuck: map[string]stuck{},
-		since: time.Now(), notes: map[string]string{},
+		since: time.Now(), notes: map[string]string{}, published: map[string]string{},
 	}
 	for _, s := range d.Schemes {
 		l.order = append(l.order, s.Name())

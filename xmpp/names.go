@@ -26,6 +26,7 @@ const (
 	nsMAM      = "urn:xmpp:mam:2"
 	nsRSM      = "http://jabber.org/protocol/rsm"
 	nsForward  = "urn:xmpp:forward:0"
+	nsMarkers  = "urn:xmpp:chat-markers:0"
 	nsHints    = "urn:xmpp:hints"
 	nsEME      = "urn:xmpp:eme:0"
 	nsCarbons  = "urn:xmpp:carbons:2"

@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"maps"
 	"slices"
 
 	"drawbridge/bridge"
@@ -58,7 +59,10 @@ func (l *Leg) Reconfigure(c Config) error {
 		s.subscribeAll()
 		l.known(s)
 	}
-	if old.Status != conf.Status || old.HideVersion != conf.HideVersion || len(come) > 0 {
+	if len(come) > 0 || !maps.EqualFunc(old.Schemes, conf.Schemes, slices.Equal) {
+		s.publishKeys()
+	}
+	if !maps.EqualFunc(old.Schemes, conf.Schemes, slices.Equal) || old.Status != conf.Status || old.HideVersion != conf.HideVersion || len(come) > 0 {
 		s.announce() // to newcomers who are subscribed already, it brings theirs
 	}
 	return nil
@@ -96,6 +100,7 @@ func (l *Leg) KeysChanged() {
 		s.sig = nil
 		s.sigMu.Unlock()
 		s.announce()
+		s.publishKeys()
 	}
 	for _, r := range rooms {
 		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: r})

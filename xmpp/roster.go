@@ -33,6 +33,7 @@ type contact struct {
 	inScheme string
 	signNote string // what is wrong with the signature of their presence
 	checking bool   // a presence signature is being verified
+	keys     keyLook
 }
 
 // resource is one client of a contact.

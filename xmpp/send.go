@@ -137,12 +137,14 @@ func (s *session) unordered(p e2ee.Peer, ms []bridge.Outgoing) bool {
 
 func (s *session) chatMessage(ctx context.Context, p e2ee.Peer, to string, m *bridge.Outgoing) (*element.Element, error) {
 	msg := element.New(nsClient, "message", "to", to, "type", "chat", "id", m.ID)
-	if err := s.body(ctx, msg, p, *m); err != nil {
+	carried, err := s.body(ctx, msg, p, *m)
+	if err != nil {
 		return nil, err
 	}
-	msg.Add(
-		element.New(nsSID, "origin-id", "id", m.ID),
-		element.New(nsReceipts, "request"))
+	msg.Add(element.New(nsSID, "origin-id", "id", m.ID))
+	if !carried {
+		msg.Add(element.New(nsReceipts, "request"))
+	}
 	s.stamp(msg, m)
 	return msg, s.fits(msg)
 }
@@ -196,39 +198,40 @@ func (s *session) addressee(name string) (p e2ee.Peer, to string, err error) {
 }
 
 // body seals the text of m into msg, or writes it in clear where that is
-// licensed and no scheme can be used.
-func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m bridge.Outgoing) error {
+// licensed and no scheme can be used. It tells whether the request for a receipt is
+// inside of the encryption.
+func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m bridge.Outgoing) (carried bool, err error) {
 	scheme, _, err := s.choose(m, p)
 	if err != nil {
 		if m.Floor == policy.Clear && m.Clear.Licenses(m.To) {
 			b, err := clearBody(m)
 			if err != nil {
-				return err
+				return false, err
 			}
 			msg.Add(b)
-			return nil
+			return false, nil
 		}
-		return &bridge.HoldError{Reason: reason(err), Err: err}
+		return false, &bridge.HoldError{Reason: reason(err), Err: err}
 	}
-	pay, err := s.seal(ctx, scheme, p, m.Text)
+	pay, carried, err := s.carry(ctx, scheme, p, &m)
 	switch {
 	case err == nil:
 		addPayload(msg, pay)
 		if pay.Resource != "" {
 			msg.Set("to", p.Bare+"/"+pay.Resource)
 		}
-		return nil
+		return carried, nil
 	case errors.Is(err, e2ee.ErrHandshake):
 		if len(pay.Children) > 0 || pay.Body != "" {
 			s.handshake(p, pay)
 		}
-		return &bridge.HoldError{Reason: reason(err), Err: err}
+		return false, &bridge.HoldError{Reason: reason(err), Err: err}
 	case errors.Is(err, e2ee.ErrTooLarge), errors.Is(err, errSchemePanic):
-		return fmt.Errorf("xmpp: send to %s by %s: %w", m.To.Name, scheme.Name(), err)
+		return false, fmt.Errorf("xmpp: send to %s by %s: %w", m.To.Name, scheme.Name(), err)
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return false, ctx.Err()
 	}
-	return &bridge.HoldError{Reason: reason(err), Err: err}
+	return false, &bridge.HoldError{Reason: reason(err), Err: err}
 }
 
 func reason(err error) string {

@@ -263,6 +263,7 @@ func (s *session) start() {
 	}
 	s.announce()
 	s.leg.joinAll(s)
+	s.publishKeys()
 }
 
 // outQueue holds what the reader and the housekeeper want to write. Our own
@@ -479,6 +480,7 @@ func (s *session) keepHouse(st *link) {
 			s.guard("iq", func() { q.answer(nil, errIQTimeout) })
 		}
 		s.guard("rooms", func() { s.leg.tendRooms(s, now) })
+		s.guard("keys", func() { s.tendKeys(now) })
 		s.due(now)
 		s.guard("archives", func() { s.leg.rereadArchives(s, now) })
 		since := s.inHand.Load()

@@ -78,9 +78,10 @@ func (l *Leg) chatStatus(c *contact) bridge.RoomStatus {
 			p.Bare = r.bare
 		}
 	}
-	scheme, rung, err := e2ee.Choose(l.deps.Schemes, l.order, policy.Sealed, p)
+	order := l.orderOf(l.conf.Load(), c.room.Name)
+	scheme, rung, err := e2ee.Choose(l.deps.Schemes, order, policy.Sealed, p)
 	if err != nil {
-		if len(l.order) > 0 {
+		if len(order) > 0 {
 			rs.Detail = strings.TrimPrefix(fmt.Sprintf("%s; no usable key: %s", rs.Detail, reason(err)), "; ")
 		}
 		return rs

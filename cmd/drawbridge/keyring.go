@@ -15,6 +15,7 @@ import (
 	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/openpgp"
+	"drawbridge/xmpp/ox"
 )
 
 // keyPoll is how often the key folders are looked at.
@@ -25,6 +26,7 @@ const keyPoll = 10 * time.Second
 type keys struct {
 	ring     *openpgp.Keyring
 	accounts map[string]*openpgp.Scheme
+	ox       map[string]*ox.Scheme // of the same accounts
 	// replay is one for all accounts: what was said to one of them must not pass as
 	// said to another, which may have the same key.
 	replay e2ee.Replay
@@ -46,7 +48,7 @@ func openKeysWith(c *config.Config, prev *keys, old *config.Config, replay e2ee.
 	for _, e := range split(err) {
 		errs = append(errs, keyError(c, "keyring.paths", e))
 	}
-	k := &keys{ring: ring, accounts: map[string]*openpgp.Scheme{}, next: map[string]*openpgp.Secret{}, paths: c.Keyring.Paths, replay: replay}
+	k := &keys{ring: ring, accounts: map[string]*openpgp.Scheme{}, ox: map[string]*ox.Scheme{}, next: map[string]*openpgp.Secret{}, paths: c.Keyring.Paths, replay: replay}
 	if prev != nil {
 		k.ring, k.replay = prev.ring, prev.replay
 	}
@@ -83,6 +85,13 @@ func openKeysWith(c *config.Config, prev *keys, old *config.Config, replay e2ee.
 	}
 	if len(errs) > 0 {
 		return nil, errs
+	}
+	for name, pgp := range k.accounts {
+		if prev != nil && prev.accounts[name] == pgp {
+			k.ox[name] = prev.ox[name]
+			continue
+		}
+		k.ox[name] = newOX(name, pgp, k.ring, k.replay, log)
 	}
 	return k, nil
 }

@@ -14,6 +14,7 @@ import (
 	"drawbridge/xmpp"
 	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/openpgp"
+	"drawbridge/xmpp/ox"
 	"drawbridge/xmpp/stream"
 )
 
@@ -59,6 +60,7 @@ func xmppConfig(c *config.Config, a *config.Account) xmpp.Config {
 		Version:  product(),
 
 		AllowPlain: a.AllowPlain,
+		Schemes:    map[string][]string{},
 	}
 	for _, b := range c.Bridges {
 		if b.XMPP == nil || b.XMPP.Account != a.Name {
@@ -67,6 +69,7 @@ func xmppConfig(c *config.Config, a *config.Account) xmpp.Config {
 		for _, name := range b.XMPP.People {
 			if p := c.Person(name); p != nil {
 				out.People = append(out.People, *p.Policy())
+				out.Schemes[name] = b.Schemes
 			}
 		}
 		for _, r := range b.XMPP.Rooms {
@@ -196,7 +199,7 @@ func buildXMPP(c *config.Config, a *config.Account, k *keys, cursors bridge.Curs
 // schemes are the encryption schemes of an account, in no order of preference.
 func (k *keys) schemes(account string) []e2ee.Scheme {
 	if s := k.accounts[account]; s != nil {
-		return []e2ee.Scheme{s}
+		return []e2ee.Scheme{s, k.ox[account]}
 	}
 	return nil
 }
@@ -232,6 +235,11 @@ func openStore(c *config.Config, log *slog.Logger) (*store.Store, e2ee.Replay, e
 // newOpenPGP makes the XEP-0027 scheme of an account.
 func newOpenPGP(a *config.Account, own *openpgp.Secret, ring *openpgp.Keyring, replay e2ee.Replay, log *slog.Logger) *openpgp.Scheme {
 	return openpgp.New(openpgp.Config{Account: a.Name, Secret: own, Keyring: ring, Unsigned: a.OpenPGP.Unsigned}, openpgp.Deps{Log: log, Replay: replay})
+}
+
+// newOX makes the OX scheme of an account, with the keys of its XEP-0027 scheme.
+func newOX(account string, pgp *openpgp.Scheme, ring *openpgp.Keyring, replay e2ee.Replay, log *slog.Logger) *ox.Scheme {
+	return ox.New(ox.Config{Account: account, Codec: pgp.Codec(), Keyring: ring}, ox.Deps{Log: log, Replay: replay})
 }
 
 // bareJID is jid without its resource.

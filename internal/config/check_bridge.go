@@ -165,7 +165,7 @@ func (d *decoder) checkFloor(c *Config, b *Bridge, path string) {
 		}
 	}
 	if len(unsigned) > 0 {
-		d.fail(path+".require", fmt.Sprintf("require: {in: sealed, out: %s}", b.Require.Out),
+		d.fail(path+".require", fmt.Sprintf("schemes: [ox], where their clients have it, or require: {in: sealed, out: %s}", b.Require.Out),
 			"%s can never reach in: %s: profanity, mcabber, Psi, Gajim and Dino do not sign XEP-0027 messages", strings.Join(unsigned, ", "), b.Require.In)
 	}
 	a := c.Account(b.XMPP.Account)

@@ -143,8 +143,9 @@ type Bridge struct {
 	// Require is the floor of every XMPP destination; default
 	// {in: sealed, out: verified}.
 	Require policy.Floor `yaml:"require" cfg:"floor"`
-	// Schemes in order of preference; default all that this version has.
-	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp,later"`
+	// Schemes in order of preference: openpgp is XEP-0027, ox XEP-0373. Default
+	// openpgp alone: ox publishes the bot's key on its account.
+	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp|ox,later"`
 	// Trust says which keys are used beside those of people, of the authority and of
 	// the store: pinned (default) is none, tofu the first one seen of a person.
 	Trust string `yaml:"trust" cfg:"oneof=pinned|tofu"`

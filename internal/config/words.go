@@ -22,8 +22,7 @@ var laterKeys = map[string]string{
 
 // laterWords are values of later versions, by the last key of their path.
 var laterWords = map[string]string{
-	"ox":  "openpgp, XEP-0027, is the one scheme",
-	"otr": "openpgp, XEP-0027, is the one scheme",
+	"otr": "openpgp, XEP-0027, and ox, XEP-0373, are the schemes",
 }
 
 func laterKey(path string) (string, bool) {

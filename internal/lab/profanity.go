@@ -95,6 +95,27 @@ func (p *Profanity) Talk(jid, fpr string) {
 	p.Expect("[PGP send") // the title: the line that tells of it is not always drawn
 }
 
+// TalkOX publishes the own key, fetches the contact's, which it must publish, and
+// certifies it, as a user does who has compared fingerprints; then it opens a chat
+// and switches OX on.
+func (p *Profanity) TalkOX(gpg *GPG, own, jid, fpr string) {
+	p.lab.Helper()
+	file := filepath.Join(p.Data, "own-key")
+	gpg.Run("", "--yes", "--output", file, "--export", own)
+	p.Type("/ox announce " + file)
+	p.Type("/ox discover " + jid)
+	p.Expect(fpr)
+	p.Type("/ox request " + jid + " " + fpr)
+	p.lab.Await(patience, "profanity has the key of "+jid, func() bool {
+		_, err := gpg.try("", "--list-keys", fpr)
+		return err == nil
+	})
+	gpg.Run("", "--quick-lsign-key", fpr)
+	p.Type("/msg " + jid)
+	p.Type("/ox start")
+	p.Expect("[OX]")
+}
+
 // Said1to1 is one line of a chat, as a client recorded it after decryption.
 type Said1to1 struct {
 	Mine bool

@@ -31,9 +31,9 @@ type Announcer interface {
 	// Features are what our disco#info lists for it, the notifications that it wants
 	// among them.
 	Features() []string
-	// Announce returns what the account publishes now, open to everybody, one after
-	// the other. The error says why nothing can be.
-	Announce() ([]Item, error)
+	// Announce returns what the account with the bare JID self publishes now, open to
+	// everybody, one after the other. The error says why nothing can be.
+	Announce(self string) ([]Item, error)
 	// Node is the node that lists a contact's keys: it is asked for when the contact
 	// is met, and again when the contact's account says that it changed.
 	Node() string

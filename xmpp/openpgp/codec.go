@@ -113,12 +113,12 @@ func (c *Codec) recipients(p e2ee.Peer, now time.Time, all bool) (to []*recipien
 const maxRecipients = 8
 
 // Encrypt makes a binary OpenPGP message, signed by the account's key unless
-// unsigned, to the person's keys (see recipients), and hands it to use, which may
-// not keep it. plain is written by put, into space that is wiped.
-func (c *Codec) Encrypt(p e2ee.Peer, unsigned, all bool, put func(dst []byte) []byte, use func(msg []byte)) (err error) {
+// unsigned, to all keys of the person that count equally (one for each device it
+// may be), and hands it to use, which may not keep it. plain is written by put, into space that is wiped.
+func (c *Codec) Encrypt(p e2ee.Peer, unsigned bool, put func(dst []byte) []byte, use func(msg []byte)) (err error) {
 	defer recoverTo(&err, "seal to", p)
 	now := c.now()
-	to, _, err := c.recipients(p, now, all)
+	to, _, err := c.recipients(p, now, true)
 	if err != nil {
 		return err
 	}

@@ -45,15 +45,15 @@ func (b *buffers) wipe() {
 }
 
 // Seal encrypts text to the newest valid encryption subkeys of the person's best
-// keys, one for each device it may be, and to nobody else, with a signature by the bot's key inside unless the
-// config says otherwise. Errors are those of Reach, e2ee.ErrTooLarge, and a
+// keys, one for each device it may be, and to nobody else, with a signature by the
+// bot's key inside unless the config says otherwise. Errors are those of Reach, e2ee.ErrTooLarge, and a
 // *KeyError about the bot's own key if it can no longer sign.
 func (s *Scheme) Seal(ctx context.Context, p e2ee.Peer, text e2ee.Plain) (out e2ee.Payload, err error) {
 	if err := ctx.Err(); err != nil {
 		return e2ee.Payload{}, err
 	}
 	var armor string
-	err = s.codec.Encrypt(p, s.unsigned, true,
+	err = s.codec.Encrypt(p, s.unsigned,
 		func(dst []byte) []byte { return append(dst, text.Reveal()...) },
 		func(msg []byte) { armor = string(appendArmor(make([]byte, 0, len(msg)*3/2), msg)) })
 	if err != nil {

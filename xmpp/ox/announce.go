@@ -44,9 +44,9 @@ func (s *Scheme) Node() string { return nodeKeys }
 
 // Announce implements e2ee.Announcer: the key first, then the list that names it
 // (XEP-0373 §4.2). The error is ErrUserID, or says what is wrong with the key.
-func (s *Scheme) Announce() ([]e2ee.Item, error) {
+func (s *Scheme) Announce(self string) ([]e2ee.Item, error) {
 	own := s.codec.Secret()
-	if uid := "xmpp:" + s.jid; !own.HasUserID(uid) {
+	if uid := "xmpp:" + self; !own.HasUserID(uid) {
 		return nil, fmt.Errorf("ox: announce key %s: %w (%s); hint: `gpg --quick-add-uid %s %s`, and export it again", own.Fingerprint(), ErrUserID, uid, own.Fingerprint(), uid)
 	}
 	data, changed, err := own.Announced()

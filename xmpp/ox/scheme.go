@@ -27,7 +27,6 @@ const fallback = "This message is encrypted with OpenPGP (XEP-0373)."
 // Config is what an account's scheme is made of.
 type Config struct {
 	Account string // config name of the account, for logs
-	JID     string // of the account, bare: what its key must have in a user id
 	// Codec has the account's key and those of people.
 	Codec *openpgp.Codec
 	// Keyring takes the keys that people publish and that count already; nil: none.
@@ -45,7 +44,6 @@ type Deps struct {
 // Scheme is OX for one account. It is safe for concurrent use.
 type Scheme struct {
 	account string
-	jid     string
 	codec   *openpgp.Codec
 	keyring *openpgp.Keyring
 	now     func() time.Time
@@ -66,13 +64,13 @@ var (
 	_ e2ee.Identity  = (*Scheme)(nil)
 )
 
-// New returns the scheme of an account. JID and Codec must be set.
+// New returns the scheme of an account. Codec must be set.
 func New(cfg Config, deps Deps) *Scheme {
-	if cfg.Codec == nil || cfg.JID == "" {
-		panic("ox: New without keys or a JID")
+	if cfg.Codec == nil {
+		panic("ox: New without keys")
 	}
 	s := &Scheme{
-		account: cfg.Account, jid: cfg.JID, codec: cfg.Codec, keyring: cfg.Keyring,
+		account: cfg.Account, codec: cfg.Codec, keyring: cfg.Keyring,
 		now: deps.Now, log: deps.Log, replay: deps.Replay, rand: deps.Rand, peers: make(map[string]*known),
 	}
 	if s.now == nil {

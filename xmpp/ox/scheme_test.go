@@ -70,9 +70,9 @@ func ring(t testing.TB, keys ...[]byte) *openpgp.Keyring {
 	return r
 }
 
-func newScheme(secret *openpgp.Secret, jid string, keys *openpgp.Keyring, deps Deps) *Scheme {
+func newScheme(secret *openpgp.Secret, keys *openpgp.Keyring, deps Deps) *Scheme {
 	pgp := openpgp.New(openpgp.Config{Account: "acc", Secret: secret, Keyring: keys}, openpgp.Deps{Now: deps.Now})
-	return New(Config{Account: "acc", JID: jid, Codec: pgp.Codec(), Keyring: keys}, deps)
+	return New(Config{Account: "acc", Codec: pgp.Codec(), Keyring: keys}, deps)
 }
 
 // seen is how self sees somebody.
@@ -86,7 +86,7 @@ func pair(t testing.TB, deps Deps) (bot, alice *Scheme, toAlice, toBot e2ee.Peer
 	t.Helper()
 	b, a, m := ourKey(t, "bot"), ourKey(t, "alice"), ourKey(t, "mallory")
 	keys := ring(t, b.Public, a.Public, m.Public)
-	return newScheme(b.secret, botJID, keys, deps), newScheme(a.secret, aliceJID, keys, Deps{Now: deps.Now}),
+	return newScheme(b.secret, keys, deps), newScheme(a.secret, keys, Deps{Now: deps.Now}),
 		seen(botJID, aliceJID, a.Fingerprint), seen(aliceJID, botJID, b.Fingerprint)
 }
 
@@ -108,7 +108,7 @@ func TestConformance(t *testing.T) {
 func made(t testing.TB, from *Scheme, to e2ee.Peer, unsigned bool, xml string) e2ee.Incoming {
 	t.Helper()
 	var text string
-	err := from.codec.Encrypt(to, unsigned, true,
+	err := from.codec.Encrypt(to, unsigned,
 		func(dst []byte) []byte { return append(dst, xml...) },
 		func(msg []byte) { text = base64.StdEncoding.EncodeToString(msg) })
 	if err != nil {
@@ -202,7 +202,7 @@ func TestOpen(t *testing.T) {
 
 func TestSignerMustCount(t *testing.T) {
 	bot, alice, fromAlice, toBot := pair(t, Deps{})
-	mallory := newScheme(ourKey(t, "mallory").secret, aliceJID, ring(t, ourKey(t, "bot").Public), Deps{})
+	mallory := newScheme(ourKey(t, "mallory").secret, ring(t, ourKey(t, "bot").Public), Deps{})
 	msg := made(t, mallory, toBot, false, content(botJID, stamp(0), hello))
 	if _, err := open(bot, fromAlice, msg); !errors.Is(err, e2ee.ErrKeyChanged) {
 		t.Errorf("signed by another key of the keyring: %v", err)
@@ -311,7 +311,7 @@ func TestPadding(t *testing.T) {
 func TestAllKeysOfAPerson(t *testing.T) {
 	bot, alice, _, _ := pair(t, Deps{})
 	b, a, m := ourKey(t, "bot"), ourKey(t, "alice"), ourKey(t, "mallory")
-	other := newScheme(m.secret, aliceJID, ring(t, b.Public), Deps{})
+	other := newScheme(m.secret, ring(t, b.Public), Deps{})
 	out, err := bot.Seal(t.Context(), seen(botJID, aliceJID, a.Fingerprint, m.Fingerprint), e2eetest.Text("both"))
 	if err != nil {
 		t.Fatal(err)
