@@ -23,7 +23,7 @@ type Journal interface {
 	// all. A row that was ingested with Tried set needs no such call.
 	Tried(ctx context.Context, tries []Try) error
 	// Confirm ends rows: body and row are gone when it returns nil, but for those of
-	// FateDead. Unknown ones are ignored. After an error nothing changed and the call may come again.
+	// FateDead. Unknown ones are ignored. After an error the call may come again.
 	Confirm(ctx context.Context, done []Done) error
 	// Load calls yield for every row kept, in the order of Seq, with Tried as
 	// recorded, before the first Ingest of a run.

@@ -87,7 +87,7 @@ type outbox struct {
 }
 
 func newOutbox(c *Core, room Room) *outbox {
-	return &outbox{c: c, room: room, wake: make(chan struct{}, 1), queue: rowQueue{spill: c.journal.Durable()}}
+	return &outbox{c: c, room: room, pos: 1 << 40, wake: make(chan struct{}, 1), queue: rowQueue{spill: c.journal.Durable()}}
 }
 
 // reserve counts a line of n bytes that is about to be queued, and returns how many
@@ -146,10 +146,12 @@ func (o *outbox) enqueue(r *Row) {
 	poke(o.wake)
 }
 
-// placeLocked puts r behind all others. A row that is taken back is put behind
-// those that are older.
+// posGap is left between the places of two rows, for those that are requeued.
+const posGap = 1 << 20
+
+// placeLocked gives r a place behind all others.
 func (o *outbox) placeLocked(r *Row) {
-	o.pos++
+	o.pos += posGap
 	r.pos = o.pos
 }
 
@@ -157,9 +159,13 @@ func (o *outbox) placeLocked(r *Row) {
 // younger.
 func (o *outbox) requeue(r *Row) {
 	o.mu.Lock()
-	for _, w := range o.queue.head() {
+	head := o.queue.head()
+	for i, w := range head {
 		if w.Seq > r.Seq && !o.retired {
-			r.pos, r.size = w.pos, r.Text.Len()
+			r.pos, r.size = w.pos-posGap/2, r.Text.Len()
+			if i > 0 {
+				r.pos = head[i-1].pos + 1
+			}
 			o.queue.putBack(r)
 			o.mu.Unlock()
 			poke(o.wake)

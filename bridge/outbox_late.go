@@ -9,7 +9,7 @@ import (
 // spaces them, so that they do not bury the people there.
 func (o *outbox) paceLocked(first *Row, now time.Time) (digest *Row, wait time.Duration) {
 	b := o.c.table.Load().byName[first.Bridge]
-	if b == nil || first.Kind == RowOwn || o.c.closing.Load() || o.block != blockNone {
+	if b == nil || first.Kind == RowOwn || o.c.closing.Load() || o.block != blockNone || !o.up {
 		return nil, 0
 	}
 	late := func(r *Row) bool { return r.Kind != RowOwn && now.Sub(r.Queued) > b.cfg.Late.After }

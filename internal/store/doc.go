@@ -6,6 +6,7 @@
 //	master.key      made at the first start, unless a key or passphrase is given
 //	daykeys/        keys of the message bodies, in no backup
 //	backups/        copies made before a change of the schema
+//	reserve         room for rows to end in while the disk is full
 //	lock            held by the one process that has the folder open
 //
 // Everything anybody said, who said it and when, is sealed (XChaCha20-Poly1305)

@@ -113,7 +113,7 @@ func (w *writer) ingest(e *bridge.Entry, key int64, look []byte, bodies [][]byte
 
 // Tried implements bridge.Journal.
 func (s *Store) Tried(ctx context.Context, tries []bridge.Try) error {
-	return s.w.do(ctx, "tried", func(w *writer) error {
+	return s.w.free(ctx, "tried", func(w *writer) error {
 		for i := range tries {
 			t := &tries[i]
 			state := int64(stateQueued)
@@ -135,15 +135,25 @@ func (s *Store) Tried(ctx context.Context, tries []bridge.Try) error {
 // Confirm implements bridge.Journal.
 func (s *Store) Confirm(ctx context.Context, done []bridge.Done) error {
 	at := s.now().Unix()
-	return s.w.do(ctx, "confirm", func(w *writer) error {
-		for i := range done {
-			if err := w.confirm(&done[i], at); err != nil {
-				return err
+	for len(done) > 0 { // small enough for the reserve
+		part := done[:min(len(done), confirmPart)]
+		done = done[len(part):]
+		err := s.w.free(ctx, "confirm", func(w *writer) error {
+			for i := range part {
+				if err := w.confirm(&part[i], at); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
+
+const confirmPart = 512 // rows ended by one operation
 
 // confirm ends one row.
 func (w *writer) confirm(d *bridge.Done, at int64) error {
@@ -297,7 +307,7 @@ func (s *Store) markLost(ctx context.Context, lost []lostRow) error {
 		s.log.Error("rows that waited are lost: they cannot be opened", "leg", to.Leg, "room", to.Name, "n", n)
 	}
 	s.lost.Add(int64(len(lost)))
-	return s.w.do(ctx, "mark as lost", func(w *writer) error {
+	return s.w.free(ctx, "mark as lost", func(w *writer) error {
 		for _, l := range lost {
 			n, err := w.wipeRow.exec([]byte{}, int64(l.seq))
 			if err != nil {

@@ -118,7 +118,7 @@ func (s *Store) forget(ctx context.Context, keys [][]byte, del func(*writer) stm
 	for len(keys) > 0 {
 		chunk := keys[:min(len(keys), sweepChunk)]
 		keys = keys[len(chunk):]
-		err := s.w.do(ctx, "forget ids", func(w *writer) error {
+		err := s.w.free(ctx, "forget ids", func(w *writer) error {
 			for _, k := range chunk {
 				if _, err := del(w).exec(k); err != nil {
 					return err
@@ -145,7 +145,7 @@ func (s *Store) sweepMap(ctx context.Context, before int64) error {
 		if n == 0 {
 			return nil
 		}
-		err = s.w.do(ctx, "forget ids", func(w *writer) error {
+		err = s.w.free(ctx, "forget ids", func(w *writer) error {
 			_, err := w.delMap.exec(last)
 			return err
 		})

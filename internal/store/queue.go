@@ -105,7 +105,7 @@ func (s *Store) parked(ctx context.Context) (out []Parked, err error) {
 
 // Drop deletes parked and lost rows, and returns how many it were.
 func (s *Store) Drop(ctx context.Context, seqs []uint64) (n int64, err error) {
-	err = s.w.do(ctx, "drop parked rows", func(w *writer) error {
+	err = s.w.free(ctx, "drop parked rows", func(w *writer) error {
 		n = 0
 		for _, seq := range seqs {
 			one, err := w.delParked.exec(int64(seq))

@@ -23,7 +23,8 @@ const (
 
 // op is one operation of the writer: all of it is committed, or nothing.
 type op struct {
-	what string
+	what  string
+	frees bool // it may use the reserve: it takes no room, or ends rows
 	// run may run twice: with others first, and alone if one of them fails.
 	run  func(*writer) error
 	err  chan error // capacity 1
@@ -38,10 +39,11 @@ func (o *op) take() bool { return !o.once.Swap(true) }
 // whatever waits: while one commit is on its way to the disk, the next batch
 // gathers by itself.
 type writer struct {
-	log  *slog.Logger
-	conn *conn
-	wal  string   // path of the WAL
-	ops  chan *op // as many may wait as fit into one batch; more block their callers
+	log     *slog.Logger
+	conn    *conn
+	wal     string   // path of the WAL
+	reserve string   // path of the reserve
+	ops     chan *op // as many may wait as fit into one batch; more block their callers
 
 	mu     sync.RWMutex // guards closed: nothing is put into ops after it
 	closed bool
@@ -67,6 +69,7 @@ type writer struct {
 	ledgers map[string]bridge.Ledger
 	counted map[string]*bridge.Ledger // changed by this transaction
 	dirty   bool                      // the WAL holds something
+	lean    time.Time                 // when it was last tried to have a reserve; zero while there is one
 	lastAt  time.Time                 // of the last truncation
 
 	rows    atomic.Int64 // in the outbox, committed, whatever their state
@@ -76,7 +79,7 @@ type writer struct {
 
 // newWriter prepares the statements and reads where counting goes on.
 func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
-	w := &writer{log: s.log, conn: c, wal: s.folder.path(dbFile) + "-wal", ops: make(chan *op, maxBatch), rooms: map[bridge.Room]int64{}, counted: map[string]*bridge.Ledger{}, dirty: true, lastAt: time.Now()}
+	w := &writer{log: s.log, conn: c, wal: s.folder.path(dbFile) + "-wal", reserve: s.folder.path(reserveFile), ops: make(chan *op, maxBatch), rooms: map[bridge.Room]int64{}, counted: map[string]*bridge.Ledger{}, dirty: true, lastAt: time.Now()}
 	for _, p := range []struct {
 		to   *stmt
 		text string
@@ -125,6 +128,13 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM msgmap").Scan(&w.mapID); err != nil {
 		return nil, err
 	}
+	if err := w.saveUp(); err != nil {
+		if !errors.Is(classify(err), ErrFull) {
+			return nil, err
+		}
+		w.log.Error("store: the disk is full: nothing is taken in", "err", err)
+		w.lean = time.Now()
+	}
 	found, err := roomsByID(ctx, s.read)
 	for id, r := range found {
 		w.rooms[r], w.roomID = id, max(w.roomID, id)
@@ -135,7 +145,16 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 // do runs f in the next transaction and returns when that is on the disk, or
 // nothing of f was kept. f may be called twice, and not at all once ctx ended.
 func (w *writer) do(ctx context.Context, what string, f func(*writer) error) error {
-	o := &op{what: what, run: f, err: make(chan error, 1)}
+	return w.ask(ctx, &op{what: what, run: f, err: make(chan error, 1)})
+}
+
+// free is do for what takes no room, or makes some: it may use the reserve.
+func (w *writer) free(ctx context.Context, what string, f func(*writer) error) error {
+	return w.ask(ctx, &op{what: what, frees: true, run: f, err: make(chan error, 1)})
+}
+
+func (w *writer) ask(ctx context.Context, o *op) error {
+	what := o.what
 	if err := w.put(ctx, o); err != nil {
 		return fmt.Errorf("store: %s: %w", what, err)
 	}
@@ -230,12 +249,21 @@ func (w *writer) transact(batch []*op) {
 			live = append(live, o)
 		}
 	}
+	if !w.recover() {
+		live = w.refuse(live, ErrFull)
+	}
 	if len(live) == 0 {
 		return
 	}
 	start := time.Now()
 	w.dirty = true
 	err := w.together(live)
+	if errors.Is(classify(err), ErrFull) && w.lean.IsZero() && w.spend() {
+		if live = w.refuse(live, err); len(live) == 0 {
+			return
+		}
+		err = w.together(live)
+	}
 	if err != nil && len(live) > 1 && !sticky(err) {
 		w.apart(live)
 		return
@@ -244,6 +272,20 @@ func (w *writer) transact(batch []*op) {
 	for _, o := range live {
 		o.err <- err
 	}
+}
+
+// refuse fails those that may not use the reserve, and returns the others.
+func (w *writer) refuse(live []*op, err error) (frees []*op) {
+	var grow []*op
+	for _, o := range live {
+		if o.frees {
+			frees = append(frees, o)
+		} else {
+			grow = append(grow, o)
+		}
+	}
+	w.fail(grow, err)
+	return frees
 }
 
 // together runs all operations in one transaction, without savepoints: that one
@@ -303,6 +345,9 @@ func (w *writer) apart(live []*op) {
 }
 
 func (w *writer) fail(ops []*op, err error) {
+	if len(ops) == 0 {
+		return
+	}
 	w.stats.commit(len(ops), 0, err)
 	for _, o := range ops {
 		o.err <- err
