@@ -85,7 +85,7 @@ func (s *session) startCatchup(c *channel, join *ircmsg.Message) {
 // keepsHistory reports whether channels of the network can have a history that
 // is replayed on join: mode H with a parameter (InspIRCd, UnrealIRCd).
 func (s *state) keepsHistory() bool {
-	return strings.Contains(s.isupport.ChanModes[1]+s.isupport.ChanModes[2], "H")
+	return strings.Contains(s.isupport.chanModes[1]+s.isupport.chanModes[2], "H")
 }
 
 // judge decides, once the server has handled our join, whether the replay told

@@ -52,7 +52,7 @@ type Config struct {
 
 // ChannelConfig is one channel to be in.
 type ChannelConfig struct {
-	Name string // as configured; RoomName makes its bridge.Room name
+	Name string // as configured; Room makes its bridge.Room
 	Key  string // channel key (+k)
 }
 
@@ -157,10 +157,10 @@ func (c Config) checkChannels() (Config, error) {
 		if ch.Key != "" && (!cleanWord(ch.Key) || strings.ContainsRune(ch.Key, ',') || ch.Key[0] == ':') {
 			return c, fmt.Errorf("%w: %s: the key of %s holds a blank, a comma or a control character", ErrConfig, c.Name, ch.Name)
 		}
-		if seen[RoomName(ch.Name)] {
+		if seen[roomName(ch.Name)] {
 			return c, fmt.Errorf("%w: %s %s", ErrDupeChannel, c.Name, ch.Name)
 		}
-		seen[RoomName(ch.Name)] = true
+		seen[roomName(ch.Name)] = true
 	}
 	return c, nil
 }

@@ -12,10 +12,10 @@ var windows1252 = [32]rune{
 	utf8.RuneError, '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', utf8.RuneError, 'ž', 'Ÿ',
 }
 
-// Decode returns text from the wire as UTF-8: as it is where it is UTF-8, else
+// decode returns text from the wire as UTF-8: as it is where it is UTF-8, else
 // read as Windows-1252, which old clients send. A line that a server cut in the
 // middle of its last character counts as UTF-8 without that character.
-func Decode(s string) string {
+func decode(s string) string {
 	if utf8.ValidString(s) {
 		return s
 	}

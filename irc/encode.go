@@ -51,13 +51,13 @@ func appendLine(out []string, line, prefix string, limit int, block bool) []stri
 	if block {
 		line = string(codeMono) + strings.Map(dropControl, line) + string(codeMono)
 	} else {
-		line = FromStyling(line)
+		line = fromStyling(line)
 	}
 	room := limit - len(prefix)
 	if len(line) > room && hasControl(line) {
 		room -= len(styles)
 	}
-	pieces := SplitText(line, room)
+	pieces := splitText(line, room)
 	if len(pieces) > 1 && hasControl(line) {
 		carryStyles(pieces)
 	}
@@ -69,10 +69,10 @@ func appendLine(out []string, line, prefix string, limit int, block bool) []stri
 	return out
 }
 
-// firstPiece returns s, or what SplitText would cut off it first.
+// firstPiece returns s, or what splitText would cut off it first.
 func firstPiece(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
-	return SplitText(s, limit)[0]
+	return splitText(s, limit)[0]
 }

@@ -149,7 +149,7 @@ func (w *window) refit(j *job) {
 	if rest, ok := strings.CutPrefix(body, j.prefix); ok && len(j.prefix) <= limit/2 {
 		prefix, body = j.prefix, rest // no piece may go without: it could look like another's line
 	}
-	pieces := SplitText(body, limit-len(prefix))
+	pieces := splitText(body, limit-len(prefix))
 	for i := range pieces {
 		pieces[i] = prefix + pieces[i]
 	}

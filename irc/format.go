@@ -33,11 +33,11 @@ var styles = [...]struct {
 	{codeMono, '`', func(f *ircfmt.FormattedSubstring) bool { return f.Monospace }},
 }
 
-// ToStyling turns one line with IRC formatting codes into XEP-0393 styling.
+// toStyling turns one line with IRC formatting codes into XEP-0393 styling.
 // Colours, underline and reverse have no equal there and are dropped, as is a
 // style that XEP-0393 cannot express where it stands, and every other control
 // character (a tab becomes a blank).
-func ToStyling(s string) string {
+func toStyling(s string) string {
 	if !hasControl(s) {
 		return s
 	}
@@ -142,10 +142,10 @@ func hexDigits(s string) int {
 	return 6
 }
 
-// FromStyling turns the spans of one line of XEP-0393 text into IRC codes. What
+// fromStyling turns the spans of one line of XEP-0393 text into IRC codes. What
 // control characters the line holds itself are dropped first, so that nobody
 // sends codes through the bridge that were not meant as such.
-func FromStyling(line string) string {
+func fromStyling(line string) string {
 	if hasControl(line) {
 		line = strings.Map(dropControl, line)
 	}

@@ -188,10 +188,10 @@ func (s *session) message(m *ircmsg.Message, c *channel, kind bridge.MessageKind
 	msg := bridge.Message{
 		ID: strings.Clone(tag(m, "msgid")), Room: c.room, From: s.sender(c, nick, tag(m, "account")), Kind: kind,
 		// A line may bring 8 KiB of tags, which its text must not keep alive.
-		Text: bridge.NewText(strings.Clone(ToStyling(Decode(body)))), Mark: strings.Clone(tag(m, markTag)),
+		Text: bridge.NewText(strings.Clone(toStyling(decode(body)))), Mark: strings.Clone(tag(m, markTag)),
 		Time: s.said(m),
 	}
-	msg.From.Nick = strings.Clone(Decode(nick))
+	msg.From.Nick = strings.Clone(decode(nick))
 	return msg
 }
 
@@ -327,7 +327,7 @@ func (s *session) onFail(m *ircmsg.Message) {
 
 // onUnavailable handles 437, for a nick or a channel.
 func (s *session) onUnavailable(m *ircmsg.Message) {
-	if s.isupport.IsChannel(param(m, 1)) {
+	if s.isupport.isChannel(param(m, 1)) {
 		s.onError(m)
 		return
 	}
@@ -337,6 +337,6 @@ func (s *session) onUnavailable(m *ircmsg.Message) {
 // cleanText makes foreign text fit for status, logs and events: one line, no
 // control characters, of bounded length.
 func cleanText(s string) string {
-	s = strings.Map(dropControl, Decode(s))
+	s = strings.Map(dropControl, decode(s))
 	return strings.TrimSpace(firstPiece(s, maxDetail))
 }

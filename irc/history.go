@@ -101,8 +101,8 @@ func (s *session) ask(c *channel, k *catchup, r *request, sub, ref string) {
 	s.requests++ // never 0, and so no label is
 	r.sent = s.now
 	limit := maxPage
-	if s.isupport.ChatHistory > 0 {
-		limit = min(limit, s.isupport.ChatHistory)
+	if s.isupport.chatHistory > 0 {
+		limit = min(limit, s.isupport.chatHistory)
 	}
 	if r.kind == aroundID {
 		limit = 1

@@ -6,45 +6,45 @@ import (
 	"strings"
 )
 
-// ISupport is what the server told of itself in 005 (ISUPPORT), with the values
+// isupport is what the server told of itself in 005 (ISUPPORT), with the values
 // of RFC 1459 for what it left out.
-type ISupport struct {
-	Casemapping Casemapping
-	PrefixModes string    // modes that give a prefix, highest first: "ov"
-	PrefixSigns string    // their signs, in the same order: "@+"
-	ChanModes   [4]string // lists; with a parameter; with one when set; without
-	ChanTypes   string
-	TargMax     map[string]int // per command in upper case; 0: no limit
-	MaxTargets  int            // 0: unknown
-	Modes       int            // mode changes with a parameter in one line
-	NickLen     int            // 0: unknown
-	LineLen     int            // bytes including CR LF
-	StatusMsg   string         // signs that may stand before a channel as target
-	UTF8Only    bool
-	SafeRate    bool // the server delays floods and never kills for them
-	WHOX        bool
-	Bot         string // user mode that marks a bot, "" if none
-	Monitor     bool
-	ExtBan      string
-	ClientTags  bool // client-only tags may be sent
-	ChatHistory int  // most lines of one answer to CHATHISTORY; 0: no limit, or unknown
-	MsgRefTypes string
-	Network     string
+type isupport struct {
+	casemapping casemapping
+	prefixModes string    // modes that give a prefix, highest first: "ov"
+	prefixSigns string    // their signs, in the same order: "@+"
+	chanModes   [4]string // lists; with a parameter; with one when set; without
+	chanTypes   string
+	targMax     map[string]int // per command in upper case; 0: no limit
+	maxTargets  int            // 0: unknown
+	modes       int            // mode changes with a parameter in one line
+	nickLen     int            // 0: unknown
+	lineLen     int            // bytes including CR LF
+	statusMsg   string         // signs that may stand before a channel as target
+	utf8Only    bool
+	safeRate    bool // the server delays floods and never kills for them
+	whox        bool
+	bot         string // user mode that marks a bot, "" if none
+	monitor     bool
+	extBan      string
+	clientTags  bool // client-only tags may be sent
+	chatHistory int  // most lines of one answer to CHATHISTORY; 0: no limit, or unknown
+	msgRefTypes string
+	network     string
 }
 
-// NewISupport returns what holds before any 005.
-func NewISupport() ISupport {
-	return ISupport{
-		PrefixModes: "ov", PrefixSigns: "@+", ChanModes: [4]string{"beI", "k", "l", "imnpst"},
-		ChanTypes: "#&", Modes: 3, LineLen: 512, ClientTags: true,
+// newISupport returns what holds before any 005.
+func newISupport() isupport {
+	return isupport{
+		prefixModes: "ov", prefixSigns: "@+", chanModes: [4]string{"beI", "k", "l", "imnpst"},
+		chanTypes: "#&", modes: 3, lineLen: 512, clientTags: true,
 	}
 }
 
 // maxTargMax bounds the commands remembered of TARGMAX.
 const maxTargMax = 64
 
-// Apply takes one token in: "NAME", "NAME=value" or "-NAME".
-func (i *ISupport) Apply(token string) {
+// apply takes one token in: "NAME", "NAME=value" or "-NAME".
+func (i *isupport) apply(token string) {
 	if name, ok := strings.CutPrefix(token, "-"); ok {
 		i.remove(name)
 		return
@@ -53,142 +53,142 @@ func (i *ISupport) Apply(token string) {
 	value = unescapeISupport(value)
 	switch name {
 	case "CASEMAPPING":
-		i.Casemapping = ParseCasemapping(value)
+		i.casemapping = parseCasemapping(value)
 	case "PREFIX":
 		i.applyPrefix(value)
 	case "CHANMODES":
-		i.ChanModes = [4]string{}
+		i.chanModes = [4]string{}
 		for n, s := range strings.SplitN(value, ",", 5) {
 			if n < 4 {
-				i.ChanModes[n] = s
+				i.chanModes[n] = s
 			}
 		}
 	case "CHANTYPES":
-		i.ChanTypes = value
+		i.chanTypes = value
 	case "TARGMAX":
 		i.applyTargMax(value)
 	case "MAXTARGETS":
-		i.MaxTargets = number(value, 0)
+		i.maxTargets = number(value, 0)
 	case "MODES":
-		i.Modes = max(number(value, 20), 1)
+		i.modes = max(number(value, 20), 1)
 	case "NICKLEN":
-		i.NickLen = number(value, 0)
+		i.nickLen = number(value, 0)
 	case "LINELEN":
-		i.LineLen = max(number(value, 512), 512)
+		i.lineLen = max(number(value, 512), 512)
 	case "STATUSMSG":
-		i.StatusMsg = value
+		i.statusMsg = value
 	case "UTF8ONLY":
-		i.UTF8Only = true
+		i.utf8Only = true
 	case "SAFERATE", "soju.im/SAFERATE":
-		i.SafeRate = true
+		i.safeRate = true
 	case "WHOX":
-		i.WHOX = true
+		i.whox = true
 	case "BOT":
-		i.Bot = value[:min(len(value), 1)]
+		i.bot = value[:min(len(value), 1)]
 	case "MONITOR":
-		i.Monitor = true
+		i.monitor = true
 	case "EXTBAN":
-		i.ExtBan = value
+		i.extBan = value
 	case "CLIENTTAGDENY":
-		i.ClientTags = clientTagAllowed(value)
+		i.clientTags = clientTagAllowed(value)
 	case "NETWORK":
-		i.Network = value
+		i.network = value
 	case "CHATHISTORY", "draft/CHATHISTORY":
-		i.ChatHistory = number(value, 0)
+		i.chatHistory = number(value, 0)
 	case "MSGREFTYPES":
-		i.MsgRefTypes = value
+		i.msgRefTypes = value
 	}
 }
 
 // refsByID reports whether CHATHISTORY may name a line by its msgid.
-func (i *ISupport) refsByID() bool {
-	return i.MsgRefTypes == "" || slices.Contains(strings.Split(i.MsgRefTypes, ","), "msgid")
+func (i *isupport) refsByID() bool {
+	return i.msgRefTypes == "" || slices.Contains(strings.Split(i.msgRefTypes, ","), "msgid")
 }
 
-func (i *ISupport) remove(name string) {
-	d := NewISupport()
+func (i *isupport) remove(name string) {
+	d := newISupport()
 	switch name {
 	case "CASEMAPPING":
-		i.Casemapping = d.Casemapping
+		i.casemapping = d.casemapping
 	case "PREFIX":
-		i.PrefixModes, i.PrefixSigns = d.PrefixModes, d.PrefixSigns
+		i.prefixModes, i.prefixSigns = d.prefixModes, d.prefixSigns
 	case "CHANMODES":
-		i.ChanModes = d.ChanModes
+		i.chanModes = d.chanModes
 	case "CHANTYPES":
-		i.ChanTypes = d.ChanTypes
+		i.chanTypes = d.chanTypes
 	case "TARGMAX":
-		i.TargMax = nil
+		i.targMax = nil
 	case "MAXTARGETS":
-		i.MaxTargets = 0
+		i.maxTargets = 0
 	case "MODES":
-		i.Modes = d.Modes
+		i.modes = d.modes
 	case "NICKLEN":
-		i.NickLen = 0
+		i.nickLen = 0
 	case "STATUSMSG":
-		i.StatusMsg = ""
+		i.statusMsg = ""
 	case "UTF8ONLY":
-		i.UTF8Only = false
+		i.utf8Only = false
 	case "WHOX":
-		i.WHOX = false
+		i.whox = false
 	case "BOT":
-		i.Bot = ""
+		i.bot = ""
 	case "MONITOR":
-		i.Monitor = false
+		i.monitor = false
 	case "EXTBAN":
-		i.ExtBan = ""
+		i.extBan = ""
 	case "CLIENTTAGDENY":
-		i.ClientTags = true
+		i.clientTags = true
 	case "CHATHISTORY", "draft/CHATHISTORY":
-		i.ChatHistory = 0
+		i.chatHistory = 0
 	case "MSGREFTYPES":
-		i.MsgRefTypes = ""
+		i.msgRefTypes = ""
 	}
 }
 
 // applyPrefix reads "(ov)@+"; a value that does not add up is left out.
-func (i *ISupport) applyPrefix(value string) {
+func (i *isupport) applyPrefix(value string) {
 	modes, signs, ok := strings.Cut(strings.TrimPrefix(value, "("), ")")
 	if ok && len(modes) == len(signs) || value == "" {
-		i.PrefixModes, i.PrefixSigns = modes, signs
+		i.prefixModes, i.prefixSigns = modes, signs
 	}
 }
 
-func (i *ISupport) applyTargMax(value string) {
-	i.TargMax = make(map[string]int)
+func (i *isupport) applyTargMax(value string) {
+	i.targMax = make(map[string]int)
 	for item := range strings.SplitSeq(value, ",") {
-		if name, n, ok := strings.Cut(item, ":"); ok && len(i.TargMax) < maxTargMax {
-			i.TargMax[strings.ToUpper(name)] = number(n, 0)
+		if name, n, ok := strings.Cut(item, ":"); ok && len(i.targMax) < maxTargMax {
+			i.targMax[strings.ToUpper(name)] = number(n, 0)
 		}
 	}
 }
 
-// Targets returns how many targets one line of command may name; 0 is no limit.
-func (i *ISupport) Targets(command string) int {
-	if n, ok := i.TargMax[command]; ok {
+// targets returns how many targets one line of command may name; 0 is no limit.
+func (i *isupport) targets(command string) int {
+	if n, ok := i.targMax[command]; ok {
 		return n
 	}
-	return i.MaxTargets
+	return i.maxTargets
 }
 
-// IsChannel reports whether name can be a channel here.
-func (i *ISupport) IsChannel(name string) bool {
-	return name != "" && strings.IndexByte(i.ChanTypes, name[0]) >= 0
+// isChannel reports whether name can be a channel here.
+func (i *isupport) isChannel(name string) bool {
+	return name != "" && strings.IndexByte(i.chanTypes, name[0]) >= 0
 }
 
 // signs cuts the status signs off the front of s.
-func (i *ISupport) signs(s string) (signs, rest string) {
+func (i *isupport) signs(s string) (signs, rest string) {
 	n := 0
-	for n < len(s) && strings.IndexByte(i.PrefixSigns, s[n]) >= 0 {
+	for n < len(s) && strings.IndexByte(i.prefixSigns, s[n]) >= 0 {
 		n++
 	}
 	return s[:n], s[n:]
 }
 
 // isOp reports whether signs hold operator rank or above.
-func (i *ISupport) isOp(signs string) bool {
-	rank := strings.IndexByte(i.PrefixModes, 'o')
+func (i *isupport) isOp(signs string) bool {
+	rank := strings.IndexByte(i.prefixModes, 'o')
 	for n := range len(signs) {
-		if p := strings.IndexByte(i.PrefixSigns, signs[n]); p >= 0 && p <= rank {
+		if p := strings.IndexByte(i.prefixSigns, signs[n]); p >= 0 && p <= rank {
 			return true
 		}
 	}
@@ -206,15 +206,15 @@ const (
 	modePrefix                 // a nick, always
 )
 
-func (i *ISupport) modeKind(c byte) modeKind {
+func (i *isupport) modeKind(c byte) modeKind {
 	switch {
-	case strings.IndexByte(i.PrefixModes, c) >= 0:
+	case strings.IndexByte(i.prefixModes, c) >= 0:
 		return modePrefix
-	case strings.IndexByte(i.ChanModes[0], c) >= 0:
+	case strings.IndexByte(i.chanModes[0], c) >= 0:
 		return modeList
-	case strings.IndexByte(i.ChanModes[1], c) >= 0:
+	case strings.IndexByte(i.chanModes[1], c) >= 0:
 		return modeParam
-	case strings.IndexByte(i.ChanModes[2], c) >= 0:
+	case strings.IndexByte(i.chanModes[2], c) >= 0:
 		return modeSet
 	}
 	return modeFlag

@@ -6,29 +6,29 @@ import (
 )
 
 func TestISupport(t *testing.T) {
-	i := NewISupport()
+	i := newISupport()
 	for token := range strings.FieldsSeq(`CASEMAPPING=rfc1459 PREFIX=(Yqaohv)!~&@%+ CHANMODES=IXbegw,k,FHJLWdfjlx,ABCDK STATUSMSG=!~&@%+
 		TARGMAX=ACCEPT:,JOIN:,KICK:4,privmsg:20 MAXTARGETS=7 MODES NICKLEN=30 LINELEN=1024 UTF8ONLY SAFERATE WHOX BOT=B MONITOR=
 		EXTBAN=,ABC NETWORK=Two\x20Words CLIENTTAGDENY=*,-+x CHANTYPES=# XYZ=1 =`) {
-		i.Apply(token)
+		i.apply(token)
 	}
 	for _, tt := range []struct {
 		what string
 		got  any
 		want any
 	}{
-		{"casemapping", i.Casemapping, RFC1459},
-		{"prefix", i.PrefixModes + i.PrefixSigns, "Yqaohv!~&@%+"},
-		{"lists", i.ChanModes[0], "IXbegw"},
-		{"JOIN", i.Targets("JOIN"), 0},
-		{"KICK", i.Targets("KICK"), 4},
-		{"PRIVMSG", i.Targets("PRIVMSG"), 20},
-		{"others", i.Targets("WHOIS"), 7},
-		{"modes without a number", i.Modes, 20},
-		{"nicklen", i.NickLen, 30},
-		{"linelen", i.LineLen, 1024},
-		{"network", i.Network, "Two Words"},
-		{"client tags", i.ClientTags, false},
+		{"casemapping", i.casemapping, rfc1459},
+		{"prefix", i.prefixModes + i.prefixSigns, "Yqaohv!~&@%+"},
+		{"lists", i.chanModes[0], "IXbegw"},
+		{"JOIN", i.targets("JOIN"), 0},
+		{"KICK", i.targets("KICK"), 4},
+		{"PRIVMSG", i.targets("PRIVMSG"), 20},
+		{"others", i.targets("WHOIS"), 7},
+		{"modes without a number", i.modes, 20},
+		{"nicklen", i.nickLen, 30},
+		{"linelen", i.lineLen, 1024},
+		{"network", i.network, "Two Words"},
+		{"client tags", i.clientTags, false},
 		{"op", i.isOp("@"), true},
 		{"half-op is none", i.isOp("%+"), false},
 		{"founder is op", i.isOp("~"), true},
@@ -36,31 +36,31 @@ func TestISupport(t *testing.T) {
 		{"a key takes one always", i.modeKind('k'), modeParam},
 		{"a limit when set", i.modeKind('l'), modeSet},
 		{"flag", i.modeKind('A'), modeFlag},
-		{"channel", i.IsChannel("#x"), true},
-		{"no channel", i.IsChannel("&x"), false},
-		{"bot", i.Bot, "B"},
+		{"channel", i.isChannel("#x"), true},
+		{"no channel", i.isChannel("&x"), false},
+		{"bot", i.bot, "B"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.what, tt.got, tt.want)
 		}
 	}
-	i.Apply("-PREFIX")
-	i.Apply("-BOT")
-	if i.PrefixSigns != "@+" || i.Bot != "" {
-		t.Errorf("after removal: %q %q", i.PrefixSigns, i.Bot)
+	i.apply("-PREFIX")
+	i.apply("-BOT")
+	if i.prefixSigns != "@+" || i.bot != "" {
+		t.Errorf("after removal: %q %q", i.prefixSigns, i.bot)
 	}
 }
 
 func TestFold(t *testing.T) {
 	for _, tt := range []struct {
-		m        Casemapping
+		m        casemapping
 		in, want string
 	}{
-		{ASCII, "#Dev[]\\~Ä", "#dev[]\\~Ä"},
-		{RFC1459, "#Dev[]\\~", "#dev{}|^"},
-		{RFC1459Strict, "#Dev[]\\~", "#dev{}|~"},
+		{ascii, "#Dev[]\\~Ä", "#dev[]\\~Ä"},
+		{rfc1459, "#Dev[]\\~", "#dev{}|^"},
+		{rfc1459Strict, "#Dev[]\\~", "#dev{}|~"},
 	} {
-		if got := tt.m.Fold(tt.in); got != tt.want {
+		if got := tt.m.fold(tt.in); got != tt.want {
 			t.Errorf("%d.Fold(%q) = %q, want %q", tt.m, tt.in, got, tt.want)
 		}
 	}
@@ -75,10 +75,10 @@ func FuzzISupport(f *testing.F) {
 		c := &channel{name: "#c", members: map[string]*member{}}
 		st.channels["#c"] = c
 		for token := range strings.FieldsSeq(line) {
-			st.isupport.Apply(token)
+			st.isupport.apply(token)
 		}
-		if len(st.isupport.PrefixModes) != len(st.isupport.PrefixSigns) {
-			t.Fatalf("prefix modes %q, signs %q", st.isupport.PrefixModes, st.isupport.PrefixSigns)
+		if len(st.isupport.prefixModes) != len(st.isupport.prefixSigns) {
+			t.Fatalf("prefix modes %q, signs %q", st.isupport.prefixModes, st.isupport.prefixSigns)
 		}
 		st.names(c, "@+a b!c@d %e")
 		st.mode(c, "+ovbklmn-o"+line, []string{"a", "b", "x", "key", "5"})

@@ -89,7 +89,7 @@ func (s *session) reconfigure(cfg Config) {
 		}
 	}
 	s.leg.mem.forget(func(room string) bool {
-		return slices.ContainsFunc(cfg.Channels, func(ch ChannelConfig) bool { return RoomName(ch.Name) == room })
+		return slices.ContainsFunc(cfg.Channels, func(ch ChannelConfig) bool { return roomName(ch.Name) == room })
 	})
 	var join []*channel
 	for _, ch := range cfg.Channels {
@@ -137,7 +137,7 @@ func (s *session) join(cs []*channel) {
 		}
 		return 1
 	})
-	limit := s.isupport.Targets("JOIN")
+	limit := s.isupport.targets("JOIN")
 	var names, keys []string
 	size := 0
 	send := func() {
@@ -257,7 +257,7 @@ func (s *session) onJoin(m *ircmsg.Message) {
 func (s *session) enter(c *channel, m *ircmsg.Message, name string, nuh ircmsg.NUH) {
 	if nuh.Host != "" {
 		s.name, s.host = nuh.User, nuh.Host
-		s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
+		s.win.setSource(s.source(), min(s.isupport.lineLen, 512))
 	}
 	if c == nil { // put there by the server or an operator
 		if len(s.channels) >= maxModes+len(s.cfg.Channels) {
@@ -321,7 +321,7 @@ func (s *session) onNamesEnd(m *ircmsg.Message) {
 		return
 	}
 	s.win.whenIdle("MODE " + c.name)
-	if s.isupport.WHOX && s.reg.enabled["extended-join"] {
+	if s.isupport.whox && s.reg.enabled["extended-join"] {
 		s.win.whenIdle("WHO " + c.name + " %tcuhnfa," + whoxToken)
 	}
 }

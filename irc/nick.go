@@ -34,7 +34,7 @@ func (s *session) startRegain() {
 	switch {
 	case s.fold(want) == s.fold(s.nick):
 		_ = s.win.command("NICK "+want, nil) // asked again in regainEvery
-	case s.isupport.Monitor && !s.regain.watching:
+	case s.isupport.monitor && !s.regain.watching:
 		s.regain.watching = true
 		_ = s.win.command("MONITOR + "+want, nil)
 	}
@@ -47,7 +47,7 @@ func (s *session) startRegain() {
 }
 
 func (s *session) tooLong() bool {
-	return s.reg.short && s.isupport.NickLen == 0 || s.isupport.NickLen > 0 && len(s.cfg.Nick) > s.isupport.NickLen
+	return s.reg.short && s.isupport.nickLen == 0 || s.isupport.nickLen > 0 && len(s.cfg.Nick) > s.isupport.nickLen
 }
 
 // regainDue asks whether the nick is free.
@@ -103,7 +103,7 @@ func (s *session) onNick(m *ircmsg.Message) {
 	}
 	s.nick = to
 	s.leg.mem.callMe(to)
-	s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
+	s.win.setSource(s.source(), min(s.isupport.lineLen, 512))
 	if to != s.cfg.Nick {
 		s.startRegain()
 		return

@@ -249,7 +249,7 @@ func (s *session) capsSettled() {
 func (s *session) useCaps() {
 	if s.up {
 		on := s.reg.enabled
-		s.win.start(on["labeled-response"] && on["batch"], on["echo-message"], on["message-tags"] && s.isupport.ClientTags)
+		s.win.start(on["labeled-response"] && on["batch"], on["echo-message"], on["message-tags"] && s.isupport.clientTags)
 	}
 }
 
@@ -332,21 +332,21 @@ func (s *session) onWelcome(m *ircmsg.Message) {
 			s.name, s.host = nuh.User, nuh.Host
 		}
 	}
-	s.win.setSource(s.source(), s.isupport.LineLen)
+	s.win.setSource(s.source(), s.isupport.lineLen)
 }
 
 func (s *session) onISupport(m *ircmsg.Message) {
 	if len(m.Params) < 3 {
 		return
 	}
-	before := s.isupport.Casemapping
+	before := s.isupport.casemapping
 	for _, token := range m.Params[1 : len(m.Params)-1] {
-		s.isupport.Apply(token)
+		s.isupport.apply(token)
 	}
-	if s.isupport.Casemapping != before {
+	if s.isupport.casemapping != before {
 		s.refold()
 	}
-	s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
+	s.win.setSource(s.source(), min(s.isupport.lineLen, 512))
 	s.useCaps()
 }
 
@@ -362,8 +362,8 @@ func (s *session) onMotdEnd(*ircmsg.Message) {
 	s.leg.setState(bridge.StateUp, "")
 	s.log.Info("connected", "leg", s.cfg.Name, "nick", s.nick, "server", s.conn.RemoteAddr().String())
 	s.notify(bridge.LegUp, bridge.Room{}, bridge.Sender{}, "")
-	if s.isupport.Bot != "" {
-		s.win.whenIdle("MODE " + s.nick + " +" + s.isupport.Bot)
+	if s.isupport.bot != "" {
+		s.win.whenIdle("MODE " + s.nick + " +" + s.isupport.bot)
 	}
 	s.reconfigure(s.cfg)
 	s.startRegain()

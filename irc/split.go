@@ -6,16 +6,16 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// SplitText cuts text into pieces of at most limit bytes, never inside a UTF-8
+// splitText cuts text into pieces of at most limit bytes, never inside a UTF-8
 // sequence, inside a grapheme only when that alone is longer than limit, and
 // before a blank where one stands in the second half of a piece: ngIRCd takes
 // blanks off the end of a line, so behind one would lose it. The pieces joined
 // are the text. limit counts what follows the colon of PRIVMSG: 512 less
 // CR LF, our source and the target (RFC 2812 §2.3). It returns nil for empty
 // text, and panics if limit < utf8.UTFMax.
-func SplitText(text string, limit int) []string {
+func splitText(text string, limit int) []string {
 	if limit < utf8.UTFMax {
-		panic("irc: SplitText: limit below utf8.UTFMax")
+		panic("irc: splitText: limit below utf8.UTFMax")
 	}
 	if text == "" {
 		return nil

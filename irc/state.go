@@ -60,7 +60,7 @@ type member struct {
 // state is what a session knows of the network. The session's reader alone
 // changes it, holding session.mu; others read it holding that.
 type state struct {
-	isupport ISupport
+	isupport isupport
 	nick     string
 	name     string // our user, as others see it
 	host     string
@@ -69,10 +69,10 @@ type state struct {
 }
 
 func newState() state {
-	return state{isupport: NewISupport(), users: map[string]*user{}, channels: map[string]*channel{}}
+	return state{isupport: newISupport(), users: map[string]*user{}, channels: map[string]*channel{}}
 }
 
-func (s *state) fold(name string) string { return s.isupport.Casemapping.Fold(name) }
+func (s *state) fold(name string) string { return s.isupport.casemapping.fold(name) }
 
 func (s *state) isMe(nick string) bool { return s.fold(nick) == s.fold(s.nick) }
 
@@ -207,8 +207,8 @@ func (s *state) setSign(m *member, sign byte, on bool) {
 	case on && !has:
 		all := m.signs + string(rune(sign))
 		var b strings.Builder
-		for i := range len(s.isupport.PrefixSigns) {
-			if c := s.isupport.PrefixSigns[i]; strings.IndexByte(all, c) >= 0 {
+		for i := range len(s.isupport.prefixSigns) {
+			if c := s.isupport.prefixSigns[i]; strings.IndexByte(all, c) >= 0 {
 				b.WriteByte(c)
 			}
 		}
@@ -237,7 +237,7 @@ func (s *state) mode(c *channel, changes string, params []string) {
 		switch {
 		case kind == modePrefix:
 			if m := c.members[s.fold(arg)]; m != nil {
-				s.setSign(m, s.isupport.PrefixSigns[strings.IndexByte(s.isupport.PrefixModes, ch)], on)
+				s.setSign(m, s.isupport.prefixSigns[strings.IndexByte(s.isupport.prefixModes, ch)], on)
 			}
 		case kind == modeList: // not kept: guards ask for the lists they need
 		case on && (len(c.modes) < maxModes || c.modes[ch] != ""):

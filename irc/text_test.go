@@ -35,7 +35,7 @@ var splitTests = []struct {
 func TestSplitText(t *testing.T) {
 	for _, tt := range splitTests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := SplitText(tt.in, tt.limit); !slices.Equal(got, tt.want) {
+			if got := splitText(tt.in, tt.limit); !slices.Equal(got, tt.want) {
 				t.Errorf("SplitText(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
 			}
 		})
@@ -43,7 +43,7 @@ func TestSplitText(t *testing.T) {
 }
 
 func checkSplit(t interface{ Fatalf(string, ...any) }, text string, limit int) {
-	pieces := SplitText(text, limit)
+	pieces := splitText(text, limit)
 	if got := strings.Join(pieces, ""); got != text {
 		t.Fatalf("joined it is %q, not %q", got, text)
 	}
@@ -125,7 +125,7 @@ var stylingTests = []struct{ name, in, want string }{
 
 func TestDecode(t *testing.T) {
 	for _, tt := range decodeTests {
-		if got := Decode(tt.in); got != tt.want {
+		if got := decode(tt.in); got != tt.want {
 			t.Errorf("Decode(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}
@@ -134,7 +134,7 @@ func TestDecode(t *testing.T) {
 func TestToStyling(t *testing.T) {
 	for _, tt := range stylingTests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := ToStyling(tt.in); got != tt.want {
+			if got := toStyling(tt.in); got != tt.want {
 				t.Errorf("ToStyling(%q) = %q, want %q", tt.in, got, tt.want)
 			}
 		})
@@ -153,7 +153,7 @@ func TestFromStyling(t *testing.T) {
 		{"**", "**"},
 		{"a\rb\x00c\x02d", "abcd"},
 	} {
-		if got := FromStyling(tt.in); got != tt.want {
+		if got := fromStyling(tt.in); got != tt.want {
 			t.Errorf("FromStyling(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}
@@ -167,7 +167,7 @@ func FuzzText(f *testing.F) {
 		f.Add(tt.in)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		got := ToStyling(Decode(in))
+		got := toStyling(decode(in))
 		if !utf8.ValidString(got) {
 			t.Fatalf("%q becomes %q, which is not UTF-8", in, got)
 		}
@@ -219,6 +219,6 @@ func BenchmarkSplitLongUTF8(b *testing.B) {
 	text := strings.Repeat("Zwölf große Boxkämpfer "+family+" ", 60)
 	b.ReportAllocs()
 	for b.Loop() {
-		SplitText(text, 450)
+		splitText(text, 450)
 	}
 }

@@ -130,7 +130,7 @@ func (s *session) onChghost(m *ircmsg.Message) {
 	nick, _, _ := strings.Cut(m.Source, "!")
 	if s.isMe(nick) {
 		s.name, s.host = m.Params[0], m.Params[1]
-		s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
+		s.win.setSource(s.source(), min(s.isupport.lineLen, 512))
 	}
 	if u := s.users[s.fold(nick)]; u != nil {
 		u.name, u.host = m.Params[0], m.Params[1]
@@ -145,6 +145,6 @@ func (s *session) onOwnHost(m *ircmsg.Message) {
 	}
 	if host != "" {
 		s.host = host
-		s.win.setSource(s.source(), min(s.isupport.LineLen, 512))
+		s.win.setSource(s.source(), min(s.isupport.lineLen, 512))
 	}
 }
