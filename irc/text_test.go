@@ -36,7 +36,7 @@ func TestSplitText(t *testing.T) {
 	for _, tt := range splitTests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := splitText(tt.in, tt.limit); !slices.Equal(got, tt.want) {
-				t.Errorf("SplitText(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
+				t.Errorf("splitText(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
 			}
 		})
 	}
@@ -135,7 +135,7 @@ func TestToStyling(t *testing.T) {
 	for _, tt := range stylingTests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := toStyling(tt.in); got != tt.want {
-				t.Errorf("ToStyling(%q) = %q, want %q", tt.in, got, tt.want)
+				t.Errorf("toStyling(%q) = %q, want %q", tt.in, got, tt.want)
 			}
 		})
 	}
