@@ -147,6 +147,9 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := k.openOTR(c, b.keys, b.store, b.log); err != nil {
+		return nil, err
+	}
 	next, kept, err := b.nextLegs(c, k)
 	if err != nil {
 		return nil, err

@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/internal/config"
 	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/openpgp"
+	"drawbridge/xmpp/otr"
 	"drawbridge/xmpp/ox"
 )
 
@@ -26,7 +28,10 @@ const keyPoll = 10 * time.Second
 type keys struct {
 	ring     *openpgp.Keyring
 	accounts map[string]*openpgp.Scheme
-	ox       map[string]*ox.Scheme // of the same accounts
+	ox       map[string]*ox.Scheme  // of the same accounts
+	otr      map[string]*otr.Scheme // of the accounts that speak it
+	// formats is how people's OTR clients write, as configured; one for all reloads.
+	formats *atomic.Pointer[map[string]otr.Format]
 	// replay is one for all accounts: what was said to one of them must not pass as
 	// said to another, which may have the same key.
 	replay e2ee.Replay

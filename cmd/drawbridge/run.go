@@ -114,6 +114,9 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 	if err != nil {
 		return nil, err
 	}
+	if err = k.openOTR(c, nil, st, log); err != nil {
+		return nil, err
+	}
 	b, err := newBot(c, k, buildLeg(st, log), st, log, level)
 	if err != nil {
 		return nil, err

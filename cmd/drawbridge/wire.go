@@ -198,10 +198,14 @@ func buildXMPP(c *config.Config, a *config.Account, k *keys, cursors bridge.Curs
 
 // schemes are the encryption schemes of an account, in no order of preference.
 func (k *keys) schemes(account string) []e2ee.Scheme {
+	var out []e2ee.Scheme
 	if s := k.accounts[account]; s != nil {
-		return []e2ee.Scheme{s, k.ox[account]}
+		out = append(out, s, k.ox[account])
 	}
-	return nil
+	if s := k.otr[account]; s != nil {
+		out = append(out, s)
+	}
+	return out
 }
 
 // storeConfig is what the store takes.

@@ -91,6 +91,17 @@ type Account struct {
 	PinSHA256 []string `yaml:"pin_sha256" cfg:"one,pin"`
 	// OpenPGP is the bot's own key on this account; nil: none.
 	OpenPGP *OpenPGPKey `yaml:"openpgp"`
+	// OTR is how the account speaks OTR, where a bridge of it lists the scheme. Its
+	// key is made at the first start and kept in the store.
+	OTR OTRAccount `yaml:"otr"`
+}
+
+// OTRAccount is OTR on one account.
+type OTRAccount struct {
+	// Start says when the bot asks for a session: when a contact comes online
+	// (presence, the default), when there is something to say (first-message), or
+	// never (peer: the contact does).
+	Start string `yaml:"start" cfg:"oneof=presence|first-message|peer"`
 }
 
 // OpenPGPKey is a secret key: an export of gpg, armored or binary.
@@ -123,6 +134,9 @@ type Person struct {
 	// OTRSecret is known to the person too: who answers the question about it (SMP)
 	// has it, and their key is accepted. It is used once.
 	OTRSecret Secret `yaml:"otr_secret" cfg:"secret"`
+	// OTRText is how their client writes inside of OTR: html (Pidgin, Adium), literal
+	// (profanity, mcabber), or auto (default): by what it is called and what it writes.
+	OTRText string `yaml:"otr_text" cfg:"oneof=auto|html|literal"`
 	// AllowWeakKey accepts DSA-1024, RSA-1024 and SHA-1 of this person, logged.
 	AllowWeakKey bool          `yaml:"allow_weak_key"`
 	IRC          []IRCIdentity `yaml:"irc" cfg:"named"`
@@ -143,9 +157,9 @@ type Bridge struct {
 	// Require is the floor of every XMPP destination; default
 	// {in: sealed, out: verified}.
 	Require policy.Floor `yaml:"require" cfg:"floor"`
-	// Schemes in order of preference: openpgp is XEP-0027, ox XEP-0373. Default
-	// openpgp alone: ox publishes the bot's key on its account.
-	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp|ox,later"`
+	// Schemes in order of preference: openpgp is XEP-0027, ox XEP-0373, otr OTRv2.
+	// Default openpgp alone: ox publishes the bot's key on its account.
+	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp|ox|otr,later"`
 	// Trust says which keys are used beside those of people, of the authority and of
 	// the store: pinned (default) is none, tofu the first one seen of a person.
 	Trust string `yaml:"trust" cfg:"oneof=pinned|tofu"`

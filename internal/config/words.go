@@ -16,13 +16,12 @@ var laterKeys = map[string]string{
 	"safety":             "no guards",
 	"migration":          "no migration plan",
 	"keyring.wkd":        "keys come from keyring.paths",
-	"accounts.*.otr":     "OpenPGP only",
 	"people.*.groups":    "no guards",
 }
 
 // laterWords are values of later versions, by the last key of their path.
 var laterWords = map[string]string{
-	"otr": "openpgp, XEP-0027, and ox, XEP-0373, are the schemes",
+	"omemo": "openpgp, ox and otr are the schemes",
 }
 
 func laterKey(path string) (string, bool) {

@@ -25,6 +25,8 @@ type McabberUser struct {
 	Name string
 	GPG  *GPG   // nil for none
 	Key  string // fingerprint of the own key
+	// OTR is the own key, a file of libotr; nil for none.
+	OTR []byte
 	// Pinned are the keys of contacts, by JID: mcabber then never sends to them
 	// in clear.
 	Pinned map[string]string
@@ -40,13 +42,19 @@ func (l *Lab) Mcabber(s *XMPPServer, o McabberUser) *Mcabber {
 		"set jid = " + m.JID, "set password = " + Password, "set server = " + host, "set port = " + port, "set resource = mca",
 		"set disable_random_resource = 1", "set tls = 1", "set ssl_ignore_checks = 1",
 		"set logging = 1", "set logging_dir = " + home + "/log/", "set load_logs = 0", "set tracelog_level = 2", "set tracelog_file = " + home + "/trace",
-		"set fifo_name = " + m.fifo(), "module load fifo", "set otr = 0", "set autoaway = 0", "set pinginterval = 0", "set beep_on_message = 0",
+		"set fifo_name = " + m.fifo(), "module load fifo", "set autoaway = 0", "set pinginterval = 0", "set beep_on_message = 0",
 	}
 	if o.GPG != nil {
 		rc = append(rc, "set pgp = 1", "set gpg_home = "+o.GPG.Home, "set pgp_private_key = "+o.Key[len(o.Key)-16:])
 		for jid, fpr := range o.Pinned {
 			rc = append(rc, "pgp setkey "+jid+" "+fpr[len(fpr)-16:], "pgp force "+jid)
 		}
+	}
+	if o.OTR != nil {
+		l.write(filepath.Join(home, "otr", m.JID+".key"), string(o.OTR))
+		rc = append(rc, "set otr = 1", "set otr_dir = "+home+"/otr/", "otrpolicy default manual")
+	} else {
+		rc = append(rc, "set otr = 0")
 	}
 	l.must(os.MkdirAll(filepath.Join(home, "log"), 0o700))
 	l.write(filepath.Join(home, "rc"), strings.Join(rc, "\n")+"\n")

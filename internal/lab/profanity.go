@@ -26,6 +26,8 @@ type ProfanityUser struct {
 	Key  string // fingerprint of the own key
 	// Keys are those of contacts, by JID, so that /pgp start is enough.
 	Keys map[string]string
+	// OTR is the own key, a file of libotr; nil for none.
+	OTR []byte
 	// Width and Height of the terminal; 1000 × 60 if zero, so that no line
 	// wraps.
 	Width, Height int
@@ -60,6 +62,9 @@ func (l *Lab) PrepareProfanity(s *XMPPServer, o ProfanityUser) []string {
 			fmt.Fprintf(&keys, "[%s]\nkeyid=%s\n", jid, fpr[len(fpr)-16:])
 		}
 		l.write(filepath.Join(home, "data", "profanity", "pgp", munge(o.Name+"@"+Domain), "pubkeys"), keys.String())
+	}
+	if o.OTR != nil {
+		l.write(filepath.Join(home, "data", "profanity", "otr", munge(o.Name+"@"+Domain), "keys.txt"), string(o.OTR))
 	}
 	l.write(filepath.Join(home, "data", "profanity", "accounts"), strings.Join(account, "\n")+"\n")
 	l.write(filepath.Join(home, "config", "profanity", "profrc"), strings.Join([]string{

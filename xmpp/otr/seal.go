@@ -43,9 +43,7 @@ func (s *Scheme) seal(t *talk, p e2ee.Peer, text string) (e2ee.Payload, error) {
 
 // write seals text as the client wants it.
 func (s *Scheme) write(t *talk, text string) (msg string, err error) {
-	if s.formatOf(t) == FormatHTML {
-		text = escape(text)
-	}
+	text = encode(s.formatOf(t), text)
 	if perr := s.guarded(t, func() { msg, err = t.conv.Send([]byte(text)) }); perr != nil {
 		err = perr
 	}

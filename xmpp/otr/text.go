@@ -18,6 +18,9 @@ const (
 	FormatAuto Format = iota // by the client's name, else by what it writes
 	FormatHTML
 	FormatLiteral
+	// formatEntities is mcabber's: it resolves entities in what it gets, and tags
+	// stay; what it sends is literal.
+	formatEntities
 )
 
 // ParseFormat reads a format's name in the config: "auto" or "", "html", "literal".
@@ -38,7 +41,9 @@ func ofClient(name string) Format {
 	switch name {
 	case "pidgin", "adium":
 		return FormatHTML
-	case "profanity", "mcabber", "gajim", "psi", "poezio":
+	case "mcabber":
+		return formatEntities
+	case "profanity", "gajim", "psi", "poezio":
 		return FormatLiteral
 	}
 	return FormatAuto
@@ -68,6 +73,17 @@ func guess(payload string) Format {
 }
 
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\n", "<br>")
+
+// encode writes text as a client of the format reads it.
+func encode(f Format, text string) string {
+	switch f {
+	case FormatHTML:
+		return escape(text)
+	case formatEntities:
+		return strings.ReplaceAll(text, "&", "&amp;")
+	}
+	return text
+}
 
 // escape makes HTML of text, so that it is shown as it is.
 func escape(text string) string { return escaper.Replace(text) }
