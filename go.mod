@@ -17,6 +17,7 @@ require (
 	mellium.im/xmpp v0.23.0
 	modernc.org/sqlite v1.60.0
 	pgregory.net/rapid v1.3.0
+	rsc.io/qr v0.2.0
 )
 
 require (

@@ -19,15 +19,16 @@ type chatCommand struct {
 	run  func(c *Core, q *question) string
 }
 
-// chatCommands lists what people may ask the bot in a room. None of them
-// administers anything: nicks prove nobody. A channel's operator may pause the
-// bridge there, as they could remove the bot.
+// chatCommands lists what people may ask the bot in a room. Nicks prove nobody, so
+// in a channel or MUC none of them administers anything; a channel's operator may
+// pause the bridge there, as they could remove the bot. Orders about keys are heard
+// in a person's own encrypted chat (trustOrders).
 func chatCommands() []chatCommand {
 	return []chatCommand{
 		{name: "!help", help: "lists the commands", run: (*Core).answerHelp},
 		{name: "!who", help: "who is in the other rooms", run: (*Core).answerWho},
 		{name: "!status", help: "how the bridge is doing", run: (*Core).answerStatus},
-		{name: "!trust", help: "how far each line is protected", run: (*Core).answerTrust},
+		{name: "!trust", help: "how far each line is protected, and by which keys", run: (*Core).answerTrust},
 		{name: "!bridge", help: "pause 1h | resume: channel operators only", ends: true, run: (*Core).answerBridge},
 	}
 }
@@ -234,52 +235,6 @@ func (c *Core) answerStatus(q *question) string {
 	text := fmt.Sprintf("Bridge %q: %s.", q.member.bridge.cfg.Name, strings.Join(parts, "; "))
 	if w := q.member.bridge.clearWarning(); w != "" {
 		text += " " + strings.ToUpper(w[:1]) + w[1:] + "."
-	}
-	return text
-}
-
-// answerTrust tells a configured person, in their own chat, what protects each
-// room's lines; anybody else hears only which rooms are encrypted.
-func (c *Core) answerTrust(q *question) string {
-	rooms := c.roomStatuses()
-	t := c.table.Load()
-	var parts []string
-	list := c.others(q)
-	if q.private() {
-		list = append([]*member{q.member}, list...)
-	}
-	for _, m := range list {
-		r := rooms[m.room]
-		switch {
-		case !m.floor.Encrypted():
-			parts = append(parts, m.display()+": not end-to-end encrypted")
-		case !q.private():
-			parts = append(parts, m.display()+": encrypted")
-		default:
-			parts = append(parts, m.room.Name+": "+trustOf(t, m, r))
-		}
-	}
-	return strings.Join(parts, "; ") + "."
-}
-
-// trustOf says which scheme a person's lines use, how far it protects them each
-// way, and by which keys.
-func trustOf(t *table, m *member, r RoomStatus) string {
-	text := "no usable key now"
-	if r.Scheme != "" {
-		text = fmt.Sprintf("%s, to them %s, from them %s", r.Scheme, orNone(r.Out), orNone(r.In))
-	}
-	p := t.people[m.room.Name]
-	if p == nil {
-		return text
-	}
-	for _, k := range [...]struct {
-		kind string
-		fprs []string
-	}{{"OpenPGP", p.OpenPGP}, {"OTR", p.OTR}} {
-		if len(k.fprs) > 0 {
-			text += ", " + k.kind + " " + strings.Join(k.fprs, " ")
-		}
 	}
 	return text
 }

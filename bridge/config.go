@@ -17,8 +17,12 @@ type Config struct {
 	Legs    []Leg
 	Bridges []BridgeConfig
 	People  []policy.Person
-	// Admins are the config names of people who are told of key problems.
+	// Admins are the config names of people who are told of key problems, and may
+	// give orders in their own encrypted chat, where a message proves AdminRung.
 	Admins []string
+	// AdminRung is what a message of an admin must prove to be an order; nothing
+	// below sealed ever is. Clear, the zero value, is verified.
+	AdminRung policy.Rung
 	// QueueRows is how many lines may wait for one destination; 0 is OutboxRows.
 	QueueRows int
 	// Location is the zone of the times in late marks and digests; nil is local time.
@@ -99,6 +103,7 @@ const (
 type Deps struct {
 	Log     *slog.Logger     // nil is silence
 	Journal Journal          // nil is a new Memory journal
+	Trust   Trust            // nil: nothing is known of keys, and nothing can be ordered
 	Now     func() time.Time // nil is time.Now
 	Rand    io.Reader        // seeds the wire ids; nil is crypto/rand
 }

@@ -31,6 +31,7 @@ var (
 type Core struct {
 	log       *slog.Logger
 	journal   Journal
+	trust     Trust // nil: nobody knows
 	now       func() time.Time
 	ids       *idSource
 	confirmer *confirmer
@@ -83,7 +84,7 @@ func New(cfg Config, d Deps) (*Core, error) {
 		d.Now = time.Now
 	}
 	c := &Core{
-		log: d.Log, journal: d.Journal, now: d.Now, ids: ids,
+		log: d.Log, journal: d.Journal, trust: d.Trust, now: d.Now, ids: ids,
 		confirmer: newConfirmer(d.Journal, d.Log),
 		bounces:   newBounces(),
 		answers:   make(chan question, 64), // more questions at once are dropped

@@ -184,6 +184,13 @@ type LegStatus struct {
 	Self   string       `json:"self,omitempty"`   // own nick!user@host or full JID
 	Rooms  []RoomStatus `json:"rooms"`
 	Notes  []string     `json:"notes,omitempty"` // key expiry, missing subscriptions, intake stalled …
+	Keys   []OwnKey     `json:"keys,omitempty"`  // the bot's own, for people to compare
+}
+
+// OwnKey is a key of the bot's own.
+type OwnKey struct {
+	Kind        string `json:"kind"`        // "openpgp" or "otr"
+	Fingerprint string `json:"fingerprint"` // upper-case hex
 }
 
 // RoomStatus is a snapshot of one room of a leg.

@@ -20,6 +20,18 @@ func (c *Core) TellAdmins(text string) int {
 	return told
 }
 
+// TellPerson says text to a person in their chat on a leg: sealed, or dropped where
+// that cannot be. It reports whether there is such a chat. It may be called at any
+// time.
+func (c *Core) TellPerson(leg, person, text string) bool {
+	routes := c.table.Load().routes[Room{Leg: leg, Kind: Chat, Name: person}]
+	if len(routes) == 0 {
+		return false
+	}
+	c.say(routes[0], text)
+	return true
+}
+
 // encryptedChat returns the person's chat of the first bridge above clear, or nil.
 func (t *table) encryptedChat(person string) *member {
 	for _, b := range t.bridges {

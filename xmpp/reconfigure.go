@@ -107,6 +107,17 @@ func (l *Leg) KeysChanged() {
 	}
 }
 
+// TrustChanged tells the leg that other keys of a person count now: what is held for
+// them is tried again.
+func (l *Leg) TrustChanged(person string) {
+	l.mu.Lock()
+	c := l.people[person]
+	l.mu.Unlock()
+	if c != nil {
+		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: c.room})
+	}
+}
+
 // estrange keeps the presences of a contact that was taken out: one of its JIDs
 // may belong to another entry now, or come back.
 func (l *Leg) estrange(c *contact) {

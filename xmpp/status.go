@@ -26,6 +26,15 @@ func (l *Leg) Status() bridge.LegStatus {
 	for _, name := range slices.Sorted(maps.Keys(l.notes)) {
 		st.Notes = append(st.Notes, l.notes[name])
 	}
+	for _, s := range l.deps.Schemes {
+		if own, ok := s.(e2ee.Identity); ok {
+			kind, fpr := own.OwnKey()
+			k := bridge.OwnKey{Kind: string(kind), Fingerprint: fpr}
+			if fpr != "" && !slices.Contains(st.Keys, k) { // two schemes may share one
+				st.Keys = append(st.Keys, k)
+			}
+		}
+	}
 	if l.pace.gap > 0 {
 		st.Notes = append(st.Notes, l.pace.String())
 	}

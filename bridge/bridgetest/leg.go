@@ -29,6 +29,7 @@ type Leg struct {
 	delay   time.Duration
 	window  int
 	rooms   []bridge.RoomStatus
+	keys    []bridge.OwnKey
 	only    map[bridge.Room]bool
 	hook    func(bridge.Outgoing)
 	refuse  func(bridge.Outgoing) error
@@ -126,7 +127,7 @@ func (l *Leg) Window(bridge.Room) int {
 func (l *Leg) Status() bridge.LegStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return bridge.LegStatus{Name: l.name, Proto: l.proto, State: bridge.StateUp, Rooms: append([]bridge.RoomStatus(nil), l.rooms...)}
+	return bridge.LegStatus{Name: l.name, Proto: l.proto, State: bridge.StateUp, Rooms: append([]bridge.RoomStatus(nil), l.rooms...), Keys: l.keys}
 }
 
 // Manual leaves the proofs to the test.
@@ -156,6 +157,9 @@ func (l *Leg) Only(rooms ...bridge.Room) {
 
 // SetRooms sets the rooms that Status tells about.
 func (l *Leg) SetRooms(rooms ...bridge.RoomStatus) { l.set(func() { l.rooms = rooms }) }
+
+// SetKeys sets the bot's own keys that Status tells about.
+func (l *Leg) SetKeys(keys ...bridge.OwnKey) { l.set(func() { l.keys = keys }) }
 
 // OnSend sets a function that sees each message sent, before its proof.
 func (l *Leg) OnSend(f func(bridge.Outgoing)) { l.set(func() { l.hook = f }) }

@@ -23,6 +23,7 @@ type bot struct {
 	core    *bridge.Core
 	store   *store.Store // nil: everything is in memory
 	build   builder
+	company *companyKey // nil without a book of keys
 
 	mu   sync.Mutex // guards what follows, and makes reloads come one by one
 	cfg  *config.Config
@@ -39,6 +40,11 @@ type leg struct {
 	apply func(c *config.Config) error
 	// keysChanged tells the leg that keys were read anew; nil if it has none.
 	keysChanged func()
+	// trustChanged tells the leg that other keys of a person count; nil if it has
+	// no people.
+	trustChanged func(person string)
+	// ask asks a person for the shared secret (SMP); nil if it cannot.
+	ask func(person, question string) error
 }
 
 // builder makes a leg for a network or an account of c; wire.go has the real one.
@@ -58,6 +64,9 @@ func newBot(c *config.Config, k *keys, build builder, st *store.Store, log *slog
 	deps := bridge.Deps{Log: log}
 	if st != nil {
 		deps.Journal = st
+	}
+	if k.book != nil {
+		deps.Trust = desk{k.book}
 	}
 	core, err := bridge.New(coreConfig(c, b.legs), deps)
 	if err != nil {
@@ -175,6 +184,10 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	}
 	b.level.Set(logLevel(c.Log.Level))
 	b.cfg, b.legs, b.keys = c, next, k
+	if k.book != nil {
+		b.company.set(k.ring, c)
+		k.book.Apply(trustConfig(c))
+	}
 	b.keysChanged()
 	return ch, nil
 }

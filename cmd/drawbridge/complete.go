@@ -22,8 +22,26 @@ func (g *globals) completeOwners(_ *cobra.Command, args []string, _ string) ([]s
 			names = append(names, c.Accounts[i].Name)
 		}
 	}
+	return append(names, peopleNames(c)...), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePeople completes the names of people.
+func (g *globals) completePeople(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	path, err := g.configPath()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := config.Load(path, loadOptions())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return peopleNames(c), cobra.ShellCompDirectiveNoFileComp
+}
+
+func peopleNames(c *config.Config) []string {
+	var names []string
 	for i := range c.People {
 		names = append(names, c.People[i].Name)
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names
 }

@@ -280,5 +280,9 @@ func (b *bot) examine() []step {
 	for _, l := range b.core.Status().Legs {
 		steps = append(steps, legSteps(l.LegStatus)...)
 	}
-	return append(steps, keySteps(cfg, k)...)
+	steps = append(steps, keySteps(cfg, k)...)
+	for _, p := range b.trustProblems() {
+		steps = append(steps, step{What: "trust", Outcome: note, Said: p})
+	}
+	return steps
 }

@@ -18,6 +18,7 @@ import (
 	"drawbridge/xmpp/openpgp"
 	"drawbridge/xmpp/otr"
 	"drawbridge/xmpp/ox"
+	"drawbridge/xmpp/trust"
 )
 
 // keyPoll is how often the key folders are looked at.
@@ -35,6 +36,7 @@ type keys struct {
 	// replay is one for all accounts: what was said to one of them must not pass as
 	// said to another, which may have the same key.
 	replay e2ee.Replay
+	book   *trust.Book                // nil: the keys of the config alone count
 	next   map[string]*openpgp.Secret // of accounts that are in both, until become
 	paths  []string
 }
@@ -43,19 +45,20 @@ type keys struct {
 // opened again, the schemes of accounts that stay are those of prev, and prev
 // does not change before commit. The error is a config.Errors.
 func openKeys(c *config.Config, prev *keys, old *config.Config, log *slog.Logger) (*keys, error) {
-	return openKeysWith(c, prev, old, e2ee.NewReplayCache(0, 0), log)
+	return openKeysWith(c, prev, old, e2ee.NewReplayCache(0, 0), nil, log)
 }
 
-// openKeysWith is openKeys with a memory of replays, which prev's goes before.
-func openKeysWith(c *config.Config, prev *keys, old *config.Config, replay e2ee.Replay, log *slog.Logger) (*keys, error) {
+// openKeysWith is openKeys with a memory of replays and what is known of keys, which
+// prev's go before.
+func openKeysWith(c *config.Config, prev *keys, old *config.Config, replay e2ee.Replay, book *trust.Book, log *slog.Logger) (*keys, error) {
 	var errs config.Errors
 	ring, err := openpgp.NewKeyring(c.Keyring.Paths)
 	for _, e := range split(err) {
 		errs = append(errs, keyError(c, "keyring.paths", e))
 	}
-	k := &keys{ring: ring, accounts: map[string]*openpgp.Scheme{}, ox: map[string]*ox.Scheme{}, next: map[string]*openpgp.Secret{}, paths: c.Keyring.Paths, replay: replay}
+	k := &keys{ring: ring, accounts: map[string]*openpgp.Scheme{}, ox: map[string]*ox.Scheme{}, next: map[string]*openpgp.Secret{}, paths: c.Keyring.Paths, replay: replay, book: book}
 	if prev != nil {
-		k.ring, k.replay = prev.ring, prev.replay
+		k.ring, k.replay, k.book = prev.ring, prev.replay, prev.book
 	}
 	var jobs []*opening
 	var wg sync.WaitGroup
@@ -82,7 +85,7 @@ func openKeysWith(c *config.Config, prev *keys, old *config.Config, replay e2ee.
 		case o.err != nil:
 			errs = append(errs, keyError(c, "accounts."+o.account.Name+".openpgp.key", o.err))
 		case o.scheme == nil:
-			k.accounts[o.account.Name] = newOpenPGP(o.account, o.secret, k.ring, k.replay, log)
+			k.accounts[o.account.Name] = newOpenPGP(o.account, o.secret, k, log)
 		default:
 			k.accounts[o.account.Name] = o.scheme
 			k.next[o.account.Name] = o.secret

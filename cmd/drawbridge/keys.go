@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"drawbridge/internal/config"
+	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/openpgp"
 )
 
@@ -108,8 +110,35 @@ func (g *globals) allKeys() (*config.Config, *keys, []ownedKey, error) {
 	return c, k, out, nil
 }
 
+// keyEntry is one key as `drawbridge keys list --json` prints it.
+type keyEntry struct {
+	Fingerprint string    `json:"fingerprint"`
+	Account     string    `json:"account,omitempty"` // of a bot's own key
+	Persons     []string  `json:"persons,omitempty"` // for whom it is pinned
+	Algorithm   string    `json:"algorithm,omitempty"`
+	Created     time.Time `json:"created,omitzero"`
+	Expires     time.Time `json:"expires,omitzero"` // zero: never
+	State       string    `json:"state"`
+	UserIDs     []string  `json:"user_ids,omitempty"` // as its owner says
+}
+
+// entries are the keys of list, and those pinned that the keyring lacks.
+func entries(c *config.Config, list []ownedKey, now time.Time) []keyEntry {
+	out := []keyEntry{}
+	for i := range list {
+		k := &list[i]
+		out = append(out, keyEntry{k.Fingerprint, k.account, k.persons, k.Algorithm, k.Created, k.Expires, k.state(now), k.UserIDs})
+	}
+	for _, m := range missingKeys(c, list) {
+		out = append(out, keyEntry{Fingerprint: m.fpr, Persons: []string{m.person}, State: notInKeyring})
+	}
+	return out
+}
+
+const notInKeyring = "not in the keyring"
+
 func newKeysList(g *globals) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the bot's own keys and the keyring, and whose each is",
 		Args:  cobra.NoArgs,
@@ -119,26 +148,33 @@ func newKeysList(g *globals) *cobra.Command {
 				return err
 			}
 			now := time.Now()
+			if g.json {
+				return json.NewEncoder(g.out).Encode(entries(c, list, now))
+			}
 			w := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
 			sayln(w, "FINGERPRINT\tKIND\tEXPIRES\tOF\tSTATE\tUSER ID")
 			for _, k := range list {
 				sayf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Fingerprint, k.Algorithm, expires(now, k.Expires), k.owner(), k.state(now), firstID(k.Info))
 			}
-			for _, line := range missingKeys(c, list) {
-				sayln(w, line)
+			for _, m := range missingKeys(c, list) {
+				sayf(w, "%s\t-\t-\t%s\t%s\t-\n", m.fpr, m.person, notInKeyring)
 			}
 			return w.Flush()
 		},
 	}
+	jsonFlag(cmd, g)
+	return cmd
 }
 
-// missingKeys are lines for pinned fingerprints that the keyring lacks.
-func missingKeys(c *config.Config, list []ownedKey) []string {
-	var out []string
+// missingKey is a pinned fingerprint that the keyring lacks.
+type missingKey struct{ fpr, person string }
+
+func missingKeys(c *config.Config, list []ownedKey) []missingKey {
+	var out []missingKey
 	for i := range c.People {
 		for _, fpr := range c.People[i].OpenPGP {
 			if !slices.ContainsFunc(list, func(k ownedKey) bool { return k.Fingerprint == fpr }) {
-				out = append(out, fmt.Sprintf("%s\t-\t-\t%s\tnot in the keyring\t-", fpr, c.People[i].Name))
+				out = append(out, missingKey{fpr, c.People[i].Name})
 			}
 		}
 	}
@@ -153,15 +189,17 @@ func firstID(i openpgp.Info) string {
 }
 
 func newKeysShow(g *globals) *cobra.Command {
-	return &cobra.Command{
+	code := false
+	cmd := &cobra.Command{
 		Use:   "show WHOSE",
 		Short: "Show the keys of a person, an account or a fingerprint",
 		Long: `Show the keys of a person or an account of the configuration, or the key with
-a fingerprint (its last 16 digits or more).`,
+a fingerprint (its last 16 digits or more). With --qr each comes as a QR code too,
+that phones scan to compare it.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: g.completeOwners,
 		RunE: func(_ *cobra.Command, args []string) error {
-			_, _, list, err := g.allKeys()
+			c, _, list, err := g.allKeys()
 			if err != nil {
 				return err
 			}
@@ -174,10 +212,22 @@ a fingerprint (its last 16 digits or more).`,
 					sayln(g.out)
 				}
 				showKey(g.out, &found[i], time.Now())
+				if !code {
+					continue
+				}
+				jid := ""
+				if a := c.Account(found[i].account); a != nil {
+					jid = a.JID
+				}
+				if err := writeQR(g.out, keyURI(e2ee.KeyOpenPGP, jid, found[i].Fingerprint)); err != nil {
+					return failed(err, "")
+				}
 			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&code, "qr", false, "draw a QR code")
+	return cmd
 }
 
 // pick returns the keys that whose names: an account, a person, or a fingerprint

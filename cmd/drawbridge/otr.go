@@ -95,7 +95,11 @@ func newOTR(a *config.Account, key *otr.Key, k *keys, log *slog.Logger) (*otr.Sc
 	if err != nil {
 		return nil, err
 	}
-	return otr.New(otr.Config{Account: a.Name, Key: key, Start: start, Format: k.otrFormat}, otr.Deps{Log: log}), nil
+	deps := otr.Deps{Log: log}
+	if k.book != nil {
+		deps.Trust, deps.SMP = k.book, k.book
+	}
+	return otr.New(otr.Config{Account: a.Name, Key: key, Start: start, Format: k.otrFormat}, deps), nil
 }
 
 // otrFormat is how the config says that a person's client writes.

@@ -110,17 +110,24 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 			closeStore(st, log)
 		}
 	}()
-	k, err := openKeysWith(c, nil, nil, replay, log)
+	company, hooks := &companyKey{}, &hooks{}
+	book, err := openBook(c, st, company, hooks, log)
+	if err != nil {
+		return nil, storeFailed(err)
+	}
+	k, err := openKeysWith(c, nil, nil, replay, book, log)
 	if err != nil {
 		return nil, err
 	}
 	if err = k.openOTR(c, nil, st, log); err != nil {
 		return nil, err
 	}
+	company.set(k.ring, c)
 	b, err := newBot(c, k, buildLeg(st, log), st, log, level)
 	if err != nil {
 		return nil, err
 	}
+	b.company, hooks.bot = company, b
 	d := &daemon{bot: b, admin: srv, notify: host.NewNotifier(os.Getenv)}
 	if c.Metrics.Listen == "" {
 		return d, nil
@@ -145,6 +152,7 @@ func (d *daemon) serve(signals <-chan os.Signal) error {
 		wg.Go(func() { d.logEnd("web server", d.web.Serve(aux)) })
 	}
 	wg.Go(func() { d.watchKeys(aux) })
+	wg.Go(func() { d.keys.book.Run(aux) })
 	wg.Go(func() { d.tellSystemd(aux) })
 
 	ctx, stop := context.WithCancel(context.Background())

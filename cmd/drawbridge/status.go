@@ -15,6 +15,7 @@ import (
 	"drawbridge/bridge"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
+	"drawbridge/xmpp/e2ee"
 )
 
 // report is what `drawbridge status` shows.
@@ -62,6 +63,7 @@ func (b *bot) status() report {
 		r.Warnings = append(r.Warnings, w.Error())
 	}
 	r.Warnings = append(r.Warnings, expiryWarnings(r.Keys, r.Now)...)
+	r.Warnings = append(r.Warnings, b.trustProblems()...)
 	return r
 }
 
@@ -172,7 +174,7 @@ func (r *report) print(out io.Writer) error {
 	for i := range r.Bridges {
 		r.printBridge(line, &r.Bridges[i])
 	}
-	if len(r.Keys) > 0 {
+	if len(r.Keys) > 0 || len(r.ownOTR()) > 0 {
 		line("\nKEY OF\tFINGERPRINT\tEXPIRES\tDETAIL")
 		for _, k := range r.Keys {
 			whose := k.Person
@@ -181,6 +183,9 @@ func (r *report) print(out io.Writer) error {
 			}
 			line("%s\t%s\t%s\t%s", whose, dash(k.Fingerprint), expires(r.Now, k.Expires), k.Problem)
 		}
+	}
+	for _, k := range r.ownOTR() {
+		line("the bot (%s)\t%s\tnever\tOTR", k[0], k[1])
 	}
 	if len(r.Warnings) > 0 {
 		line("")
@@ -197,6 +202,18 @@ func (r *report) print(out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// ownOTR are the accounts with an OTR key of their own, and its fingerprint.
+func (r *report) ownOTR() (out [][2]string) {
+	for _, l := range r.Legs {
+		for _, k := range l.Keys {
+			if k.Kind == string(e2ee.KeyOTR) {
+				out = append(out, [2]string{l.Name, k.Fingerprint})
+			}
+		}
+	}
+	return out
 }
 
 func (r *report) printBridge(line func(string, ...any), b *bridge.BridgeStatus) {

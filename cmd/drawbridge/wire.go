@@ -16,6 +16,7 @@ import (
 	"drawbridge/xmpp/openpgp"
 	"drawbridge/xmpp/ox"
 	"drawbridge/xmpp/stream"
+	"drawbridge/xmpp/trust"
 )
 
 // This file is the only one that names every leg, scheme and store, and turns
@@ -95,7 +96,10 @@ func product() string { return "Drawbridge " + readVersion().Version }
 
 // coreConfig is what the core takes.
 func coreConfig(c *config.Config, legs []leg) bridge.Config {
-	out := bridge.Config{Admins: c.Admin.People, QueueRows: c.Store.Queue}
+	out := bridge.Config{Admins: c.Admin.People, AdminRung: policy.Verified, QueueRows: c.Store.Queue}
+	if c.Admin.AtLeast == "jid" {
+		out.AdminRung = policy.Sealed
+	}
 	for _, l := range legs {
 		out.Legs = append(out.Legs, l.Leg)
 	}
@@ -192,7 +196,7 @@ func buildXMPP(c *config.Config, a *config.Account, k *keys, cursors bridge.Curs
 	return leg{
 		Leg: l, proto: "xmpp",
 		apply:       func(c *config.Config) error { return l.Reconfigure(xmppConfig(c, c.Account(a.Name))) },
-		keysChanged: l.KeysChanged,
+		keysChanged: l.KeysChanged, trustChanged: l.TrustChanged, ask: l.AskSMP,
 	}, nil
 }
 
@@ -237,8 +241,36 @@ func openStore(c *config.Config, log *slog.Logger) (*store.Store, e2ee.Replay, e
 }
 
 // newOpenPGP makes the XEP-0027 scheme of an account.
-func newOpenPGP(a *config.Account, own *openpgp.Secret, ring *openpgp.Keyring, replay e2ee.Replay, log *slog.Logger) *openpgp.Scheme {
-	return openpgp.New(openpgp.Config{Account: a.Name, Secret: own, Keyring: ring, Unsigned: a.OpenPGP.Unsigned}, openpgp.Deps{Log: log, Replay: replay})
+func newOpenPGP(a *config.Account, own *openpgp.Secret, k *keys, log *slog.Logger) *openpgp.Scheme {
+	deps := openpgp.Deps{Log: log, Replay: k.replay}
+	if k.book != nil {
+		deps.Trust = k.book
+	}
+	return openpgp.New(openpgp.Config{Account: a.Name, Secret: own, Keyring: k.ring, Unsigned: a.OpenPGP.Unsigned}, deps)
+}
+
+// trustConfig is what the book of keys takes.
+func trustConfig(c *config.Config) trust.Config {
+	out := trust.Config{TOFU: map[string]map[string]bool{}, Secrets: map[string]string{}}
+	for i := range c.People {
+		p := &c.People[i]
+		out.People = append(out.People, p.Policy())
+		if p.OTRSecret.Set() {
+			out.Secrets[p.Name] = strings.TrimSpace(p.OTRSecret.Expose())
+		}
+	}
+	for _, b := range c.Bridges {
+		if b.XMPP == nil || b.Trust != "tofu" {
+			continue
+		}
+		if out.TOFU[b.XMPP.Account] == nil {
+			out.TOFU[b.XMPP.Account] = map[string]bool{}
+		}
+		for _, p := range b.XMPP.People {
+			out.TOFU[b.XMPP.Account][p] = true
+		}
+	}
+	return out
 }
 
 // newOX makes the OX scheme of an account, with the keys of its XEP-0027 scheme.

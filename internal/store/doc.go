@@ -1,6 +1,7 @@
 // Package store keeps what must outlive the process: what was taken in and not
-// yet delivered, what was seen before, where each leg goes on, what is known of keys, and secrets. It
-// is one SQLite file (WAL, synchronous=FULL) in a folder of its own:
+// yet delivered, what was seen before, where each leg goes on, what is known of
+// people's keys, and secrets. It is one SQLite file (WAL, synchronous=FULL) in a
+// folder of its own:
 //
 //	drawbridge.db   the database, and its -wal and -shm
 //	master.key      made at the first start, unless a key or passphrase is given

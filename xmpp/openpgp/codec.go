@@ -3,6 +3,7 @@ package openpgp
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -104,9 +105,19 @@ func (c *Codec) recipients(p e2ee.Peer, now time.Time, all bool) (to []*recipien
 	case len(to) > 0:
 		return to, rung, nil
 	case err == nil:
-		err = e2ee.ErrNoKey
+		err = c.noKey(p)
 	}
 	return nil, policy.Clear, err
+}
+
+// noKey is the error where none of the person's keys counts.
+func (c *Codec) noKey(p e2ee.Peer) error {
+	for _, fpr := range p.Person.OpenPGP {
+		if _, err := c.trust.Rung(p, e2ee.KeyOpenPGP, fpr); errors.Is(err, e2ee.ErrKeyRevoked) {
+			return &KeyError{Person: p.Person.Name, Fingerprint: fpr, Err: err}
+		}
+	}
+	return e2ee.ErrNoKey
 }
 
 // maxRecipients bounds the keys of one person that a message is sealed to.

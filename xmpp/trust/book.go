@@ -470,6 +470,9 @@ func (b *Book) Run(ctx context.Context) {
 	}
 }
 
+// Flush keeps what was noted now, for who does not Run the book.
+func (b *Book) Flush(ctx context.Context) error { return b.keepDirty(ctx) }
+
 // work does what waits. The error is that something could not be kept.
 func (b *Book) work(ctx context.Context) error {
 	b.mu.Lock()
