@@ -29,9 +29,13 @@ type catchUp struct {
 	query string
 	pages int
 	n     int
-	live  []liveStanza
-	bytes int // of live
-	tries int // that failed for now
+	// tail are the last messages of an archive whose ids are times: ejabberd may write
+	// one after others that came later, and hand it out live.
+	tail  []heldStanza
+	live  []heldStanza
+	bytes int         // of live
+	timer *time.Timer // until what is late has come
+	tries int         // that failed for now
 
 	forgotten bool // the archive does not know the message that we had last
 	first     time.Time
@@ -44,17 +48,13 @@ type catchUp struct {
 // archive is tried again.
 const maxTries = 3
 
-type liveStanza struct {
-	e      *element.Element
-	ticket uint64
-}
+// maxTail is how far behind its place a late message of an archive may come.
+const maxTail = 64
 
 // catchUpFrom begins to read an archive.
 func (s *session) catchUpFrom(owner string, m *muc, from place, again bool) {
 	if old := s.archives[owner]; old != nil {
-		for _, h := range old.live {
-			s.tickets.done(h.ticket)
-		}
+		s.drop(old)
 	}
 	c := &catchUp{owner: owner, m: m, from: from, after: from.id, start: from.at, again: again}
 	s.archives[owner] = c
@@ -138,6 +138,16 @@ func (s *session) paged(c *catchUp, reply *element.Element, err error) {
 	}
 	if fin == nil || isTrue(fin.Get("complete")) || last == "" || last == c.after {
 		s.leg.wasRead(c.owner)
+		if len(c.tail) > 0 || isTime(c.from.id) {
+			c.timer = time.AfterFunc(fenceTime, func() {
+				s.later(func() {
+					if s.archives[c.owner] == c && !s.outOf(c) {
+						s.caughtUp(c)
+					}
+				})
+			})
+			return
+		}
 		s.caughtUp(c)
 		return
 	}
@@ -187,8 +197,8 @@ func (s *session) caughtUp(c *catchUp) {
 	if c.m != nil && c.forgotten && (c.first.IsZero() || c.first.After(c.from.at.Add(time.Second))) {
 		l.gap(c.m, c.first)
 	}
-	for _, h := range c.live {
-		s.handle(h.e, h.ticket)
+	for _, h := range sorted(append(c.tail, c.live...)) {
+		s.handOn(h)
 	}
 	switch {
 	case c.again:
@@ -231,11 +241,44 @@ func (s *session) outOf(c *catchUp) bool {
 	if in {
 		return false
 	}
+	s.drop(c)
+	return true
+}
+
+// drop ends a catch-up without its outcome: what waits behind it will be read again.
+func (s *session) drop(c *catchUp) {
 	delete(s.archives, c.owner)
-	for _, h := range c.live {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	for _, h := range append(c.tail, c.live...) {
 		s.tickets.done(h.ticket)
 	}
-	return true
+}
+
+// handOn handles a message that was held, live or from an archive.
+func (s *session) handOn(h heldStanza) {
+	if h.of == nil {
+		s.handle(h.e, h.ticket)
+		return
+	}
+	kept := false
+	s.guard("archive", func() { kept = s.old(h) })
+	if !kept {
+		s.tickets.done(h.ticket)
+	}
+}
+
+// old handles a message of an archive; true if the ticket was kept for the core.
+func (s *session) old(h heldStanza) bool {
+	sender, nick := splitJID(h.e.Get("from"))
+	if h.of.m != nil {
+		return s.groupchat(h.of.m, h.e, nick, h.ticket)
+	}
+	s.leg.mu.Lock()
+	p := s.leg.byJID[sender]
+	s.leg.mu.Unlock()
+	return p != nil && s.chat(p, h.e, sender, nick, h.ticket)
 }
 
 // result takes one message of an archive; true if the ticket was kept for the
@@ -268,25 +311,29 @@ func (s *session) result(r *element.Element, from string, ticket uint64) bool {
 	if at, err := time.Parse(time.RFC3339, fwd.Child(nsDelay, "delay").Get("stamp")); err == nil && c.first.IsZero() {
 		c.first = at
 	}
-	e := archived(msg, fwd.Child(nsDelay, "delay"), c.owner, id)
-	sender, nick := splitJID(e.Get("from"))
+	h := heldStanza{e: archived(msg, fwd.Child(nsDelay, "delay"), c.owner, id), ticket: ticket, of: c}
+	sender, _ := splitJID(h.e.Get("from"))
+	typ := h.e.Get("type")
 	switch {
+	case c.m != nil && (sender != c.owner || typ != "groupchat"):
+		return false
 	case c.m != nil:
-		if sender != c.owner || e.Get("type") != "groupchat" {
-			return false
-		}
-		return s.groupchat(c.m, e, nick, ticket)
 	case sender == s.bare || sender == "":
-		s.proofs.settleInherited(e.Get("id"))
+		s.proofs.settleInherited(h.e.Get("id"))
+		return false
+	case typ == "groupchat" || typ == "error" || typ == "headline":
 		return false
 	}
-	l.mu.Lock()
-	p := l.byJID[sender]
-	l.mu.Unlock()
-	if p == nil || e.Get("type") == "groupchat" || e.Get("type") == "error" || e.Get("type") == "headline" {
-		return false
+	if !isTime(id) {
+		return s.old(h)
 	}
-	return s.chat(p, e, sender, nick, ticket)
+	h.room, h.id = sender, id
+	c.tail = append(c.tail, h)
+	if len(c.tail) > maxTail {
+		s.handOn(c.tail[0])
+		c.tail = c.tail[1:]
+	}
+	return true
 }
 
 // archived is a message of an archive as it would have come live, but late: with
@@ -321,6 +368,6 @@ func (s *session) waits(owner string, e *element.Element, ticket uint64) bool {
 		s.caughtUp(c)
 		return false
 	}
-	c.live, c.bytes = append(c.live, liveStanza{e, ticket}), c.bytes+sizeOf(e)
+	c.live, c.bytes = append(c.live, newHeld(e, ticket, s.bare)), c.bytes+sizeOf(e)
 	return true
 }

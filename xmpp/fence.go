@@ -35,10 +35,11 @@ type heldStanza struct {
 	ticket uint64
 	room   string // what its archive id is of, "" for none
 	id     string
+	of     *catchUp // whose archive it is from; nil: it came live
 }
 
-// hold keeps a message until the fence falls.
-func (f *fence) hold(e *element.Element, ticket uint64, self string) {
+// newHeld is a live message; self is our bare JID.
+func newHeld(e *element.Element, ticket uint64, self string) heldStanza {
 	h := heldStanza{e: e, ticket: ticket}
 	by := self
 	bare, _ := splitJID(e.Get("from"))
@@ -48,8 +49,13 @@ func (f *fence) hold(e *element.Element, ticket uint64, self string) {
 	if id := stanzaID(e, by); isTime(id) {
 		h.room, h.id = bare, id
 	}
+	return h
+}
+
+// hold keeps a message until the fence falls.
+func (f *fence) hold(h heldStanza) {
 	f.list = append(f.list, h)
-	f.bytes += sizeOf(e)
+	f.bytes += sizeOf(h.e)
 }
 
 // isTime reports an id that is a time, as ejabberd makes them: digits that are

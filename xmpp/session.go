@@ -189,7 +189,7 @@ func (s *session) take(e *element.Element) {
 	ticket := s.tickets.take()
 	if s.held.up {
 		if e.Local == "message" && !s.held.expired.Load() {
-			s.held.hold(e, ticket, s.bare)
+			s.held.hold(newHeld(e, ticket, s.bare))
 			if s.held.full() {
 				for _, h := range s.held.ebb() {
 					s.handle(h.e, h.ticket)
