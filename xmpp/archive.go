@@ -35,6 +35,8 @@ type catchUp struct {
 	live  []heldStanza
 	bytes int         // of live
 	timer *time.Timer // until what is late has come
+	looks int         // how often the tail was read again
+	seen  int         // n when it was read last
 	tries int         // that failed for now
 
 	forgotten bool // the archive does not know the message that we had last
@@ -137,16 +139,12 @@ func (s *session) paged(c *catchUp, reply *element.Element, err error) {
 		last = e.Text
 	}
 	if fin == nil || isTrue(fin.Get("complete")) || last == "" || last == c.after {
-		s.leg.wasRead(c.owner)
-		if len(c.tail) > 0 || isTime(c.from.id) {
-			c.timer = time.AfterFunc(fenceTime, func() {
-				s.later(func() {
-					if s.archives[c.owner] == c && !s.outOf(c) {
-						s.caughtUp(c)
-					}
-				})
-			})
+		if s.late(c) {
 			return
+		}
+		s.leg.wasRead(c.owner)
+		if c.looks > 0 && !c.again {
+			s.leg.stick(c.owner, time.Now()) // and once more, when all has come to rest
 		}
 		s.caughtUp(c)
 		return
@@ -158,6 +156,33 @@ func (s *session) paged(c *catchUp, reply *element.Element, err error) {
 		s.leg.mu.Unlock()
 	}
 	s.page(c)
+}
+
+// maxLooks bounds how often the end of an archive is read again.
+const maxLooks = 4
+
+// late reads the end of an archive again, after a moment, where its ids are times,
+// until nothing new is there: ejabberd writes what came to a dying session later.
+// false: nothing more is expected.
+func (s *session) late(c *catchUp) bool {
+	if len(c.tail) == 0 && !isTime(c.from.id) || c.looks >= maxLooks || c.looks > 0 && c.seen == c.n {
+		return false
+	}
+	c.looks++
+	c.seen = c.n
+	c.timer = time.AfterFunc(fenceTime, func() {
+		s.later(func() {
+			if s.archives[c.owner] != c || s.outOf(c) {
+				return
+			}
+			c.last, c.after = "", c.from.id
+			if len(c.tail) > 0 {
+				c.after = c.tail[0].id
+			}
+			s.page(c)
+		})
+	})
+	return true
 }
 
 // pageFailed tries again, or goes on without what the archive does not give.
@@ -305,6 +330,9 @@ func (s *session) result(r *element.Element, from string, ticket uint64) bool {
 	msg, id := fwd.Child(nsClient, "message"), keptID(r.Get("id"))
 	if msg == nil || id == "" || id == c.last {
 		return false
+	}
+	if slices.ContainsFunc(c.tail, func(h heldStanza) bool { return h.id == id }) {
+		return false // read again
 	}
 	c.last = id
 	c.n++

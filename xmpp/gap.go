@@ -6,8 +6,9 @@ import (
 	"drawbridge/bridge"
 )
 
-// stuck is an archive that could not be read. Until it is, the place in it stays
-// where it was: what is said meanwhile comes live, and is known when it comes again.
+// stuck is an archive that could not be read, or that may get something in later.
+// Until it is read, the place in it stays where it was: what is said meanwhile comes
+// live, and is known when it comes again.
 type stuck struct {
 	next  time.Time
 	tries int
@@ -27,6 +28,22 @@ func (l *Leg) stick(owner string, now time.Time) {
 	st.tries++
 	l.stuck[owner] = st
 	delete(l.trails, owner)
+}
+
+// stickAll has all archives read again in a while.
+func (l *Leg) stickAll(now time.Time) {
+	l.mu.Lock()
+	var owners []string
+	for owner := range l.places {
+		conf, m := l.conf.Load(), l.rooms[owner]
+		if owner == conf.bare && len(conf.People) > 0 || m != nil && m.mam {
+			owners = append(owners, owner)
+		}
+	}
+	l.mu.Unlock()
+	for _, owner := range owners {
+		l.stick(owner, now)
+	}
 }
 
 // unstick lets the place in the archive of owner move again, as it is read.
@@ -64,7 +81,7 @@ func (l *Leg) rereadArchives(s *session, now time.Time) {
 			continue
 		}
 		m := l.rooms[owner]
-		if owner != s.bare && (m == nil || m.state != bridge.StateUp) {
+		if owner != s.bare && (m == nil || m.state != bridge.StateUp || !m.mam) {
 			continue // a join reads it
 		}
 		st.next = now.Add(pageTimeout) // until the reader has begun
@@ -94,11 +111,26 @@ func (l *Leg) gap(m *muc, until time.Time) {
 	if now := time.Now(); until.IsZero() || until.After(now) {
 		until = now
 	}
-	if since.IsZero() || since.After(until) {
+	if since.IsZero() {
 		return
+	}
+	if until.Before(since) { // it was told by the second
+		until = since
 	}
 	l.log.Warn("what was said in the room meanwhile is not to be had", "leg", l.name, "room", m.room.Name, "took", until.Sub(since))
 	l.notify(bridge.Event{Kind: bridge.Gap, Room: m.room, Since: since, Time: until})
+}
+
+// shortName is the cursor that remembers a history that was too short.
+const shortName = "history-too-short"
+
+// tooShort reports whether the history of a room has not reached back to where we
+// were, ever: only sessions that are resumed help there.
+func (l *Leg) tooShort() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, short := l.places[shortName]
+	return short
 }
 
 // fewLines is a history that no room cuts off: whatever it does not hold was not
@@ -108,5 +140,8 @@ const fewLines = 5
 // cutOff reports whether the history that m has shown may not reach back to what we
 // had. l.mu is held.
 func (m *muc) cutOff() bool {
-	return m.history && !m.overlaps && m.lines >= fewLines && m.from.After(m.since.at.Add(time.Second))
+	if !m.history || m.overlaps || m.lines < fewLines {
+		return false
+	}
+	return m.hadLines || m.from.After(m.since.at.Add(time.Second)) // servers tell the second
 }

@@ -169,8 +169,9 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 		JID: conf.jid, Password: conf.Password, Server: conf.Server, TLS: conf.TLS,
 		ChannelBinding: conf.ChannelBinding, AllowPlain: conf.AllowPlain, Log: l.log,
 		// Acknowledgements are for chats: rooms prove by reflection and catch up by
-		// their history, and would make the server keep a copy of all they hear.
-		NoSM: len(conf.People) == 0,
+		// their archive or history, and would make the server keep a copy of all they
+		// hear. Where a history was once too short, that is worth it.
+		NoSM: len(conf.People) == 0 && !l.tooShort(),
 		OnAck: func(n uint64) {
 			if s != nil { // it is called from Next, so by our reader
 				s.acknowledged(n)

@@ -39,6 +39,7 @@ type muc struct {
 	left      time.Time // since when we have not; zero: we are in, or never were
 	lines     int       // of the history
 	overlaps  bool      // it holds lines that we had
+	hadLines  bool      // we have lines to know again
 	known     bool      // its features are
 	created   bool      // the room is new and waits for its configuration
 

@@ -69,6 +69,7 @@ func (s *session) join(m *muc) {
 		m.deadline, m.retry = time.Now().Add(joinTimeout), time.Time{}
 		m.occupants, m.settled, m.from = map[string]*occupant{}, false, time.Time{}
 		m.lines, m.overlaps, m.created = 0, false, false
+		m.hadLines = m.recent.n > 0
 	}
 	since, known := l.places[conf.JID]
 	known = known && !in
@@ -329,7 +330,7 @@ func (s *session) enter(m *muc) {
 	}
 	// A room that was out of reach for us, or whose history is cut off or gone.
 	missed := m.since.at.IsZero() && !m.left.IsZero() || m.cutOff() || m.created && !m.since.at.IsZero()
-	until := m.from
+	until, short := m.from, m.cutOff()
 	m.state, m.detail, m.attempts, m.deadline = bridge.StateUp, "", 0, time.Time{}
 	m.reading, m.history, m.since = false, false, place{}
 	if m.from.IsZero() {
@@ -351,6 +352,9 @@ func (s *session) enter(m *muc) {
 	l.log.Info("joined", "leg", l.name, "room", m.room.Name)
 	if missed {
 		l.gap(m, until)
+	}
+	if short {
+		l.begin(shortName, time.Now())
 	}
 	l.mu.Lock()
 	m.left = time.Time{}

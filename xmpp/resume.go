@@ -28,6 +28,9 @@ const (
 func (s *session) resume(st Stream) {
 	now := time.Now()
 	away := now.Sub(s.ended)
+	if s.left.GoesOn() { // what the old connection was handed meanwhile may be in the archives alone
+		s.leg.stickAll(now)
+	}
 	s.left = nil
 	s.link.Store(newLink(st))
 	s.lastRead.Store(now.UnixNano())

@@ -231,6 +231,11 @@ func compare(t *testing.T, what string, got, want []string) {
 			}
 		}
 	}
+	for _, l := range want {
+		if count[l] == 0 && lost < 10 {
+			t.Logf("%s: %q is lost", what, l)
+		}
+	}
 	t.Logf("%s: %d of %d, %d lost, %d twice", what, len(got), len(want), lost, twice)
 	if lost > 0 || twice > 0 || order > 0 || len(got) != len(want) {
 		t.Errorf("%s: %d lost, %d twice, out of order: %v; %d came, not %d", what, lost, twice, order > 0, len(got), len(want))
@@ -382,6 +387,12 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	compare(t, "alice to room", j.got(room), fromRoom)
 	if !lab.Poll(10*time.Second, func() bool { return receipts(alice) == n }) {
 		t.Errorf("%d receipts for %d lines", receipts(alice), n)
+		for i := range n {
+			id := fmt.Sprintf("alice-identifier-%d'", i)
+			if !slices.ContainsFunc(alice.Stanzas(), func(st string) bool { return strings.Contains(st, "<received") && strings.Contains(st, id) }) {
+				t.Logf("none for %s", id)
+			}
+		}
 	}
 	if h.leg.Counts()["resumed"] != 0 {
 		t.Error("the session was resumed")

@@ -229,3 +229,65 @@ func TestSixtyOccupants(t *testing.T) {
 		}
 	})
 }
+
+// TestRoomsAlone: an account without people has no acknowledgements. Over a cut
+// the history of a room without an archive tells what was said. Once it is too short
+// for that, the gap is told, and from then on sessions are resumed.
+func TestRoomsAlone(t *testing.T) {
+	l := lab.New(t)
+	h := newHouse(l, l.Prosody(lab.Prosody{}))
+	const short, long = 30, 70 // Prosody keeps 20 lines, 50 where a room says so
+	h.conf.People = nil
+	proxy := h.Proxy(h.server.Addr)
+	h.conf.Server = proxy.Addr
+	alice := own(h)
+	configure(alice, "history", "historylength", "50", "moderatedroom", "0")
+	j := newJournal()
+	h.sink = &j.sink
+	h.runWith(t, j)
+	await(t, "the room", func() bool { return h.room(devRoom).Proven })
+	room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
+	var said []string
+	say := func(n int) {
+		for range n {
+			line := fmt.Sprint("line ", len(said))
+			alice.Send(fmt.Sprintf("<message type='groupchat' to='%s' id='line-identifier-%d'><body>%s</body></message>", devRoom, len(said), line))
+			said = append(said, line)
+		}
+		last := fmt.Sprintf("line-identifier-%d", len(said)-1)
+		alice.Expect(func(st string) bool { return strings.Contains(st, last+"'") || strings.Contains(st, last+`"`) }, "the last line")
+	}
+	cut := func(n int) {
+		t.Helper()
+		streams := h.leg.Counts()["streams"]
+		proxy.Cut()
+		say(n)
+		proxy.Restore()
+		await(t, "the next stream", func() bool { return h.leg.Counts()["streams"] > streams && h.room(devRoom).State == bridge.StateUp })
+	}
+	all := func(what string, want []string) {
+		t.Helper()
+		lab.Poll(20*time.Second, func() bool { return len(j.got(room)) >= len(want) })
+		compare(t, what, j.got(room), want)
+	}
+	say(5)
+	all("live", said)
+	cut(short)
+	all("a history that is long enough", said)
+	if h.sink.event(bridge.Gap, devRoom, "") {
+		t.Error("a gap is told where nothing is missed")
+	}
+	cut(long)
+	await(t, "word of the gap", func() bool { return h.sink.event(bridge.Gap, devRoom, "") })
+	want := append(slices.Clone(said[:5+short]), said[len(said)-50:]...)
+	all("the history that there is", want)
+	cut(1) // the first session that can be resumed
+	want = append(want, said[len(said)-1])
+	all("another", want)
+	cut(long)
+	want = append(want, said[len(said)-long:]...)
+	all("a resumed session", want)
+	if n := h.leg.Counts()["resumed"]; n != 1 {
+		t.Errorf("%d streams were resumed", n)
+	}
+}
