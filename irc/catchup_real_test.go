@@ -37,6 +37,7 @@ func (j *journalled) Take(ctx context.Context, m bridge.Message) error {
 	again := m.ID != "" && j.seen[m.ID]
 	j.seen[m.ID] = true
 	j.mu.Unlock()
+	m.Taken(true)
 	if again {
 		return nil
 	}

@@ -268,6 +268,40 @@ func (m *memory) wasMe(nick string, fold func(string) string) bool {
 	return slices.ContainsFunc(m.nicks, func(n string) bool { return fold(n) == fold(nick) })
 }
 
+// untaken is when the lines came that the core has not taken in yet, in order. Once
+// it stops it takes none: they count as not received.
+type untaken struct {
+	mu    sync.Mutex // guards times
+	times []time.Time
+}
+
+func (u *untaken) add(at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.times) < 2*bridge.IntakeMessages { // no core lets so many wait
+		u.times = append(u.times, at)
+	}
+}
+
+// taken is called by the core for one line after another.
+func (u *untaken) taken(bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.times) > 0 {
+		u.times = u.times[1:]
+	}
+}
+
+// until is up to when everything was taken in; at is now.
+func (u *untaken) until(at time.Time) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.times) > 0 && u.times[0].Before(at) {
+		return u.times[0]
+	}
+	return at
+}
+
 func millis(t time.Time) string {
 	if t.IsZero() {
 		return "0"

@@ -199,3 +199,52 @@ func TestRegainByISON(t *testing.T) {
 		}
 	})
 }
+
+// TestGapBeginsWithTheLastLineTaken: a core that stops takes no more lines in: they
+// count as not received.
+func TestGapBeginsWithTheLastLineTaken(t *testing.T) {
+	for _, takes := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			n, rec := &network{}, newRecorder()
+			leg, err := New(Config{Name: "net", Servers: []string{"a:1"}, TLSOff: true, Nick: "bot", Channels: []ChannelConfig{{Name: "#dev"}}},
+				Deps{Dial: n.dial, Cursors: rec.shelf})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			sink := &stopping{recorder: rec, takes: takes}
+			go func() { defer close(done); _ = leg.Run(ctx, sink) }()
+			rec.expect(t, "leg up", "room up #dev")
+			time.Sleep(time.Minute)
+			said := time.Now()
+			n.mu.Lock()
+			conn := n.conns[0]
+			n.mu.Unlock()
+			go func() { _, _ = io.WriteString(conn, ":alice!a@h PRIVMSG #dev :hi\r\n") }()
+			rec.expect(t, "say #dev alice: hi")
+			time.Sleep(10 * time.Second)
+			cancel()
+			<-done
+			synctest.Wait()
+			m := newMemory("net", nil, nil)
+			m.readPresence(rec.shelf.get(presenceCursor))
+			if m.seen.Equal(said) == takes {
+				t.Errorf("takes %v: everything until %s came, the line came at %s", takes, m.seen, said)
+			}
+		})
+	}
+}
+
+// stopping is a core that takes lines in, or has stopped to.
+type stopping struct {
+	*recorder
+	takes bool
+}
+
+func (s *stopping) Take(ctx context.Context, m bridge.Message) error {
+	if s.takes {
+		m.Taken(true)
+	}
+	return s.recorder.Take(ctx, m)
+}
