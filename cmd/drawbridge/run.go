@@ -122,6 +122,7 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 	if err = k.openOTR(c, nil, st, log); err != nil {
 		return nil, err
 	}
+	k.keepLearned(c, log)
 	company.set(k.ring, c)
 	b, err := newBot(c, k, buildLeg(st, log), st, log, level)
 	if err != nil {
@@ -152,6 +153,7 @@ func (d *daemon) serve(signals <-chan os.Signal) error {
 		wg.Go(func() { d.logEnd("web server", d.web.Serve(aux)) })
 	}
 	wg.Go(func() { d.watchKeys(aux) })
+	wg.Go(func() { d.fetchKeys(aux) })
 	wg.Go(func() { d.keys.book.Run(aux) })
 	wg.Go(func() { d.tellSystemd(aux) })
 

@@ -118,6 +118,9 @@ type OpenPGPKey struct {
 type Keyring struct {
 	// Paths are .asc, .gpg and pubring.kbx files, and folders of them.
 	Paths []string `yaml:"paths" cfg:"path,exists"`
+	// Fetch is where keys that count already are refreshed from: "wkd", and URLs of
+	// key servers with https or hkps. Empty: nowhere.
+	Fetch []string `yaml:"fetch" cfg:"keysource"`
 	// Authority is the fingerprint of the company's key: keys that it certified for a
 	// JID of a person are that person's, verified. "": none.
 	Authority string `yaml:"authority" cfg:"fpr"`

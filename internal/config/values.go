@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,21 +30,22 @@ func bad(fix, format string, args ...any) *badValue {
 // textRules are the rules for text values, by their word in the cfg tag. Each
 // returns the value in its canonical form.
 var textRules = map[string]func(d *decoder, s string) (string, *badValue){
-	"addr":     func(_ *decoder, s string) (string, *badValue) { return parseAddr(s) },
-	"listen":   func(_ *decoder, s string) (string, *badValue) { return parseListen(s) },
-	"pin":      func(_ *decoder, s string) (string, *badValue) { return parsePin(s) },
-	"nick":     func(_ *decoder, s string) (string, *badValue) { return parseNick(s) },
-	"word":     func(_ *decoder, s string) (string, *badValue) { return parseWord(s) },
-	"line":     func(_ *decoder, s string) (string, *badValue) { return parseLine(s) },
-	"jid":      func(_ *decoder, s string) (string, *badValue) { return parseJID(s) },
-	"barejid":  func(_ *decoder, s string) (string, *badValue) { return parseBareJID(s) },
-	"room":     func(_ *decoder, s string) (string, *badValue) { return parseRoom(s) },
-	"fpr":      func(_ *decoder, s string) (string, *badValue) { return parseFingerprint(s) },
-	"otrfpr":   func(_ *decoder, s string) (string, *badValue) { return parseOTR(s) },
-	"certfp":   func(_ *decoder, s string) (string, *badValue) { return parseCertFP(s) },
-	"channel":  func(_ *decoder, s string) (string, *badValue) { return parseChannel(s) },
-	"path":     (*decoder).path,
-	"template": (*decoder).template,
+	"addr":      func(_ *decoder, s string) (string, *badValue) { return parseAddr(s) },
+	"listen":    func(_ *decoder, s string) (string, *badValue) { return parseListen(s) },
+	"pin":       func(_ *decoder, s string) (string, *badValue) { return parsePin(s) },
+	"nick":      func(_ *decoder, s string) (string, *badValue) { return parseNick(s) },
+	"word":      func(_ *decoder, s string) (string, *badValue) { return parseWord(s) },
+	"line":      func(_ *decoder, s string) (string, *badValue) { return parseLine(s) },
+	"jid":       func(_ *decoder, s string) (string, *badValue) { return parseJID(s) },
+	"barejid":   func(_ *decoder, s string) (string, *badValue) { return parseBareJID(s) },
+	"room":      func(_ *decoder, s string) (string, *badValue) { return parseRoom(s) },
+	"fpr":       func(_ *decoder, s string) (string, *badValue) { return parseFingerprint(s) },
+	"otrfpr":    func(_ *decoder, s string) (string, *badValue) { return parseOTR(s) },
+	"keysource": func(_ *decoder, s string) (string, *badValue) { return parseKeySource(s) },
+	"certfp":    func(_ *decoder, s string) (string, *badValue) { return parseCertFP(s) },
+	"channel":   func(_ *decoder, s string) (string, *badValue) { return parseChannel(s) },
+	"path":      (*decoder).path,
+	"template":  (*decoder).template,
 }
 
 // fileRules look into a file that a path names.
@@ -122,6 +124,21 @@ func clip(s string) string {
 		cut--
 	}
 	return s[:cut] + "…"
+}
+
+// parseKeySource reads an entry of keyring.fetch.
+func parseKeySource(s string) (string, *badValue) {
+	if s == "wkd" {
+		return s, nil
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil, u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "", strings.Trim(u.Path, "/") != "":
+		return "", bad("write wkd, or a URL as https://keys.openpgp.org", "%s is neither wkd nor the URL of a key server", quote(s))
+	case u.Scheme != "https" && u.Scheme != "hkps":
+		return "", bad("write https://"+u.Host, "%s is asked without TLS", quote(s))
+	}
+	return s, nil
 }
 
 func goodName(s string) bool {

@@ -15,7 +15,6 @@ var laterKeys = map[string]string{
 	"rules":              "no guards",
 	"safety":             "no guards",
 	"migration":          "no migration plan",
-	"keyring.wkd":        "keys come from keyring.paths",
 	"people.*.groups":    "no guards",
 }
 

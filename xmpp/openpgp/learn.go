@@ -281,6 +281,25 @@ func good(list []*packet.VerifiableSignature, holds func(*packet.Signature) bool
 	return out
 }
 
+// Addresses returns the addresses in the user ids of a key of the keyring, three at
+// most: where its owner may publish it.
+func (k *Keyring) Addresses(fpr string) []string {
+	c := k.snap.Load().certs[fpr]
+	if c == nil {
+		return nil
+	}
+	c.strict.mu.Lock()
+	defer c.strict.mu.Unlock()
+	var out []string
+	for name := range c.strict.entity.Identities {
+		if a := addressOf(name); a != "" && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), 3)]
+}
+
 // HasUserID reports whether the key has this user id, signed by itself and not
 // revoked.
 func (s *Secret) HasUserID(uid string) bool {
