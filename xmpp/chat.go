@@ -124,7 +124,11 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 // claim asks which scheme the message is of; a scheme that panics has it, too.
 func (s *session) claim(p e2ee.Peer, in e2ee.Incoming) (scheme e2ee.Scheme, err error) {
 	err = errSchemePanic
-	s.guard("claim", func() { scheme, err = e2ee.Claim(s.leg.deps.Schemes, s.leg.order, p, in) })
+	order := s.leg.order
+	if p.Person != nil {
+		order = s.leg.orderOf(s.conf(), p.Person.Name)
+	}
+	s.guard("claim", func() { scheme, err = e2ee.Claim(s.leg.deps.Schemes, order, p, in) })
 	return scheme, err
 }
 

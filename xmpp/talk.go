@@ -58,7 +58,7 @@ func (s *session) arrive(c *contact, bare, res, client string) {
 	l.mu.Unlock()
 	for _, t := range l.talks {
 		s.guard("arrive", func() {
-			for _, pay := range t.Arrive(p, client, e2ee.Prefers(l.deps.Schemes, l.order, t, p)) {
+			for _, pay := range t.Arrive(p, client, e2ee.Prefers(l.deps.Schemes, l.orderOf(l.conf.Load(), c.room.Name), t, p)) {
 				if msg := letter(p, pay); msg != nil {
 					s.out.own(msg)
 				}

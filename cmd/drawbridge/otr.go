@@ -57,16 +57,8 @@ func (k *keys) openOTR(c *config.Config, prev *keys, st *store.Store, log *slog.
 // is another one with each start, and contacts must verify it anew.
 func otrKey(ctx context.Context, a *config.Account, st *store.Store, log *slog.Logger) (*otr.Key, error) {
 	if st != nil {
-		kept, err := st.Secret(ctx, otrSecret, a.Name)
-		if err != nil {
-			return nil, storeFailed(err)
-		}
-		if kept != nil {
-			list, err := otr.ParseKeys(kept)
-			if err != nil || len(list) != 1 {
-				return nil, storeFailed(fmt.Errorf("the OTR key of account %s: %w", a.Name, errors.Join(store.ErrCorrupt, err)))
-			}
-			return list[0].Key, nil
+		if kept, err := keptOTRKey(ctx, a, st); err != nil || kept != nil {
+			return kept, err
 		}
 	}
 	key, err := otr.NewKey()
@@ -78,6 +70,22 @@ func otrKey(ctx context.Context, a *config.Account, st *store.Store, log *slog.L
 		return key, nil
 	}
 	return key, keepOTRKey(ctx, st, a, key)
+}
+
+// keptOTRKey reads the account's key from the store; nil if there is none.
+func keptOTRKey(ctx context.Context, a *config.Account, st *store.Store) (*otr.Key, error) {
+	kept, err := st.Secret(ctx, otrSecret, a.Name)
+	if err != nil {
+		return nil, storeFailed(err)
+	}
+	if kept == nil {
+		return nil, nil
+	}
+	list, err := otr.ParseKeys(kept)
+	if err != nil || len(list) != 1 {
+		return nil, storeFailed(fmt.Errorf("the OTR key of account %s: %w", a.Name, errors.Join(store.ErrCorrupt, err)))
+	}
+	return list[0].Key, nil
 }
 
 // keepOTRKey seals the account's key in the store.

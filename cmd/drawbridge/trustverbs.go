@@ -334,16 +334,16 @@ within a day. Find out first who tried.`,
 func newOTRVerbs(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "otr",
-		Short: "Verify people who speak OTR",
+		Short: "Verify people who speak OTR; the bot's own OTR keys",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			what := "otr needs a verb"
 			if len(args) > 0 {
 				what = fmt.Sprintf("unknown verb %q of otr", args[0])
 			}
-			return misused(errors.New(what), "drawbridge otr verify PERSON")
+			return misused(errors.New(what), "drawbridge otr verify PERSON, or drawbridge otr keys show|import|export")
 		},
 	}
-	cmd.AddCommand(newOTRVerify(g))
+	cmd.AddCommand(newOTRVerify(g), newOTRKeys(g))
 	return cmd
 }
 
