@@ -192,7 +192,7 @@ func (s *session) oldestAsked(room bridge.Room) time.Time {
 func (s *session) forgetOwn() {
 	for _, c := range s.channels {
 		if k := c.replay; k != nil && k.own != nil && s.now.Sub(k.joined) > ownKept {
-			k.own, k.kept = nil, s.now
+			k.own, k.kept = nil, never
 		}
 	}
 }

@@ -48,6 +48,9 @@ type catchup struct {
 	looked bool      // that is over: own is what the server keeps
 }
 
+// never is when a history begins that is none.
+var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // held is a line of a channel that waits for the end of the catch-up.
 type held struct {
 	msg  bridge.Message
@@ -76,7 +79,7 @@ func (s *session) startCatchup(c *channel, join *ircmsg.Message) {
 	c.replay = k
 	switch {
 	case k.since.IsZero():
-		k.settled, k.kept = true, s.now
+		k.settled, k.kept = true, never
 	case s.canAsk():
 		s.askSince(c, k)
 	}
@@ -174,7 +177,10 @@ func (s *session) settle(c *channel, k *catchup, covered time.Time) {
 	if covered.After(k.joined) {
 		k.covered = k.joined
 	}
-	k.kept = s.reach(c, k)
+	k.kept = never
+	if _, _, ok := parseHistoryMode(c.modes['H']); ok || k.lines > 0 {
+		k.kept = s.reach(c, k)
+	}
 	s.leg.mem.caughtUp(c.room.Name)
 	if k.covered.After(k.since) {
 		s.gap(c, k.since, k.covered)

@@ -223,3 +223,52 @@ func FuzzMemory(f *testing.F) {
 		}
 	})
 }
+
+// TestSettleDoubts: which of the lines in doubt a history holds.
+func TestSettleDoubts(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	marked := func(id, body string) ownLine { return ownLine{id, body, at} }
+	want := func(id string, lines ...string) wanted {
+		return wanted{id: id, prefix: "<a> ", lines: lines, said: at}
+	}
+	for _, tt := range []struct {
+		name string
+		want wanted
+		own  []ownLine
+		kept time.Time
+		is   bridge.Answer
+		rest int // lines sent next time
+	}{
+		{"by its mark", want("m", "<a> x"), []ownLine{marked("m", "<a> x")}, never, bridge.Present, 1},
+		{"by its mark, altered", want("m", "<a> x"), []ownLine{marked("m", "<a> y")}, never, bridge.Present, 1},
+		{"another's mark", want("m", "<a> x"), []ownLine{marked("n", "<a> x")}, at, bridge.Absent, 1},
+		{"by its text", want("m", "<a> x"), []ownLine{marked("", "<a> x")}, never, bridge.Present, 1},
+		{"the same was said long before", want("m", "<a> x"), []ownLine{{"", "<a> x", at.Add(-time.Minute)}}, at, bridge.Absent, 1},
+		{"two lines of three", want("m", "<a> x", "<a> y", "<a> z"), []ownLine{marked("m", "<a> x"), marked("m", "<a> y")}, at, bridge.Absent, 1},
+		{"two lines of three, by text", want("m", "<a> x", "<a> y", "<a> z"), []ownLine{marked("", "<a> x"), marked("", "<a> y")}, at, bridge.Absent, 1},
+		{"all, split differently", want("m", "<a> one t", "<a> wo th", "<a> ree"), []ownLine{marked("m", "<a> one two"), marked("m", "<a>  three")}, never, bridge.Present, 3},
+		{"a part, split differently", want("m", "<a> one t", "<a> wo"), []ownLine{marked("m", "<a> one ")}, at, bridge.Absent, 2},
+		{"the history begins later", want("m", "<a> x"), nil, at.Add(time.Second), bridge.Unanswered, 1},
+		{"there is none", want("m", "<a> x"), nil, never, bridge.Unanswered, 1},
+		{"it begins before", want("m", "<a> x"), nil, at.Add(-time.Second), bridge.Absent, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMemory("net", nil, nil)
+			if got := m.settleDoubts([]wanted{tt.want}, tt.own, tt.kept); len(got) != 1 || got[0] != tt.is {
+				t.Errorf("answers %v, want %v", got, tt.is)
+			}
+			if rest := m.rest(tt.want.id, tt.want.lines); len(rest) != tt.rest {
+				t.Errorf("%d lines are sent next: %q", len(rest), rest)
+			}
+			if rest := m.rest(tt.want.id, tt.want.lines); len(rest) != len(tt.want.lines) {
+				t.Errorf("and then %q", rest)
+			}
+		})
+	}
+	// Two messages of one text, of which the channel has one.
+	m := newMemory("net", nil, nil)
+	got := m.settleDoubts([]wanted{want("m", "<a> x"), want("n", "<a> x")}, []ownLine{marked("", "<a> x")}, at)
+	if got[0] != bridge.Present || got[1] != bridge.Absent {
+		t.Errorf("answers %v", got)
+	}
+}

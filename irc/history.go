@@ -207,7 +207,7 @@ func (s *session) noAnswer(c *channel, k *catchup) {
 	r := k.req
 	switch {
 	case r.look:
-		k.req, k.looked, k.own, k.kept, k.lastRef = nil, true, nil, s.now, ""
+		k.req, k.looked, k.own, k.kept, k.lastRef = nil, true, nil, never, ""
 		s.answerAsks()
 	case r.kind == afterID || r.kind == aroundID:
 		s.askSinceTime(c, k)

@@ -119,7 +119,7 @@ func (s *session) want(ch ChannelConfig) *channel {
 		s.win.open(c.room, c.name)
 		s.notify(bridge.RoomUp, c.room, bridge.Sender{}, "")
 		s.leg.mem.join(c.room.Name, s.now)
-		c.replay = &catchup{joined: s.now, settled: true, kept: s.now}
+		c.replay = &catchup{joined: s.now, settled: true, kept: never}
 	}
 	c.wanted = true
 	return c
