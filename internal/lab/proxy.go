@@ -20,7 +20,7 @@ type Proxy struct {
 	mu     sync.Mutex // guards all below
 	ln     net.Listener
 	conns  map[net.Conn]bool
-	hole   bool
+	hole   chan struct{} // closed when the black hole ends; nil: there is none
 	opened int
 	record bool
 	up     bytes.Buffer // from the clients
@@ -44,7 +44,18 @@ func (p *Proxy) Cut() {
 		_ = p.ln.Close()
 		p.ln = nil
 	}
+	p.fill()
 	p.resetAll()
+}
+
+// fill ends a black hole. What was swallowed is gone for good, and the connections
+// with it.
+func (p *Proxy) fill() {
+	if p.hole != nil {
+		close(p.hole)
+		p.hole = nil
+		p.resetAll()
+	}
 }
 
 // Reset resets every connection; new ones are welcome.
@@ -69,7 +80,7 @@ func (p *Proxy) Restore() {
 	p.lab.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.hole = false
+	p.fill()
 	if p.ln != nil {
 		return
 	}
@@ -79,12 +90,15 @@ func (p *Proxy) Restore() {
 	p.wg.Go(func() { p.accept(ln) })
 }
 
-// BlackHole swallows every byte in both directions and closes nothing, as a
-// firewall does that forgot the connection. Connections of that time stay dead.
+// BlackHole swallows every byte in both directions, and that one side has closed
+// too, as a firewall does that forgot the connection. Restore resets what was
+// connected until then.
 func (p *Proxy) BlackHole() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.hole = true
+	if p.hole == nil {
+		p.hole = make(chan struct{})
+	}
 }
 
 // Record keeps what passes from now on.
@@ -154,16 +168,19 @@ func (p *Proxy) pipe(dst, src net.Conn, rec *bytes.Buffer) {
 		n, err := src.Read(buf)
 		p.mu.Lock()
 		hole := p.hole
-		if p.record && !hole {
+		if p.record && hole == nil {
 			rec.Write(buf[:n])
 		}
 		p.mu.Unlock()
-		if n > 0 && !hole {
+		if n > 0 && hole == nil {
 			if _, err := dst.Write(buf[:n]); err != nil {
 				return
 			}
 		}
 		if err != nil {
+			if hole != nil {
+				<-hole
+			}
 			return
 		}
 	}

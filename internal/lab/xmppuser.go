@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"bytes"
+	crand "crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/xml"
@@ -30,13 +31,14 @@ type XMPPUser struct {
 	ended bool
 	done  chan struct{}
 	ids   int
+	token string // makes ids our own
 }
 
 // XMPPUser logs name in with the given resource, "lab" if empty, over STARTTLS
 // and SASL PLAIN. It sends no presence.
 func (l *Lab) XMPPUser(s *XMPPServer, name, resource string) *XMPPUser {
 	l.Helper()
-	u := &XMPPUser{lab: l, done: make(chan struct{})}
+	u := &XMPPUser{lab: l, done: make(chan struct{}), token: crand.Text()[:8]}
 	c, err := net.DialTimeout("tcp", s.Addr, 5*time.Second)
 	l.must(err)
 	r, err := u.login(c, name, resource)
@@ -131,7 +133,7 @@ func (u *XMPPUser) Send(xml string) {
 // Chat sends a one-to-one message with the given children and returns its id.
 func (u *XMPPUser) Chat(to, children string) string {
 	u.ids++
-	id := fmt.Sprintf("lab%d", u.ids)
+	id := fmt.Sprintf("lab%d-%s", u.ids, u.token)
 	u.Send("<message type='chat' id='" + id + "' to='" + Escape(to) + "'>" + children + "</message>")
 	return id
 }
@@ -143,10 +145,16 @@ func (u *XMPPUser) Presence(children string) { u.Send("<presence>" + children + 
 // JoinRoom joins a MUC room and waits for the own presence.
 func (u *XMPPUser) JoinRoom(room, nick string) {
 	u.lab.Helper()
+	before := len(u.Stanzas())
 	u.Send("<presence to='" + Escape(room+"/"+nick) + "'><x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>")
-	u.Expect(func(st string) bool {
-		return strings.HasPrefix(st, "<presence") && Attr(st, "from") == room+"/"+nick && (strings.Contains(st, "'110'") || strings.Contains(st, `"110"`))
-	}, "own presence in "+room)
+	u.lab.Await(patience, "own presence in "+room, func() bool {
+		for _, st := range u.Stanzas()[before:] {
+			if strings.HasPrefix(st, "<presence") && Attr(st, "from") == room+"/"+nick && (strings.Contains(st, "'110'") || strings.Contains(st, `"110"`)) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // Close ends the stream and waits until nothing is read any more.
