@@ -4,12 +4,13 @@ GO          ?= go
 TOOL        := $(GO) tool -modfile=internal/tools/go.mod
 FUZZTIME    ?= 20s
 REPS        ?= 3
+SOAK        ?= 5
 PROFILE     ?= perf
 # Packages with tests against real servers and clients (build tag e2e).
 REAL         = $(shell grep -rl --include='*_test.go' '^//go:build e2e' . | xargs -r -n1 dirname | sort -u)
 export KEEP
 
-.PHONY: help build check test unit e2e fuzz bench demo man cover deps fmt clean
+.PHONY: help build check test unit e2e soak fuzz bench demo man cover deps fmt clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,6 +34,9 @@ unit: ## unit tests, with the race detector
 e2e: build ## tests against real servers and clients; RERUN=1 tries at most three that failed once more, and says so
 	$(if $(RERUN),$(TOOL) gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --packages "$(REAL)" --,$(GO) test) \
 		-tags e2e -count=1 -timeout 20m -p 2 -parallel 3 $(if $(RERUN),,$(REAL))
+
+soak: build ## the fault scenarios SOAK times longer (5: 50 kills), with a table of what became of each line
+	SOAK=$(SOAK) $(GO) test -tags e2e -count=1 -timeout 60m -parallel 3 -v -run '^TestFault' ./internal/e2e
 
 fuzz: ## run each fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \

@@ -1,8 +1,5 @@
 //go:build e2e
 
-// Package e2e runs the real program between real servers and real clients, and
-// asserts what people see on the other side. One file holds one scenario; this
-// one holds what they share. It needs what `make deps` installs.
 package e2e
 
 import (
@@ -58,7 +55,9 @@ type house struct {
 	*lab.Lab
 	t      *testing.T
 	dir    string
-	botKey string // fingerprint
+	botKey string   // fingerprint
+	env    []string // of the program, added to ours
+	binary string   // another program than the one under test, "" for that
 	vars   map[string]string
 }
 
@@ -105,8 +104,8 @@ func (h *house) try(args ...string) (stdout, stderr string, code int) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), wait)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, append(args, "--config", filepath.Join(h.dir, "drawbridge.yaml"))...)
-	cmd.Dir = h.dir
+	cmd := exec.CommandContext(ctx, h.program(), append(args, "--config", filepath.Join(h.dir, "drawbridge.yaml"))...)
+	cmd.Dir, cmd.Env = h.dir, append(os.Environ(), h.env...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err := cmd.Run()
@@ -126,10 +125,17 @@ func (h *house) ok(args ...string) string {
 	return strings.TrimSpace(out)
 }
 
+func (h *house) program() string {
+	if h.binary != "" {
+		return h.binary
+	}
+	return program
+}
+
 // start runs the bot; it ends with the test.
 func (h *house) start() *lab.Proc {
 	h.t.Helper()
-	return h.Start(&lab.Proc{Name: "drawbridge", Dir: h.dir, Args: []string{program, "run", "--config", filepath.Join(h.dir, "drawbridge.yaml")}})
+	return h.Start(&lab.Proc{Name: "drawbridge", Dir: h.dir, Env: h.env, Args: []string{h.program(), "run", "--config", filepath.Join(h.dir, "drawbridge.yaml")}})
 }
 
 // stop ends the bot with SIGTERM, which must go well.
