@@ -140,7 +140,7 @@ func TestRealFaults(t *testing.T) {
 				var s *lab.IRCServer
 				var alice *lab.IRCUser
 				if server == "inspircd" {
-					s, alice = history(l, "100:1h")
+					s, alice = history(l, "1000:1h")
 				} else {
 					s = ircd(l, server)
 					alice = l.IRCUser(s, "alice", "#dev")
