@@ -16,6 +16,7 @@ func adminRows(b *bot) []admin.Row {
 		{Verb: "status", Needs: admin.Look, Handle: func(context.Context, json.RawMessage) (any, error) {
 			return b.status(), nil
 		}},
+		{Verb: "audit", Needs: admin.Look, Handle: func(ctx context.Context, _ json.RawMessage) (any, error) { return b.audit(ctx) }},
 		{Verb: "reload", Needs: admin.Change, Handle: func(context.Context, json.RawMessage) (any, error) {
 			ch, err := b.reload()
 			if err != nil {

@@ -137,7 +137,16 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 	if err != nil {
 		return nil, failed(fmt.Errorf("metrics.listen: %w", err), "choose another port in metrics.listen, or leave it out")
 	}
-	d.web = web.New(ln, web.Source{Status: b.core.Status, Ready: b.ready, KeysEnd: b.keysEnd}, log)
+	src := web.Source{Status: b.core.Status, Ready: b.ready, KeysEnd: b.keysEnd}
+	if st != nil {
+		src.Store = func() web.StoreFigures {
+			s := st.Stats()
+			return web.StoreFigures{
+				Rows: s.Rows, Commits: s.Commits, Ops: s.Ops, Failed: s.Failed, CommitP99: s.CommitP99, Stuck: s.Problem != "", Lost: s.Lost,
+			}
+		}
+	}
+	d.web = web.New(ln, src, log)
 	log.Info("metrics listen", "addr", ln.Addr().String())
 	return d, nil
 }

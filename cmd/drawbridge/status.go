@@ -232,8 +232,10 @@ func (r *report) printBridge(line func(string, ...any), b *bridge.BridgeStatus) 
 	l := &b.Ledger
 	line("received %d = %d accepted + %d refused + %d unreadable + %d commands + %d again + %d looped + %d paused",
 		l.Received, l.Accepted, l.Refused, l.Unreadable, l.Commands, l.Again, l.Looped, l.Paused)
-	line("queued %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead; %d sent again, %d own words dropped",
-		l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead, l.Resent, l.Dropped)
+	line("queued %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead",
+		l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead)
+	line("in doubt: %d had arrived, %d had not and %d could not be asked for: sent again; %d gaps told, %d own words dropped",
+		l.Found, l.Absent, l.Resent, l.Gaps, l.Dropped)
 	if !l.Balanced() {
 		line("! these sums do not balance: please report it")
 	}
@@ -256,6 +258,9 @@ func (r *report) detail(q bridge.QueueStatus) string {
 	}
 	if q.Missed > 0 {
 		add(fmt.Sprintf("%d missed", q.Missed))
+	}
+	if !q.Full.IsZero() {
+		add("full since " + q.Full.Format("15:04") + ": nothing more is taken in for it")
 	}
 	if !q.Paused.IsZero() {
 		add("paused for " + span(q.Paused.Sub(r.Now)))

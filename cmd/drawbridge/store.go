@@ -85,6 +85,7 @@ func storeRows(b *bot) []admin.Row {
 		{Verb: "store dead", Needs: admin.Look, Handle: with(func(ctx context.Context, _ storeArgs) (any, error) { return b.store.Parked(ctx) })},
 		{Verb: "store dead retry", Needs: admin.Change, Handle: with(b.retryParked)},
 		{Verb: "store dead drop", Needs: admin.Change, Handle: with(b.dropParked)},
+		{Verb: "store trace", Needs: admin.Look, Handle: with(func(ctx context.Context, a storeArgs) (any, error) { return b.store.Trace(ctx, a.ID) })},
 		{Verb: "store backup", Needs: admin.Change, Timeout: backupTime, Handle: with(func(ctx context.Context, a storeArgs) (any, error) {
 			return nil, b.store.Backup(ctx, a.File)
 		})},
@@ -94,6 +95,7 @@ func storeRows(b *bot) []admin.Row {
 // storeArgs are the arguments of the verbs of store.
 type storeArgs struct {
 	File string   `json:"file,omitempty"`
+	ID   string   `json:"id,omitempty"`
 	Seqs []uint64 `json:"seqs,omitempty"` // none: all
 }
 
@@ -146,17 +148,17 @@ func newStore(g *globals) *cobra.Command {
 		Short: "Look at what waits, and back the store up",
 		Long: `Look at what waits to be delivered, and back up, check and restore the store.
 
-queue, dead and backup ask the running bot; check and restore work on the files
+queue, dead, trace and backup ask the running bot; check and restore work on the files
 and need it stopped. None of them shows what anybody said.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			what := "store needs a verb"
 			if len(args) > 0 {
 				what = fmt.Sprintf("unknown verb %q of store", args[0])
 			}
-			return misused(errors.New(what), "drawbridge store queue|dead|backup|check|restore")
+			return misused(errors.New(what), "drawbridge store queue|dead|trace|backup|check|restore")
 		},
 	}
-	cmd.AddCommand(newStoreQueue(g), newStoreDead(g), newStoreBackup(g), newStoreCheck(g), newStoreRestore(g))
+	cmd.AddCommand(newStoreQueue(g), newStoreDead(g), newStoreTrace(g), newStoreBackup(g), newStoreCheck(g), newStoreRestore(g))
 	return cmd
 }
 
@@ -214,9 +216,9 @@ func newStoreDead(g *globals) *cobra.Command {
 			return nil
 		}
 		w := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
-		sayln(w, "NUMBER\tBRIDGE\tFROM\tTO\tAGE\tSTATE")
+		sayln(w, "NUMBER\tBRIDGE\tFROM\tTO\tAGE\tREASON")
 		for _, r := range rows {
-			state := "refused"
+			state := clean(r.Reason)
 			if r.Lost {
 				state = "lost: its key is gone"
 			}
@@ -266,6 +268,39 @@ func newStoreParked(g *globals, verb, short, done string) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func newStoreTrace(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "trace ID",
+		Short: "Tell where a message went, by any of its ids",
+		Long: `Tell where a message went, by the id that one of its networks or the bot knows it
+by (msgid, stanza-id, origin-id, the id of a log line), for as long as ids are
+kept (store.retain.ids).`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			traces := []store.Trace{}
+			if err := g.call(cmd, "store trace", storeArgs{ID: args[0]}, &traces); err != nil {
+				return err
+			}
+			if g.json {
+				return json.NewEncoder(g.out).Encode(traces)
+			}
+			if len(traces) == 0 {
+				sayln(g.out, "no message goes by this id")
+				return nil
+			}
+			w := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
+			sayln(w, "FROM\tID\tTO\tOUR ID\tTHEIR ID\tSTATE\tAT")
+			for _, t := range traces {
+				sayf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clean(t.From.String()), clean(dash(t.ID)), clean(t.To.String()), t.WireID, clean(dash(t.NetID)),
+					t.State, t.At.Format(time.DateTime))
+			}
+			return w.Flush()
+		},
+	}
+	jsonFlag(cmd, g)
+	return cmd
 }
 
 func newStoreBackup(g *globals) *cobra.Command {

@@ -331,3 +331,54 @@ func TestFullDiskUnderTheCore(t *testing.T) {
 	b.balanced()
 	b.stop()
 }
+
+// TestAuditAndTrace: accounts add up in the running store and in its file, and a
+// message is found by each of its ids.
+func TestAuditAndTrace(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, Config{Dir: dir}, Deps{})
+	a, b := testRow("wire-a", "text"), testRow("wire-b", "text")
+	e := testEntry("src-1", a, b)
+	e.Counts = []bridge.Count{{Bridge: "dev", Copies: 2}}
+	mustIngest(t, s, e)
+	done := []bridge.Done{{Seq: a.Seq, Bridge: "dev", Fate: bridge.FateRelayed, NetID: "net-a"}, {Seq: b.Seq, Bridge: "dev", Fate: bridge.FateDead, Reason: "404"}}
+	if err := s.Confirm(t.Context(), done); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string][]string{
+		"src-1": {"wire-a delivered", "wire-b parked"}, "wire-a": {"wire-a delivered"}, "net-a": {"wire-a delivered"}, "wire-b": {"wire-b parked"}, "other": nil, "": nil,
+	} {
+		traces, err := s.Trace(t.Context(), id)
+		if err != nil {
+			t.Error(err)
+		}
+		var got []string
+		for _, tr := range traces {
+			if tr.From != dev || tr.To != alice || tr.ID != "src-1" || tr.At.IsZero() {
+				t.Errorf("%q: %+v", id, tr)
+			}
+			got = append(got, tr.WireID+" "+tr.State)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", id, got, want)
+		}
+	}
+	check := func(got []Account, err error) {
+		t.Helper()
+		if err != nil || len(got) != 1 || !got[0].Balanced || got[0].Parked != 1 || got[0].Rows != 0 || got[0].Ledger.Relayed != 1 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	check(s.Audit(t.Context()))
+	if _, err := Audit(t.Context(), Config{Dir: dir}); !errors.Is(err, ErrBusy) {
+		t.Errorf("while it is open: %v", err)
+	}
+	if _, err := s.read.Exec("DELETE FROM outbox"); err == nil {
+		t.Error("a reader can write")
+	}
+	_ = s.Close()
+	check(Audit(t.Context(), Config{Dir: dir}))
+	if _, err := Audit(t.Context(), Config{Dir: t.TempDir()}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no store: %v", err)
+	}
+}

@@ -91,37 +91,11 @@ func cloneLedgers(m map[string]*bridge.Ledger) map[string]*bridge.Ledger {
 // unbalanced names the bridges whose ledgers do not add up, or do not agree with
 // the rows of the outbox.
 func unbalanced(ctx context.Context, db *sql.DB) (out []string, err error) {
-	all, err := ledgers(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	waits, err := waitingOf(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	for name, l := range all {
-		if !l.Balanced() || l.Waiting != waits[name] {
-			out = append(out, name)
+	accounts, err := audit(ctx, db)
+	for _, a := range accounts {
+		if !a.Balanced {
+			out = append(out, a.Bridge)
 		}
 	}
-	return out, nil
-}
-
-// waitingOf counts the rows of each bridge that are neither parked nor lost.
-func waitingOf(ctx context.Context, db *sql.DB) (map[string]uint64, error) {
-	rows, err := db.QueryContext(ctx, "SELECT bridge, count(*) FROM outbox WHERE state < 2 GROUP BY bridge")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	out := map[string]uint64{}
-	for rows.Next() {
-		var name string
-		var n uint64
-		if err := rows.Scan(&name, &n); err != nil {
-			return nil, err
-		}
-		out[name] = n
-	}
-	return out, rows.Err()
+	return out, err
 }

@@ -29,7 +29,17 @@ var (
 	messagesDesc = desc("messages_total", "Messages taken in, by what became of them.", "bridge", "result")
 	copiesDesc   = desc("copies_total", "Copies for destinations that have ended, by how.", "bridge", "fate")
 	queuedDesc   = desc("copies_queued_total", "Copies put into outboxes.", "bridge")
-	resentDesc   = desc("copies_resent_total", "Times a copy in doubt was sent again.", "bridge")
+	foundDesc    = desc("copies_in_doubt_total", "Copies in doubt, by what the network answered.", "bridge", "answer")
+	gapsDesc     = desc("gaps_total", "Times that something said did not reach us, and was told so.", "bridge")
+	fullDesc     = desc("full_rooms", "Destinations that take no more: the networks wait.", "bridge")
+	intakeHDesc  = desc("intake_held", "Messages taken from the network that wait for room in a queue, unacknowledged.", "leg")
+	stRowsDesc   = desc("store_rows", "Rows in the store, parked and lost ones too.")
+	stLostDesc   = desc("store_lost_rows", "Rows of earlier runs whose key is gone.")
+	stCommitDesc = desc("store_commits_total", "Transactions of the store.")
+	stOpsDesc    = desc("store_operations_total", "Operations in them; divided by the transactions, the batch size.")
+	stFailedDesc = desc("store_failed_operations_total", "Operations that were not kept, and are tried again.")
+	stP99Desc    = desc("store_commit_p99_seconds", "99 of 100 of the last thousand transactions took no longer.")
+	stStuckDesc  = desc("store_stuck", "1 while the store takes nothing: the networks wait.")
 	droppedDesc  = desc("own_words_dropped_total", "The bot's own words that could not be said.", "bridge")
 	balancedDesc = desc("ledger_balanced", "1 while the ledger's sums hold.", "bridge")
 	waitingDesc  = desc("queue_rows", "Copies waiting or on the wire.", "bridge", "kind")
@@ -62,11 +72,22 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(connectsDesc, l.Connects, l.Name, l.Proto)
 		gauge(intakeDesc, float64(l.Intake.Messages), l.Name)
 		gauge(intakeBDesc, float64(l.Intake.Bytes), l.Name)
+		gauge(intakeHDesc, float64(l.Intake.Held), l.Name)
 		gauge(stalledDesc, one(!l.Intake.Stalled.IsZero()), l.Name)
 	}
 	for i := range s.Bridges {
 		collectLedger(counter, gauge, &s.Bridges[i])
 		collectRooms(gauge, &s.Bridges[i])
+	}
+	if c.src.Store != nil {
+		st := c.src.Store()
+		gauge(stRowsDesc, float64(st.Rows))
+		gauge(stLostDesc, float64(st.Lost))
+		counter(stCommitDesc, st.Commits)
+		counter(stOpsDesc, st.Ops)
+		counter(stFailedDesc, st.Failed)
+		gauge(stP99Desc, st.CommitP99.Seconds())
+		gauge(stStuckDesc, one(st.Stuck))
 	}
 	if c.src.KeysEnd == nil {
 		return
@@ -102,7 +123,10 @@ func collectLedger(counter func(*prometheus.Desc, uint64, ...string), gauge func
 		counter(copiesDesc, m.n, b.Name, m.fate)
 	}
 	counter(queuedDesc, l.Queued, b.Name)
-	counter(resentDesc, l.Resent, b.Name)
+	for answer, n := range map[string]uint64{"present": l.Found, "absent": l.Absent, "resent": l.Resent, "skipped": l.Skipped} {
+		counter(foundDesc, n, b.Name, answer)
+	}
+	counter(gapsDesc, l.Gaps, b.Name)
 	counter(droppedDesc, l.Dropped, b.Name)
 	gauge(balancedDesc, one(l.Balanced()), b.Name)
 }
@@ -115,7 +139,7 @@ func collectRooms(gauge func(*prometheus.Desc, float64, ...string), b *bridge.Br
 		oldest  time.Duration
 	}
 	kinds := map[bridge.RoomKind]*sums{}
-	held, unproven := 0, 0
+	held, unproven, full := 0, 0, 0
 	for i := range b.Rooms {
 		q := &b.Rooms[i]
 		k := kinds[q.Room.Kind]
@@ -130,6 +154,9 @@ func collectRooms(gauge func(*prometheus.Desc, float64, ...string), b *bridge.Br
 		k.oldest = max(k.oldest, q.Oldest)
 		if q.Held != "" {
 			held++
+		}
+		if !q.Full.IsZero() {
+			full++
 		}
 		if q.State == bridge.StateUp && q.Room.Kind != bridge.Chat && !q.Proven {
 			unproven++
@@ -146,6 +173,7 @@ func collectRooms(gauge func(*prometheus.Desc, float64, ...string), b *bridge.Br
 			gauge(roomsDesc, float64(n), b.Name, name, bridge.State(state).String())
 		}
 	}
+	gauge(fullDesc, float64(full), b.Name)
 	gauge(heldDesc, float64(held), b.Name)
 	gauge(unprovenDesc, float64(unproven), b.Name)
 }

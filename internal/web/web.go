@@ -33,6 +33,19 @@ type Source struct {
 	// KeysEnd returns when the first of the bot's own keys and the first of the
 	// people's keys expires, zero for never. It may be nil.
 	KeysEnd func() (own, people time.Time)
+	// Store returns how the store is doing. It is nil where everything is in memory.
+	Store func() StoreFigures
+}
+
+// StoreFigures are those of a store since it was opened.
+type StoreFigures struct {
+	Rows      int64         // in the outbox, parked and lost ones too
+	Commits   uint64        // transactions
+	Ops       uint64        // operations in them
+	Failed    uint64        // operations that were not kept
+	CommitP99 time.Duration // of the last ones
+	Stuck     bool          // the last transaction failed
+	Lost      int64         // rows of earlier runs whose key is gone
 }
 
 // Server is the web server. Make one with New.

@@ -19,7 +19,7 @@ var snapshot = bridge.Status{
 	Started: time.Unix(1000, 0),
 	Strays:  3,
 	Legs: []bridge.LegState{
-		{LegStatus: bridge.LegStatus{Name: "corp", Proto: "irc", State: bridge.StateUp}, Connects: 2, Intake: bridge.IntakeStatus{Messages: 4, Bytes: 99}},
+		{LegStatus: bridge.LegStatus{Name: "corp", Proto: "irc", State: bridge.StateUp}, Connects: 2, Intake: bridge.IntakeStatus{Messages: 4, Bytes: 99, Held: 2}},
 		{LegStatus: bridge.LegStatus{Name: "bot", Proto: "xmpp", State: bridge.StateDown}, Intake: bridge.IntakeStatus{Stalled: time.Unix(1, 0)}},
 	},
 	Bridges: []bridge.BridgeStatus{{
@@ -27,16 +27,19 @@ var snapshot = bridge.Status{
 		Rooms: []bridge.QueueStatus{
 			{Room: bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#dev"}, State: bridge.StateUp},
 			{Room: bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}, State: bridge.StateUp, Waiting: 2, Oldest: 3 * time.Second},
-			{Room: bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "bob"}, State: bridge.StateDown, Waiting: 5, Oldest: time.Minute, Held: "key of bob expired"},
+			{Room: bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "bob"}, State: bridge.StateDown, Waiting: 5, Full: time.Unix(9, 0), Oldest: time.Minute, Held: "key of bob expired"},
 		},
-		Ledger: bridge.Ledger{Received: 12, Accepted: 10, Refused: 2, Queued: 27, Relayed: 20, Waiting: 7},
+		Ledger: bridge.Ledger{Received: 12, Accepted: 10, Refused: 2, Queued: 27, Relayed: 20, Waiting: 7, Found: 3, Absent: 1, Resent: 2, Gaps: 4},
 	}},
 }
 
 func source(ready bool) Source {
 	return Source{
-		Status:  func() bridge.Status { return snapshot },
-		Ready:   func() bool { return ready },
+		Status: func() bridge.Status { return snapshot },
+		Ready:  func() bool { return ready },
+		Store: func() StoreFigures {
+			return StoreFigures{Rows: 8, Commits: 10, Ops: 25, Failed: 1, CommitP99: 3 * time.Millisecond, Stuck: true, Lost: 1}
+		},
 		KeysEnd: func() (time.Time, time.Time) { return time.Time{}, time.Unix(5000, 0) },
 	}
 }
@@ -63,6 +66,19 @@ func TestMetrics(t *testing.T) {
 		`drawbridge_intake_messages{leg="corp"} 4`,
 		`drawbridge_intake_bytes{leg="corp"} 99`,
 		`drawbridge_intake_stalled{leg="bot"} 1`,
+		`drawbridge_intake_held{leg="corp"} 2`,
+		`drawbridge_full_rooms{bridge="dev"} 1`,
+		`drawbridge_gaps_total{bridge="dev"} 4`,
+		`drawbridge_copies_in_doubt_total{answer="present",bridge="dev"} 3`,
+		`drawbridge_copies_in_doubt_total{answer="absent",bridge="dev"} 1`,
+		`drawbridge_copies_in_doubt_total{answer="resent",bridge="dev"} 2`,
+		"drawbridge_store_rows 8",
+		"drawbridge_store_commits_total 10",
+		"drawbridge_store_operations_total 25",
+		"drawbridge_store_failed_operations_total 1",
+		"drawbridge_store_commit_p99_seconds 0.003",
+		"drawbridge_store_stuck 1",
+		"drawbridge_store_lost_rows 1",
 		`drawbridge_messages_total{bridge="dev",result="accepted"} 10`,
 		`drawbridge_messages_total{bridge="dev",result="refused"} 2`,
 		`drawbridge_copies_total{bridge="dev",fate="relayed"} 20`,
