@@ -17,7 +17,7 @@ func (o *outbox) failed(ctx context.Context, r *Row, kicks uint64, err error) {
 		}
 		o.blocked(r, blockNotReady, reasonNotReady, kicks)
 	case errors.As(err, &held):
-		if r.Kind == RowOwn {
+		if r.Kind == RowOwn && (r.fleeting || !held.Soon) {
 			o.giveUp(r, FateDropped, "")
 			return
 		}

@@ -211,7 +211,7 @@ func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m
 			msg.Add(b)
 			return false, nil
 		}
-		return false, &bridge.HoldError{Reason: reason(err), Err: err}
+		return false, held(err)
 	}
 	pay, carried, err := s.carry(ctx, scheme, p, &m)
 	switch {
@@ -225,13 +225,17 @@ func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m
 		if len(pay.Children) > 0 || pay.Body != "" {
 			s.handshake(p, pay)
 		}
-		return false, &bridge.HoldError{Reason: reason(err), Err: err}
+		return false, held(err)
 	case errors.Is(err, e2ee.ErrTooLarge), errors.Is(err, errSchemePanic):
 		return false, fmt.Errorf("xmpp: send to %s by %s: %w", m.To.Name, scheme.Name(), err)
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	}
-	return false, &bridge.HoldError{Reason: reason(err), Err: err}
+	return false, held(err)
+}
+
+func held(err error) *bridge.HoldError {
+	return &bridge.HoldError{Reason: reason(err), Err: err, Soon: errors.Is(err, e2ee.ErrHandshake)}
 }
 
 func reason(err error) string {

@@ -87,16 +87,20 @@ func (h *house) file(name, text string) {
 	h.must(os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o600))
 }
 
-// config writes drawbridge.yaml; ${name} stands for a variable of the house.
+// config writes drawbridge.yaml; ${name} stands for a variable of the house. Without
+// an admin: of its own it gets one.
 func (h *house) config(yaml string) {
 	h.t.Helper()
+	if !strings.Contains(yaml, "\nadmin:") {
+		yaml += "\nadmin: {socket: \"${socket}\"}\n"
+	}
 	h.file("drawbridge.yaml", os.Expand(yaml, func(name string) string {
 		v, ok := h.vars[name]
 		if !ok {
 			h.t.Fatalf("no ${%s}", name)
 		}
 		return v
-	})+"\nadmin: {socket: "+h.vars["socket"]+"}\n")
+	}))
 }
 
 // try runs the program with the house's configuration to its end.
