@@ -17,7 +17,7 @@ import (
 const (
 	busyTime   = 2 * time.Second // an admin's sqlite3 may hold the file so long
 	readers    = 3
-	cacheKiB   = 2048 // of the writer
+	cacheKiB   = 1024 // of the writer
 	readKiB    = 512  // of each reader
 	walPages   = 1000 // at which a commit moves the WAL into the database
 	tempMemory = 2
