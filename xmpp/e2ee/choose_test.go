@@ -9,6 +9,7 @@ import (
 
 	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
+	"drawbridge/xmpp/element"
 )
 
 // fake is a scheme that reaches a rung or fails.
@@ -263,6 +264,56 @@ func TestClaimRefusesClearTextInsideASession(t *testing.T) {
 				}
 			} else if tt.want != "" || err != nil {
 				t.Errorf("Claim = nothing, %v; want %q, %v", err, tt.want, tt.err)
+			}
+		})
+	}
+}
+
+// announcer is a scheme that a peer is known to read or not.
+type announcer struct {
+	fake
+	ability e2ee.Ability
+}
+
+func (a announcer) Features() []string                   { return nil }
+func (a announcer) Announce(string) ([]e2ee.Item, error) { return nil, nil }
+func (a announcer) Node() string                         { return "" }
+func (a announcer) Ability(e2ee.Peer) e2ee.Ability       { return a.ability }
+func (a announcer) Take(e2ee.Peer, string, *element.Element, error) (next []string, changed bool) {
+	return nil, false
+}
+
+// TestChooseWhatIsRead: of schemes that reach the floor, one that the peer reads; and
+// the preferred one where that makes no difference.
+func TestChooseWhatIsRead(t *testing.T) {
+	ox := func(a e2ee.Ability) e2ee.Scheme {
+		return announcer{fake{name: "ox", rung: policy.Verified}, a}
+	}
+	pgp := fake{name: "openpgp", rung: policy.Verified}
+	weak := fake{name: "openpgp", rung: policy.Sealed}
+	for _, tt := range []struct {
+		name    string
+		schemes []e2ee.Scheme
+		order   string
+		want    string
+		err     error
+	}{
+		{"able", []e2ee.Scheme{ox(e2ee.Able), pgp}, "ox openpgp", "ox", nil},
+		{"unable: the next", []e2ee.Scheme{ox(e2ee.Unable), pgp}, "ox openpgp", "openpgp", nil},
+		{"not asked: wait", []e2ee.Scheme{ox(e2ee.Unasked), pgp}, "ox openpgp", "", e2ee.ErrAsking},
+		{"not asked, and nothing else listed", []e2ee.Scheme{ox(e2ee.Unasked), pgp}, "ox", "ox", nil},
+		{"unable, and nothing else listed", []e2ee.Scheme{ox(e2ee.Unable), pgp}, "ox", "ox", nil},
+		{"unable, and the next is below the floor", []e2ee.Scheme{ox(e2ee.Unable), weak}, "ox openpgp", "ox", nil},
+		{"preferred less: not waited for", []e2ee.Scheme{ox(e2ee.Unasked), pgp}, "openpgp ox", "openpgp", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, rung, err := e2ee.Choose(tt.schemes, strings.Fields(tt.order), policy.Verified, e2ee.Peer{Person: pgpOnly})
+			got := ""
+			if s != nil {
+				got = s.Name()
+			}
+			if got != tt.want || !errors.Is(err, tt.err) || got != "" && rung != policy.Verified {
+				t.Errorf("Choose = %q, %v, %v; want %q, %v", got, rung, err, tt.want, tt.err)
 			}
 		})
 	}
