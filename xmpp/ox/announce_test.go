@@ -147,7 +147,9 @@ func parse(t testing.TB, xml string) *element.Element {
 
 func TestParseList(t *testing.T) {
 	const a, b = "1357B01865B2503C18453D208CAC2A9678548E35", "67819B343B2AB70DED9320872C6464AF2A8E4C02"
-	meta := func(f string) string { return "<pubkey-metadata v4-fingerprint='" + f + "' date='2018-03-01T15:26:12Z'/>" }
+	meta := func(f string) string {
+		return "<pubkey-metadata v4-fingerprint='" + f + "' date='2018-03-01T15:26:12Z'/>"
+	}
 	for _, tt := range []struct {
 		name, xml string
 		want      []string
