@@ -118,3 +118,49 @@ func TestOTRWithProfanityAndMcabber(t *testing.T) {
 	h.reads("carl", onIRC, "bob again")
 	h.otrOnly(prosody, "grüß euch", "ünïcödé", "three thousand", "before the kill", "after the kill", "bob again")
 }
+
+// TestOTRQuestion: a key that nobody pinned is verified by the shared secret, asked
+// by either side, and by the right one only.
+func TestOTRQuestion(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
+	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
+	prosody.AddUser(botName)
+	key := h.otrUser(prosody, "alice", "xmpp")
+	h.file("secret", "underbridge\n")
+	h.config(strings.NewReplacer(
+		`otr: ["${alice}"]`, `otr_secret_file: secret`, "  bob: {jids: [bob@localhost], otr: [\"${bob}\"]}\n", "",
+		"people: [alice, bob]", "people: [alice]", "require: verified", "require: sealed",
+	).Replace(otrConfig))
+	h.start()
+	prof := h.Profanity(prosody, lab.ProfanityUser{Name: "alice", OTR: key})
+	prof.Type("/msg " + botJID)
+	h.otrShows("waiting")
+
+	// The wrong secret, asked by alice; then the right one, asked by the bot.
+	prof.Type("/otr secret overbridge")
+	prof.Expect("uthentication failed")
+	h.otrShows("waiting")
+	h.ok("otr", "verify", "alice", "--question", "where do we meet?")
+	prof.Expect("where do we meet?")
+	prof.Type("/otr answer underbridge")
+	h.otrShows("trusted", "verified", "smp")
+}
+
+// otrShows waits until the list of keys shows alice's OTR key so.
+func (h *house) otrShows(words ...string) {
+	h.t.Helper()
+	var out string
+	if !lab.Poll(wait, func() bool {
+		out, _, _ = h.try("trust", "list", "alice")
+		for line := range strings.Lines(out) {
+			if hasAll(append(words, h.vars["alice"]))(line) {
+				return true
+			}
+		}
+		return false
+	}) {
+		h.t.Fatalf("alice's key never stood as %q:\n%s", words, out)
+	}
+}
