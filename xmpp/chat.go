@@ -92,9 +92,7 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 		ID: in.ID, Room: c.room, From: c.sender(l.clientAt(c, bare, res), bare), Time: in.Stamp, Delayed: in.Delayed,
 		Taken: s.taken(e, ticket),
 	}}
-	if id := keptID(stanzaID(e, s.bare)); id != "" {
-		l.cursor(&it.msg, s.bare, id)
-	}
+	s.cursor(&it.msg, s.bare, keptID(stanzaID(e, s.bare)), ticket)
 	it.skipped = func() { it.msg.Taken(false) }
 	switch {
 	case problem != nil:

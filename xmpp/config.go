@@ -78,6 +78,7 @@ type Stream interface {
 	Resumed() bool
 	Acked() uint64
 	Leftover() stream.Leftover
+	Saved(handled uint64) (stream.Saved, bool)
 }
 
 // Deps are the things of the outside world. Zero fields have the defaults

@@ -23,6 +23,7 @@ func (p place) String() string {
 }
 
 func parsePlace(value string) (place, bool) {
+	value, _, _ = strings.Cut(value, "\n")
 	stamp, id, _ := strings.Cut(value, " ")
 	at, err := time.Parse(time.RFC3339, stamp)
 	return place{at, id}, err == nil
@@ -40,6 +41,7 @@ func (l *Leg) loadCursors(ctx context.Context) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.revive = revival(known, l.conf.Load().jid)
 	for name, value := range known {
 		if p, ok := parsePlace(value); ok {
 			l.places[name] = p
@@ -60,31 +62,19 @@ func (l *Leg) place(owner string) (place, bool) {
 // in the archive then. The core knows the ids of what it reads again.
 const trailing = 16
 
-// cursor gives a message a place in the archive of owner, and advances the leg's
-// own when the core has taken it. Taken is called in the order of the wire.
-func (l *Leg) cursor(m *bridge.Message, owner, id string) {
-	p := place{m.Time, id}
-	l.mu.Lock()
-	held := l.isStuck(owner)
-	l.mu.Unlock()
-	if held {
+// cursor gives a message a place in the archive of owner, and the count of its
+// session, and advances the leg's own when the core has taken it. Taken is called in
+// the order of the wire.
+func (s *session) cursor(m *bridge.Message, owner, id string, ticket uint64) {
+	l := s.leg
+	p, moved := l.advance(owner, place{m.Time, id})
+	m.Cursor = bridge.Cursor{Name: owner, Value: p.String()}
+	if v, ok := s.st().Saved(s.tickets.hand(ticket)); ok && l.deps.Cursors != nil {
+		m.Cursor.Value = withCount(m.Cursor.Value, v)
+	}
+	if !moved {
 		return
 	}
-	if id != "" {
-		l.mu.Lock()
-		trail := l.trails[owner]
-		if len(trail) < trailing {
-			l.trails[owner] = append(trail, p)
-			l.mu.Unlock()
-			return
-		}
-		first := trail[0]
-		copy(trail, trail[1:])
-		trail[trailing-1] = p
-		l.mu.Unlock()
-		p = first
-	}
-	m.Cursor = bridge.Cursor{Name: owner, Value: p.String()}
 	taken := m.Taken
 	m.Taken = func(ok bool) {
 		l.mu.Lock()
@@ -92,6 +82,28 @@ func (l *Leg) cursor(m *bridge.Message, owner, id string) {
 		l.mu.Unlock()
 		taken(ok)
 	}
+}
+
+// advance returns the place of a cursor whose message is at p, and whether it is
+// another than before.
+func (l *Leg) advance(owner string, p place) (_ place, moved bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.isStuck(owner), p.id == "" && l.rooms[owner] == nil: // the account has no archive
+		return l.places[owner], false
+	case p.id == "":
+		return p, true
+	}
+	trail := l.trails[owner]
+	if len(trail) < trailing {
+		l.trails[owner] = append(trail, p)
+		return l.places[owner], false
+	}
+	first := trail[0]
+	copy(trail, trail[1:])
+	trail[trailing-1] = p
+	return first, true
 }
 
 // begin notes that an archive is read from now on, where nothing is known of it.

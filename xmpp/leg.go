@@ -34,7 +34,8 @@ type Leg struct {
 	// unproven is what sessions that ended could not prove, for the next one. Run's
 	// own.
 	unproven []waiting
-	unbound  bool // the server refuses channel binding; Run's own
+	revive   *stream.Resumption // the session of the process before, until it was tried; Run's own
+	unbound  bool               // the server refuses channel binding; Run's own
 
 	lastPanic, lastRefused atomic.Int64 // when these were last logged
 
@@ -193,6 +194,7 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 		_, rest := l.abandon(stream.Leftover{}, "the configuration changed")
 		l.unproven = append(l.unproven, rest...)
 	}
+	sc.Resume = l.revive
 	if l.resting != nil {
 		sc.Resume = l.resting.left
 	}
@@ -202,19 +204,26 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 		return class, detail, 0
 	}
 	l.counts.add(countStreams)
+	l.revive = nil
 	if st.Resumed() {
+		l.counts.add(countResumed)
+	}
+	if st.Resumed() && l.resting != nil {
 		s = l.resting
 		s.resume(st)
-		l.counts.add(countResumed)
 	} else {
 		orphans, rest := l.abandon(st.Leftover(), "the session was lost")
 		s = newSession(l, st, sink)
+		s.revived = st.Resumed()
 		s.proofs.inherit(append(l.unproven, rest...), l.knows)
 		l.unproven = nil
 		s.out.dropped = func() { l.counts.add(countReplies) }
 		s.out.own(orphans...)
 	}
 	l.up(s)
+	if !st.Resumed() {
+		l.keepSession(s)
+	}
 	l.log.Info("connected", "leg", l.name, "jid", s.full, "sm", st.SM(), "resumed", st.Resumed())
 	err = s.run(ctx)
 	lived = time.Since(s.st().began)

@@ -26,6 +26,7 @@ type muc struct {
 
 	nick      string // ours, as the room has it, or as we ask for it
 	occupants map[string]*occupant
+	brought   bool // a resumed session brings what was said: it is not read
 	settled   bool // the history is over: what comes now is live
 	stableIDs bool // the room announces XEP-0359: its stanza-ids can be trusted
 	keepsIDs  bool // the room reflects our ids as they are (XEP-0045 §18.1.1)
@@ -197,7 +198,7 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 		msg.Kind, msg.Text = said(strings.Clone(body.Text))
 	}
 	msg.Taken = func(bool) { s.tickets.done(ticket) }
-	l.cursor(&msg, m.conf.JID, msg.ID)
+	s.cursor(&msg, m.conf.JID, msg.ID, ticket)
 	l.pipe.push(&item{msg: msg, size: 300 + len(body.Text)})
 	return true
 }

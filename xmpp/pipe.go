@@ -183,6 +183,28 @@ type tickets struct {
 	first  uint64     // ticket of open[0]
 	open   []bool     // true: done
 	report func(n int)
+	// handed are those that are in the pipe, which keeps their order, and not done;
+	// prefix is how many are done or handed, without one missing.
+	handed map[uint64]bool
+	prefix uint64
+}
+
+// hand notes that a stanza goes into the pipe. It returns how many stanzas will have
+// been handled when the core has committed it: all before it in the pipe are, then.
+func (t *tickets) hand(ticket uint64) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.handed == nil {
+		t.handed = map[uint64]bool{}
+	}
+	if ticket >= t.first {
+		t.handed[ticket] = true
+	}
+	t.prefix = max(t.prefix, t.first)
+	for t.handed[t.prefix] || t.prefix-t.first < uint64(len(t.open)) && t.open[t.prefix-t.first] {
+		t.prefix++
+	}
+	return t.prefix
 }
 
 // take returns the ticket of the next stanza.
@@ -201,6 +223,7 @@ func (t *tickets) done(ticket uint64) {
 		return
 	}
 	t.open[ticket-t.first] = true
+	delete(t.handed, ticket)
 	n := 0
 	for n < len(t.open) && t.open[n] {
 		n++

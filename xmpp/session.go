@@ -40,6 +40,8 @@ type session struct {
 	archives map[string]*catchUp // that are being read, by owner: the reader's own
 	asking   map[string]*inquiry // by queryid; guarded by Leg.mu
 	reading  bool                // the account's is among them; guarded by Leg.mu
+	started  bool                // roster, presence and rooms were asked for
+	revived  bool                // it is of an earlier process
 	joins    []*muc              // rooms that wait for their turn to be joined; guarded by Leg.mu
 
 	held fence // the reader's own; between two streams Leg.Run's
@@ -104,7 +106,9 @@ func (s *session) run(ctx context.Context) error {
 	st := s.st()
 	if st.Resumed() {
 		s.held.settle()
-	} else {
+	}
+	if !s.started {
+		s.started = true
 		s.start()
 	}
 	wg.Go(func() { s.write(st) })
@@ -262,6 +266,9 @@ func (s *session) start() {
 		s.leg.begin(s.bare, time.Now())
 	}
 	s.announce()
+	if s.revived {
+		s.probeContacts()
+	}
 	s.leg.joinAll(s)
 	s.publishKeys()
 }

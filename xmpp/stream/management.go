@@ -19,6 +19,8 @@ type management struct {
 	// uncounted stanzas came before <enabled/>: Next returns them, but the server
 	// does not count them.
 	uncounted uint64
+	base      uint64        // handled by earlier processes
+	revived   bool          // an earlier process counted what was sent, and is no more
 	sent      atomic.Uint64 // our stanzas; raised under Stream.writeMu, before the write
 	received  atomic.Uint64 // stanzas that Next has returned
 	handled   atomic.Uint64 // of these, what the leg has taken in

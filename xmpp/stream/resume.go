@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"mellium.im/xmpp/jid"
+
 	"drawbridge/xmpp/element"
 )
 
@@ -213,6 +215,10 @@ func (n *negotiation) resume(m *management) (ok bool, again uint64, err error) {
 			return false, 0, err
 		case e.Is(nsSM, "resumed"):
 			acked, err := strconv.ParseUint(e.Get("h"), 10, 32)
+			if err == nil && m.revived {
+				m.sent.Store(acked)
+				m.revived = false
+			}
 			if err == nil {
 				_, err = m.acknowledge(uint32(acked))
 			}
@@ -288,3 +294,32 @@ func (s *Stream) Leftover() Leftover { return s.left }
 // Abort ends the stream without a word, because of why: the session stays to be
 // resumed.
 func (s *Stream) Abort(why error) { _ = s.fail(why) }
+
+// Saved is what another process needs to resume a session.
+type Saved struct {
+	ID       string
+	Location string // where the server wants us back, "" if it does not care
+	JID      jid.JID
+	Handled  uint32 // of the server's stanzas, as it counts them
+}
+
+// Saved returns what is to be kept of the session when handled stanzas of those
+// that Next has returned, of all its streams, have been taken in. False: the server
+// does not resume.
+func (s *Stream) Saved(handled uint64) (Saved, bool) {
+	m := s.sm
+	h := m.base + handled
+	h -= min(h, m.uncounted)
+	return Saved{m.id, m.location, m.jid, uint32(h)}, m.on && m.id != ""
+}
+
+// Resume returns a resumption of a session of an earlier process. Which of our
+// stanzas have arrived only the server knows: its count is taken as ours.
+func (v Saved) Resume() *Resumption {
+	m := newManagement()
+	m.on, m.revived = true, true
+	m.id, m.location, m.jid, m.base = v.ID, v.Location, v.JID, uint64(v.Handled)
+	m.handled.Store(m.base)
+	m.received.Store(m.base)
+	return &Resumption{m}
+}

@@ -111,6 +111,9 @@ func (s *Stream) Leftover() stream.Leftover {
 	return s.leftover
 }
 
+// Saved returns nothing that could be kept.
+func (s *Stream) Saved(uint64) (stream.Saved, bool) { return stream.Saved{}, false }
+
 // JID returns the bound JID.
 func (s *Stream) JID() jid.JID { return s.self }
 
