@@ -335,7 +335,6 @@ func (s *session) result(r *element.Element, from string, ticket uint64) bool {
 		return false // read again
 	}
 	c.last = id
-	c.n++
 	if at, err := time.Parse(time.RFC3339, fwd.Child(nsDelay, "delay").Get("stamp")); err == nil && c.first.IsZero() {
 		c.first = at
 	}
@@ -352,6 +351,7 @@ func (s *session) result(r *element.Element, from string, ticket uint64) bool {
 	case typ == "groupchat" || typ == "error" || typ == "headline":
 		return false
 	}
+	c.n++
 	if !isTime(id) {
 		return s.old(h)
 	}

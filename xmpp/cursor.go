@@ -41,7 +41,9 @@ func (l *Leg) loadCursors(ctx context.Context) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.revive = revival(known, l.conf.Load().jid)
+	if v, ok := revival(known, l.conf.Load().jid); ok {
+		l.revive = v.Resume()
+	}
 	for name, value := range known {
 		if p, ok := parsePlace(value); ok {
 			l.places[name] = p

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"drawbridge/bridge"
 	"drawbridge/xmpp/element"
 	"drawbridge/xmpp/xmpptest"
 )
@@ -29,6 +30,13 @@ func FuzzDispatch(f *testing.F) {
 			}
 		}
 	}
+	for _, id := range []string{"A1", "1700000000000001"} {
+		for _, from := range []string{"bot@x.org", testRoom, "mallory@x.org", testRoom + "/mallory"} {
+			for _, inner := range []string{testRoom + "/carol' type='groupchat", "alice@x.org/a' type='chat", "bot@x.org/x' id='asked"} {
+				f.Add([]byte(resultOf(from, "q", id, "2000-01-01T00:00:00Z", "<message xmlns='jabber:client' from='"+inner+"'><body>x</body></message>")))
+			}
+		}
+	}
 	scheme := &fakeScheme{}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := element.Parse(data, element.Scope{Default: nsClient}, element.Limits{})
@@ -39,6 +47,10 @@ func FuzzDispatch(f *testing.F) {
 		s := newSession(l, st, sink)
 		l.up(s)
 		l.rooms[testRoom].state, l.rooms[testRoom].nick = 2, "bridge"
+		account := &catchUp{owner: s.bare, query: "q"}
+		room := &catchUp{owner: testRoom, query: "q", m: l.rooms[testRoom], again: true}
+		s.archives[s.bare], s.archives[testRoom] = account, room
+		s.asking["a"] = &inquiry{owner: s.bare, query: "a", ids: map[string]bridge.Answer{"asked": bridge.Unanswered}}
 		s.take(e)
 		s.take(e)
 		s.leg.tendRooms(s, time.Now().Add(time.Hour))
@@ -46,6 +58,7 @@ func FuzzDispatch(f *testing.F) {
 			t.Fatalf("%s panicked", xmpptest.XML(e))
 		}
 		kept := len(l.pipe.items) - l.pipe.head - 1 // without leg-up
+		kept += len(account.tail) + len(account.live) + len(room.tail) + len(room.live)
 		if st.HandledCount() != 2 && kept <= 0 {
 			t.Fatalf("%s: %d handled, %d handed on", xmpptest.XML(e), st.HandledCount(), kept)
 		}

@@ -52,12 +52,12 @@ func countOf(value, id string) (h uint32, ok bool) {
 	return uint32(n), err == nil
 }
 
-// revival is the session of an earlier process in the cursors known, or nil. Without
-// a message in it there is no count, and nothing to resume.
-func revival(known map[string]string, own jid.JID) *stream.Resumption {
-	v, ok := parseSaved(known[sessionName])
+// revival is the session of an earlier process in the cursors known. Without a
+// message in it there is no count, and nothing to resume.
+func revival(known map[string]string, own jid.JID) (v stream.Saved, ok bool) {
+	v, ok = parseSaved(known[sessionName])
 	if !ok || v.JID.String() != own.String() {
-		return nil
+		return v, false
 	}
 	counted := false
 	for _, value := range known {
@@ -65,10 +65,7 @@ func revival(known map[string]string, own jid.JID) *stream.Resumption {
 			v.Handled, counted = h, true
 		}
 	}
-	if !counted {
-		return nil
-	}
-	return v.Resume()
+	return v, counted
 }
 
 // keepSession remembers the session of s for a later process.
