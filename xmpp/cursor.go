@@ -41,13 +41,20 @@ func (l *Leg) loadCursors(ctx context.Context) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if v, ok := revival(known, l.conf.Load().jid); ok {
-		l.revive = v.Resume()
-	}
 	for name, value := range known {
 		if p, ok := parsePlace(value); ok {
 			l.places[name] = p
 		}
+	}
+	// What of ours a room without an archive has is seen in its history alone, which
+	// a resumed session does not show.
+	for name := range l.rooms {
+		if l.places[name].id == "" {
+			return
+		}
+	}
+	if v, ok := revival(known, l.conf.Load().jid); ok {
+		l.revive = v.Resume()
 	}
 }
 
