@@ -1,7 +1,8 @@
 package engine
 
 import (
-	"crypto/dsa" //nolint:staticcheck // what OTR has
+	//lint:ignore SA1019 OTRv2 and v3 sign with DSA alone, and nothing else in Go has it.
+	"crypto/dsa"
 	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // what OTR has
 	"encoding/hex"
