@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,18 +66,26 @@ func (f *fakeAnnouncer) Open(ctx context.Context, p e2ee.Peer, in e2ee.Incoming)
 	return o, err
 }
 
-// sentWith returns the next stanza that holds mark.
-func (r *rig) sentWith(mark string) string {
-	r.t.Helper()
-	for {
-		e := r.st.Sent()
-		if e == nil {
-			r.t.Fatalf("nothing was sent with %q", mark)
-		}
-		if xml := string(element.AppendXML(nil, e, nsClient)); strings.Contains(xml, mark) {
-			return xml
-		}
+// outbox are stanzas that were sent, in whatever order: some are by workers.
+type outbox struct {
+	r    *rig
+	list []string
+}
+
+// take returns the first stanza that holds mark, and keeps the others for later.
+func (o *outbox) take(mark string) string {
+	o.r.t.Helper()
+	synctest.Wait()
+	for e := o.r.st.Sent(); e != nil; e = o.r.st.Sent() {
+		o.list = append(o.list, string(element.AppendXML(nil, e, nsClient)))
 	}
+	i := slices.IndexFunc(o.list, func(xml string) bool { return strings.Contains(xml, mark) })
+	if i < 0 {
+		o.r.t.Fatalf("nothing was sent with %q, but\n%s", mark, strings.Join(o.list, "\n"))
+	}
+	xml := o.list[i]
+	o.list = slices.Delete(o.list, i, i+1)
+	return xml
 }
 
 func (r *rig) answer(sent, from, payload string) {
@@ -109,28 +118,29 @@ func TestPEP(t *testing.T) {
 		r.leg = leg
 		r.start()
 		defer r.stop()
+		sent := &outbox{r: r}
 
 		// Published with options; refused: without, and the node is opened then.
-		list := r.sentWith("<items")
+		list := sent.take("<items")
 		if !strings.Contains(list, "alice@x.org") || !strings.Contains(list, "test:keys") || !strings.Contains(list, "max_items") {
 			t.Errorf("asked %s", list)
 		}
-		first := r.sentWith("<publish")
+		first := sent.take("<publish")
 		if !strings.Contains(first, "publish-options") || !strings.Contains(first, ">open<") || !strings.Contains(first, "bot@x.org<") {
 			t.Errorf("published %s", first)
 		}
 		r.answer(first, "bot@x.org", refusedBy)
-		second := r.sentWith("<publish")
+		second := sent.take("<publish")
 		if strings.Contains(second, "publish-options") {
 			t.Errorf("again with options: %s", second)
 		}
 		r.answer(second, "bot@x.org", "")
-		r.answer(r.sentWith("<configure"), "bot@x.org", refusedBy)
+		r.answer(sent.take("<configure"), "bot@x.org", refusedBy)
 
 		// The list brings a key, the last item of what the server sends; then held lines
 		// are tried again.
 		r.answer(list, "alice@x.org", "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='test:keys'><item id='old'/><item id='new'/></items></pubsub>")
-		r.answer(r.sentWith("test:keys:1"), "alice@x.org", "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='test:keys:1'><item id='key'/></items></pubsub>")
+		r.answer(sent.take("test:keys:1"), "alice@x.org", "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='test:keys:1'><item id='key'/></items></pubsub>")
 		if got := strings.Join(scheme.taken, "\n"); got != "alice@x.org test:keys new\nalice@x.org test:keys:1 key" {
 			t.Errorf("taken:\n%s", got)
 		}
@@ -138,7 +148,7 @@ func TestPEP(t *testing.T) {
 		event := "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='test:keys'><item id='newer'/></items></event>"
 		r.push("<message from='mallory@x.org' type='headline'>" + event + "</message>")
 		r.push("<message from='alice@x.org' type='headline'>" + event + "</message>")
-		r.answer(r.sentWith("<items"), "alice@x.org", refusedBy)
+		r.answer(sent.take("<items"), "alice@x.org", refusedBy)
 		if got := scheme.taken[len(scheme.taken)-1]; got != "alice@x.org test:keys xmpp: refused: feature-not-implemented" {
 			t.Errorf("taken: %s", got)
 		}
@@ -170,18 +180,19 @@ func TestInsideReceipts(t *testing.T) {
 		r.leg = leg
 		r.start()
 		defer r.stop()
+		sent := &outbox{r: r}
 		r.push("<presence from='alice@x.org/gajim'/>")
 		for r.st.Sent() != nil {
 		}
 		r.push("<message from='alice@x.org/gajim' type='chat' id='m1'><x xmlns='test:sealed'>68656c6c6f</x><inside xmlns='test:sealed'><request xmlns='urn:xmpp:receipts'/></inside></message>")
-		if xml := r.sentWith("urn:xmpp:receipts"); !strings.Contains(xml, "<inside") || !strings.Contains(xml, "m1") || strings.Contains(xml, "<body") || !strings.Contains(xml, "no-store") {
+		if xml := sent.take("urn:xmpp:receipts"); !strings.Contains(xml, "<inside") || !strings.Contains(xml, "m1") || strings.Contains(xml, "<body") || !strings.Contains(xml, "no-store") {
 			t.Errorf("receipt: %s", xml)
 		}
 		room := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
 		if err := r.leg.Send(t.Context(), bridge.Outgoing{ID: "out1", To: room, Schemes: []string{"openpgp"}, Text: bridge.NewText("hi")}); err != nil {
 			t.Fatal(err)
 		}
-		xml := r.sentWith("out1")
+		xml := sent.take("out1")
 		outside, inside, _ := strings.Cut(xml, "<inside")
 		if strings.Contains(outside, "urn:xmpp:receipts") || !strings.Contains(inside, "request") {
 			t.Errorf("sent: %s", xml)
