@@ -16,7 +16,7 @@ help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 build: ## build bin/drawbridge
-	$(GO) build -trimpath -o bin/drawbridge ./cmd/drawbridge
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/drawbridge ./cmd/drawbridge
 
 check: ## formatting, vet, staticcheck, errcheck, import walls
 	@out=$$($(TOOL) gofumpt -l .) && { [ -z "$$out" ] || { echo "run make fmt for:"; echo "$$out"; exit 1; }; }

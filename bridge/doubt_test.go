@@ -263,6 +263,7 @@ func TestBlockedRowsAreNotTried(t *testing.T) {
 				n.say(fmt.Sprint(i))
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait() // a retry may fall on this very moment
 			must(t, n.journal.Load(t.Context(), func(r *bridge.Row) error {
 				if !r.Tried.IsZero() {
 					t.Errorf("%s to %s is noted as tried", r.ID, r.To)
