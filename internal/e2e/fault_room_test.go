@@ -18,7 +18,7 @@ import (
 func TestFaultThrownOut(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	tr := newTriangle(h, h.InspIRCd(lab.InspIRCd{Fast: true, History: true}), h.Prosody(lab.Prosody{Archive: true}), 200*time.Millisecond)
+	tr := newTriangle(h, h.InspIRCd(lab.InspIRCd{Fast: true, History: true}), h.Prosody(lab.Prosody{Archive: true, Remade: true}), 200*time.Millisecond)
 	r := rule{noHistory: true, notForUs: true}
 	for range soak() {
 		tr.load.goesOn(5)

@@ -46,6 +46,7 @@ type XMPPServer struct {
 type Prosody struct {
 	Stock   bool // Debian's limits: 10 kB/s for a client
 	Archive bool // XEP-0313 for accounts and rooms
+	Remade  bool // a room that was destroyed can be made again; else nobody can for a month
 }
 
 // Ejabberd asks for an ejabberd 23.01.
@@ -59,13 +60,14 @@ type xmppConf struct {
 	Cert                    *Cert
 	Port, TLSPort, HTTPPort int
 	Stock, Archive, Trace   bool
+	Remade                  bool
 }
 
 // Prosody starts a Prosody and waits until it takes connections. It records
 // every stanza in clear; see Stanzas.
 func (l *Lab) Prosody(o Prosody) *XMPPServer {
 	l.Helper()
-	c := xmppConf{Dir: l.folder("prosody"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Stock: o.Stock, Archive: o.Archive}
+	c := xmppConf{Dir: l.folder("prosody"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Stock: o.Stock, Archive: o.Archive, Remade: o.Remade}
 	c.Stanzas = filepath.Join(c.Dir, "stanzas.log")
 	conf := filepath.Join(c.Dir, "prosody.cfg.lua")
 	l.write(conf, l.render("prosody.cfg.lua", c))

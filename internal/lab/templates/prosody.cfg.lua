@@ -52,7 +52,7 @@ Component "rooms.localhost" "muc"
   {{if .Archive}}modules_enabled = { "muc_mam" };{{end}}
   restrict_room_creation = false
   muc_room_locking = false
-  muc_tombstones = false   -- a room that was destroyed can be made again
+  {{if .Remade}}muc_tombstones = false{{end}}
   muc_room_default_public = false
   muc_room_default_persistent = true
   max_history_messages = 50
