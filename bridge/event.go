@@ -10,6 +10,9 @@ func (d *dispatcher) event(t *table, l *legState, e *Event, now time.Time) {
 		l.setUp(now)
 		for room, o := range t.outboxes {
 			if room.Leg == l.name {
+				if e.Resumed {
+					o.legResumed()
+				}
 				o.kick()
 			}
 		}

@@ -144,6 +144,9 @@ type Event struct {
 	// Since is the start of a Gap: when the last byte came before it, or what is
 	// known of that.
 	Since time.Time
+	// Resumed tells of a LegUp that the session of before goes on: rooms that were up
+	// are, without a RoomUp.
+	Resumed bool
 }
 
 // State is how a leg or room is doing.

@@ -118,7 +118,8 @@ func (o *outbox) hasRoom(n int, now time.Time) bool {
 		return true
 	}
 	o.full.Store(&now)
-	return false
+	// Had the last line left meanwhile, nobody would tell of the room.
+	return o.size.Load() == 0 && o.full.Swap(nil) != nil
 }
 
 // end is a row's end, to be told after the lock is gone.
@@ -281,6 +282,13 @@ func (o *outbox) kick() {
 func (o *outbox) legDown() {
 	o.mu.Lock()
 	o.up = false
+	o.mu.Unlock()
+}
+
+// legResumed notes that the room is as it was before legDown.
+func (o *outbox) legResumed() {
+	o.mu.Lock()
+	o.up = o.greeted
 	o.mu.Unlock()
 }
 

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // failed deals with an error of Send: nothing of r was sent.
@@ -27,8 +28,10 @@ func (o *outbox) failed(ctx context.Context, r *Row, kicks uint64, err error) {
 	default:
 		o.c.log.Warn("line refused", "leg", o.room.Leg, "room", o.room.Name, "id", r.ID, "n", r.refusals+1, "err", err)
 		o.mu.Lock()
-		o.unwireLocked(r)
-		e := o.refusedLocked(r, reasonOf(err))
+		var e end
+		if o.unwireLocked(r) {
+			e = o.refusedLocked(r, reasonOf(err))
+		}
 		o.mu.Unlock()
 		if e.row != nil {
 			o.finish(e)
@@ -60,39 +63,57 @@ func (o *outbox) refusedLocked(r *Row, reason string) end {
 	return end{}
 }
 
-// unwireLocked takes r off the wire again: nothing of it was sent.
-func (o *outbox) unwireLocked(r *Row) {
-	for i, w := range o.wire {
-		if w == r {
-			o.wire = append(o.wire[:i], o.wire[i+1:]...)
-			return
-		}
+// unwireLocked takes r off the wire again: nothing of it was sent. It reports false
+// if it is not there any more: the leg ended meanwhile, and r is in the queue, or has
+// ended.
+func (o *outbox) unwireLocked(r *Row) bool {
+	i := slices.Index(o.wire, r)
+	if i < 0 {
+		r.doubt = false
+		return false
 	}
+	o.wire = slices.Delete(o.wire, i, i+1)
+	return true
 }
 
 // putBack takes rows, of which nothing was sent, back from the wire.
 func (o *outbox) putBack(rows []*Row) {
+	var ends []end
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i := len(rows) - 1; i >= 0; i-- {
-		o.putBackLocked(rows[i])
+	for _, r := range slices.Backward(rows) {
+		if e := o.putBackLocked(r); e.row != nil {
+			ends = append(ends, e)
+		}
 	}
+	o.mu.Unlock()
+	o.finishAll(ends)
 }
 
-func (o *outbox) putBackLocked(r *Row) {
-	o.unwireLocked(r)
-	if r.Kind == RowOwn {
+// putBackLocked puts r back in its place, or ends it if its room was removed.
+func (o *outbox) putBackLocked(r *Row) end {
+	switch {
+	case !o.unwireLocked(r):
+		return end{}
+	case o.retired && r.Kind == RowOwn:
+		return end{row: r, fate: FateDropped}
+	case o.retired:
+		return end{row: r, fate: FateBounced, reason: reasonRemoved}
+	case r.Kind == RowOwn:
 		o.own++
 	}
 	o.queue.putBack(r)
+	return end{}
 }
 
 // blocked puts r back and waits for an event, unless one came meanwhile.
 func (o *outbox) blocked(r *Row, kind blockKind, reason string, kicks uint64) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.putBackLocked(r)
+	e := o.putBackLocked(r)
 	o.blockLocked(kind, reason, kicks)
+	o.mu.Unlock()
+	if e.row != nil {
+		o.finish(e)
+	}
 }
 
 // blockLocked makes the outbox wait, unless an event has come since kicks.
@@ -105,8 +126,11 @@ func (o *outbox) blockLocked(kind blockKind, reason string, kicks uint64) {
 // giveUp ends r without having sent it.
 func (o *outbox) giveUp(r *Row, fate Fate, reason string) {
 	o.mu.Lock()
-	o.unwireLocked(r)
+	there := o.unwireLocked(r)
 	o.mu.Unlock()
+	if !there {
+		return
+	}
 	if r.Kind == RowOwn {
 		fate = FateDropped
 	}

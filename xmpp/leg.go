@@ -289,7 +289,7 @@ func (l *Leg) up(s *session) {
 		l.owed = nil
 	}
 	l.mu.Unlock()
-	l.notify(bridge.Event{Kind: bridge.LegUp})
+	l.notify(bridge.Event{Kind: bridge.LegUp, Resumed: s.st().Resumed()})
 }
 
 // down ends a stream. If its session may be resumed, all that it knew stays as
