@@ -80,7 +80,7 @@ func (c *Core) dispatch(ctx context.Context) {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	for {
-		for d.gather() {
+		for c.freed.Swap(false) && d.regather() || d.gather() {
 			if !d.handle(ctx) {
 				return
 			}
@@ -91,12 +91,6 @@ func (c *Core) dispatch(ctx context.Context) {
 				d.handle(ctx)
 			}
 			return
-		}
-		if c.freed.Swap(false) && d.regather() {
-			if !d.handle(ctx) {
-				return
-			}
-			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -142,12 +136,14 @@ func (d *dispatcher) handle(ctx context.Context) bool {
 		if !d.decide(t, in, now) {
 			d.hold(i)
 			d.intents = d.intents[:len(d.intents)-1]
+			continue
 		}
+		in.entry.Cursor = d.held.cursor(in.leg, in.msg)
 	}
 	d.counts = d.counts[:0]
 	for i := range d.intents {
 		in := &d.intents[i]
-		in.entry.Seen, in.entry.Cursor, in.entry.Counts = in.msg.Seen, in.msg.Cursor, d.count(in)
+		in.entry.Seen, in.entry.Counts = in.msg.Seen, d.count(in)
 		d.batch = append(d.batch, &in.entry)
 	}
 	if !d.ingest(ctx) {

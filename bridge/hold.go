@@ -12,8 +12,24 @@ type held struct {
 	items []item
 	from  []*legState
 	rooms map[Room]int
+	// cursors are those of the items: others of their rooms must not move them on.
+	cursors map[heldCursor]bool
 	// force is set at the end, when they go into the journal whatever the bounds.
 	force bool
+}
+
+type heldCursor struct {
+	leg  *legState
+	name string
+}
+
+// cursor is where the leg of m goes on once m is in the journal: none while the
+// cursor stands before something held.
+func (h *held) cursor(leg *legState, m *Message) Cursor {
+	if h.cursors[heldCursor{leg, m.Cursor.Name}] {
+		return Cursor{}
+	}
+	return m.Cursor
 }
 
 // maxRows is how many lines may wait for one destination.
@@ -44,10 +60,11 @@ func (d *dispatcher) hasRoom(in *intent, now time.Time) bool {
 func (d *dispatcher) hold(i int) {
 	h := &d.held
 	if h.rooms == nil {
-		h.rooms = map[Room]int{}
+		h.rooms, h.cursors = map[Room]int{}, map[heldCursor]bool{}
 	}
 	h.items, h.from = append(h.items, d.items[i]), append(h.from, d.from[i])
 	h.rooms[d.items[i].msg.Room]++
+	h.cursors[heldCursor{d.from[i], d.items[i].msg.Cursor.Name}] = true
 	d.from[i].in.hold(1)
 	d.from[i] = nil
 }
@@ -58,6 +75,7 @@ func (d *dispatcher) regather() bool {
 	d.items, d.from = append(d.items[:0], h.items...), append(d.from[:0], h.from...)
 	clear(h.items)
 	clear(h.rooms)
+	clear(h.cursors)
 	h.items, h.from = h.items[:0], h.from[:0]
 	for _, l := range d.from {
 		l.in.hold(-1)

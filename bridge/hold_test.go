@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -183,6 +184,57 @@ func TestLongQueueExpires(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		if l := h.ledger(); l.Bounced != n || l.Waiting != 0 {
 			t.Errorf("after a day: %+v", l)
+		}
+	})
+}
+
+// cursorJournal remembers the last place of each cursor.
+type cursorJournal struct {
+	*stalledJournal
+	places map[string]string
+}
+
+func (j *cursorJournal) Ingest(ctx context.Context, batch []*bridge.Entry) error {
+	for _, e := range batch {
+		if e.Cursor.Name != "" {
+			j.places[e.Cursor.Name] = e.Cursor.Value
+		}
+	}
+	return j.stalledJournal.Ingest(ctx, batch)
+}
+
+// TestCursorStaysBehindWhatIsHeld: two chats share the archive of their account. While
+// a line of one is held, those of the other do not move its cursor past it.
+func TestCursorStaysBehindWhatIsHeld(t *testing.T) {
+	fullHouse(t, 10, func(h *house, j *stalledJournal) {
+		h.stop()
+		cj := &cursorJournal{j, map[string]string{}}
+		h.irc, h.xmpp = bridgetest.NewLeg("corp", "irc"), bridgetest.NewLeg("bot", "xmpp")
+		h.cfg.Legs = []bridge.Leg{h.irc, h.xmpp}
+		h.start(bridge.Deps{Journal: cj})
+		h.irc.SetError(dev, bridge.ErrNotReady)
+		take := func(room bridge.Room, n int) {
+			m := person(room, fmt.Sprint(n))
+			m.Cursor = bridge.Cursor{Name: "bot@corp.example", Value: fmt.Sprint(n)}
+			must(t, h.xmpp.Take(m))
+		}
+		for n := range 12 {
+			take(alice, n)
+		}
+		take(bob, 12)
+		synctest.Wait()
+		take(bob, 13)
+		synctest.Wait()
+		if at := cj.places["bot@corp.example"]; at != "9" {
+			t.Errorf("the cursor is at %s while 10 is held", at)
+		}
+		h.irc.SetError(dev, nil)
+		must(t, h.irc.RoomUp(dev))
+		synctest.Wait()
+		take(bob, 14)
+		synctest.Wait()
+		if at := cj.places["bot@corp.example"]; at != "14" {
+			t.Errorf("the cursor is at %s when all is taken in", at)
 		}
 	})
 }
