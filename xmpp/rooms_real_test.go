@@ -82,6 +82,7 @@ func TestPutOutUnderLoad(t *testing.T) {
 						r := h.room(devRoom)
 						return r.State == bridge.StateRefused && strings.Contains(r.Detail, "gone")
 					})
+					lab.Poll(30*time.Second, func() bool { return len(heardBy(alice, devRoom+"/bot"))+j.waiting() == n })
 					told := heardBy(alice, devRoom+"/bot")
 					compare(t, "bot to room", told, want[:len(told)])
 					if len(told)+j.waiting() != n {
