@@ -2,6 +2,8 @@
 SHELL       := /bin/bash
 GO          ?= go
 TOOL        := $(GO) tool -modfile=internal/tools/go.mod
+# Tells at the end what was skipped, and why.
+GOTESTSUM    = $(TOOL) gotestsum --format standard-quiet
 FUZZTIME    ?= 20s
 REPS        ?= 3
 SOAK        ?= 5
@@ -29,11 +31,11 @@ check: ## formatting, vet, staticcheck, errcheck, import walls
 test: deps unit e2e ## install what is missing, then run all tests
 
 unit: ## unit tests, with the race detector
-	$(GO) test -race -shuffle=on ./...
+	$(GOTESTSUM) -- -race -shuffle=on ./...
 
 e2e: build ## tests against real servers and clients; RERUN=1 tries at most three that failed once more, and says so
-	$(if $(RERUN),$(TOOL) gotestsum --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --packages "$(REAL)" --,$(GO) test) \
-		-tags e2e -count=1 -timeout 20m -p 2 -parallel 3 $(if $(RERUN),,$(REAL))
+	$(GOTESTSUM) $(if $(RERUN),--rerun-fails=1 --rerun-fails-max-failures=3) --packages "$(REAL)" -- \
+		-tags e2e -count=1 -timeout 20m -p 2 -parallel 3
 
 soak: build ## the fault scenarios SOAK times longer (5: 50 kills), with a table of what became of each line
 	SOAK=$(SOAK) $(GO) test -tags e2e -count=1 -timeout 60m -parallel 3 -v -run '^TestFault' ./internal/e2e
