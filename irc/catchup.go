@@ -98,11 +98,9 @@ func (s *session) judge(c *channel, k *catchup) {
 		return
 	}
 	switch {
-	case k.found:
-		s.settle(c, k, time.Time{})
 	case !s.keepsHistory() && k.lines == 0:
 		s.settle(c, k, k.joined)
-	case s.keepsHistory() && c.modes == nil:
+	case s.keepsHistory() && c.modes == nil: // they tell, too, whether we can answer Ask
 		err := s.win.command("MODE "+c.name, func() {
 			if c.modes == nil {
 				c.modes = map[byte]string{} // it does not tell
@@ -112,6 +110,8 @@ func (s *session) judge(c *channel, k *catchup) {
 		if err != nil {
 			s.settle(c, k, k.joined)
 		}
+	case k.found:
+		s.settle(c, k, time.Time{})
 	default:
 		s.settle(c, k, s.reach(c, k))
 	}

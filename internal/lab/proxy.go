@@ -21,6 +21,7 @@ type Proxy struct {
 	ln     net.Listener
 	conns  map[net.Conn]bool
 	hole   chan struct{} // closed when the black hole ends; nil: there is none
+	deaf   bool
 	opened int
 	record bool
 	up     bytes.Buffer // from the clients
@@ -81,6 +82,7 @@ func (p *Proxy) Restore() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fill()
+	p.deaf = false
 	if p.ln != nil {
 		return
 	}
@@ -99,6 +101,14 @@ func (p *Proxy) BlackHole() {
 	if p.hole == nil {
 		p.hole = make(chan struct{})
 	}
+}
+
+// Deafen swallows what the server says, until Restore: it hears the clients, and they
+// hear nothing of it.
+func (p *Proxy) Deafen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = true
 }
 
 // Record keeps what passes from now on.
@@ -168,11 +178,12 @@ func (p *Proxy) pipe(dst, src net.Conn, rec *bytes.Buffer) {
 		n, err := src.Read(buf)
 		p.mu.Lock()
 		hole := p.hole
-		if p.record && hole == nil {
+		lost := hole != nil || p.deaf && rec == &p.down
+		if p.record && !lost {
 			rec.Write(buf[:n])
 		}
 		p.mu.Unlock()
-		if n > 0 && hole == nil {
+		if n > 0 && !lost {
 			if _, err := dst.Write(buf[:n]); err != nil {
 				return
 			}
