@@ -13,6 +13,7 @@ import (
 	"drawbridge/internal/admin"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
+	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/otr"
 )
 
@@ -61,10 +62,13 @@ that is stopped.`,
 }
 
 func newOTRKeysShow(g *globals) *cobra.Command {
+	code := false
 	cmd := &cobra.Command{
 		Use:   "show [ACCOUNT]",
 		Short: "Show the fingerprints that people compare with their client",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Show the OTR fingerprints of the bot's accounts, which people compare with what
+their client shows. With --qr each comes as a QR code too, that phones scan.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all := []otrKeyEntry{}
 			if err := g.call(cmd, "otr keys", nil, &all); errors.Is(err, admin.ErrNotRunning) {
@@ -89,11 +93,18 @@ func newOTRKeysShow(g *globals) *cobra.Command {
 			}
 			for _, e := range all {
 				sayf(g.out, "%s\t%s\t%s\n", e.Account, e.JID, groups(e.Fingerprint))
+				if !code {
+					continue
+				}
+				if err := writeQR(g.out, keyURI(e2ee.KeyOTR, e.JID, e.Fingerprint)); err != nil {
+					return failed(err, "")
+				}
 			}
 			return nil
 		},
 	}
 	jsonFlag(cmd, g)
+	cmd.Flags().BoolVar(&code, "qr", false, "draw a QR code")
 	return cmd
 }
 

@@ -4,7 +4,6 @@
 // "?OTR:….": messages into text and back; queries, fragments, limits of time and
 // number, and what a key is worth are its caller's.
 //
-// It follows golang.org/x/crypto/otr (LICENSE.golang), which is frozen, and mends
-// what decision 21 lists: an outsider could crash it, end a session, or pass the
-// question about the secret without knowing it.
+// Keys and signatures are golang.org/x/crypto/otr's, behind bounds of ours; decision
+// 21 says why its conversations are not.
 package engine

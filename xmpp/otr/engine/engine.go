@@ -97,7 +97,7 @@ func (c *Conversation) Fingerprint() string {
 	if c.cur == nil {
 		return ""
 	}
-	return hexFingerprint(c.cur.peer.fingerprint())
+	return hexFingerprint(c.cur.peer.Fingerprint())
 }
 
 // Commit begins a handshake: the answer to a query. A session goes on until the
@@ -192,7 +192,7 @@ func (c *Conversation) DropSMP() {
 
 // secret binds a shared secret to the two keys and the session.
 func (c *Conversation) secret(shared []byte, weAsk bool) *big.Int {
-	a, b := c.key.fpr, c.cur.peer.fingerprint()
+	a, b := c.key.fpr, c.cur.peer.Fingerprint()
 	if !weAsk {
 		a, b = b, a
 	}
@@ -292,7 +292,7 @@ func (c *Conversation) onData(raw []byte) (res Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	res.Data, res.Text, res.Old, res.Fingerprint = true, text, s == c.old, hexFingerprint(s.peer.fingerprint())
+	res.Data, res.Text, res.Old, res.Fingerprint = true, text, s == c.old, hexFingerprint(s.peer.Fingerprint())
 	if !res.Old {
 		c.records(tlvs, &res)
 	}

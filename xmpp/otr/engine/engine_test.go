@@ -554,3 +554,40 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
+
+// TestPeerKeys: keys by which anybody could sign, and such as cost seconds.
+func TestPeerKeys(t *testing.T) {
+	p, q, g, y, _ := keys()[0].Numbers()
+	one, long := big.NewInt(1), new(big.Int).Lsh(big.NewInt(1), publicBits)
+	for name, n := range map[string][4]*big.Int{
+		"g = 1":          {p, q, one, y},
+		"y = 1":          {p, q, g, one},
+		"y = 0":          {p, q, g, new(big.Int)},
+		"y = p":          {p, q, g, p},
+		"p even":         {new(big.Int).Add(p, one), q, g, y},
+		"p = 0":          {new(big.Int), q, g, y},
+		"q of 161 bits":  {p, new(big.Int).Lsh(q, 1), g, y},
+		"q = 0":          {p, new(big.Int), g, y},
+		"p of 3073 bits": {long.SetBit(long, 0, 1), q, g, y},
+	} {
+		r := reader{in: appendMPI([]byte{0, 0}, n[0], n[1], n[2], n[3])}
+		if r.publicKey(); !r.bad {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	whole := appendMPI([]byte{0, 0}, p, q, g, y)
+	for i := range whole {
+		r := reader{in: whole[:i]}
+		if r.publicKey(); !r.bad {
+			t.Errorf("cut at %d: taken", i)
+		}
+	}
+	r := reader{in: append(whole, "rest"...)}
+	if k := r.publicKey(); r.bad || string(r.in) != "rest" || hexFingerprint(k.Fingerprint()) != keys()[0].Fingerprint() {
+		t.Errorf("a good one: %v, %q left", r.bad, r.in)
+	}
+	r = reader{in: append([]byte{0, 1}, whole[2:]...)}
+	if r.publicKey(); !r.bad {
+		t.Error("a key of another kind: taken")
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/big"
+
+	"golang.org/x/crypto/otr"
 )
 
 // authState is what a handshake waits for (Protocol v2, "The protocol state
@@ -174,19 +176,19 @@ func (a *handshake) onSig(in []byte) (*session, error) {
 const firstKeyID = 1
 
 // signed is what a signature of a handshake is about.
-func signed(m1 []byte, own, other *big.Int, pub *publicKey, keyID uint32) []byte {
+func signed(m1 []byte, own, other *big.Int, pub *otr.PublicKey, keyID uint32) []byte {
 	mac := hmac.New(sha256.New, m1)
-	mac.Write(binary.BigEndian.AppendUint32(pub.append(appendMPI(nil, own, other)), keyID))
+	mac.Write(binary.BigEndian.AppendUint32(pub.Serialize(appendMPI(nil, own, other)), keyID))
 	return mac.Sum(nil)
 }
 
 // signature returns our signature, encrypted and with its MAC.
 func (a *handshake) signature(key *Key, k *authKeys, theirs *big.Int) ([]byte, error) {
-	sig, err := key.sign(signed(k.m1, a.mine.pub, theirs, &key.pub, firstKeyID))
+	sig, err := key.sign(signed(k.m1, a.mine.pub, theirs, key.public(), firstKeyID))
 	if err != nil {
 		return nil, err
 	}
-	x := binary.BigEndian.AppendUint32(key.pub.append(nil), firstKeyID)
+	x := binary.BigEndian.AppendUint32(key.public().Serialize(nil), firstKeyID)
 	x = append(x, sig...)
 	xor(k.c, nil, x)
 	out := appendData(nil, x)
@@ -196,9 +198,9 @@ func (a *handshake) signature(key *Key, k *authKeys, theirs *big.Int) ([]byte, e
 }
 
 // verify checks the peer's signature.
-func (a *handshake) verify(encrypted, theirMAC []byte, k *authKeys, theirs *big.Int) (pub publicKey, keyID uint32, err error) {
-	bad := func(what string) (publicKey, uint32, error) {
-		return publicKey{}, 0, fmt.Errorf("%w: handshake: %s", ErrMalformed, what)
+func (a *handshake) verify(encrypted, theirMAC []byte, k *authKeys, theirs *big.Int) (pub otr.PublicKey, keyID uint32, err error) {
+	bad := func(what string) (otr.PublicKey, uint32, error) {
+		return otr.PublicKey{}, 0, fmt.Errorf("%w: handshake: %s", ErrMalformed, what)
 	}
 	mac := hmac.New(sha256.New, k.m2)
 	mac.Write(appendData(nil, encrypted))
@@ -214,7 +216,7 @@ func (a *handshake) verify(encrypted, theirMAC []byte, k *authKeys, theirs *big.
 	if !r.end() || keyID == 0 {
 		return bad("fields")
 	}
-	if !pub.verify(signed(k.m1, theirs, a.mine.pub, &pub, keyID), sig) {
+	if _, ok := pub.Verify(signed(k.m1, theirs, a.mine.pub, &pub, keyID), sig); !ok {
 		return bad("signature")
 	}
 	return pub, keyID, nil

@@ -1,15 +1,14 @@
 package engine
 
 import (
-	//lint:ignore SA1019 OTRv2 and v3 sign with DSA alone, and nothing else in Go has it.
-	"crypto/dsa"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // what OTR has
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
 	"strings"
+
+	"golang.org/x/crypto/otr"
 )
 
 // publicBits bounds the numbers of a peer's key, which are its own choice: a
@@ -19,40 +18,38 @@ const publicBits = 3072
 // subgroupBytes is the length of each half of a signature: 160 bits.
 const subgroupBytes = 20
 
-// publicKey is a DSA key that signs handshakes.
-type publicKey struct{ dsa.PublicKey }
-
-func (k *publicKey) append(out []byte) []byte {
-	return appendMPI(append(out, 0, 0), k.P, k.Q, k.G, k.Y)
-}
-
-func (r *reader) publicKey() (k publicKey) {
-	if r.u16() != 0 {
+// publicKey takes the key off the front that signs a handshake. That its numbers are
+// in bounds is seen to before otr.PublicKey reads them.
+func (r *reader) publicKey() (k otr.PublicKey) {
+	whole := r.in
+	r.u16()
+	for range 4 {
+		if len(r.data()) > publicBits/8 {
+			r.bad = true
+		}
+	}
+	if r.bad {
+		return k
+	}
+	if _, ok := k.Parse(whole[:len(whole)-len(r.in)]); !ok || !usable(&k) {
 		r.bad = true
 	}
-	k.P, k.Q, k.G, k.Y = r.mpi(publicBits), r.mpi(publicBits), r.mpi(publicBits), r.mpi(publicBits)
 	return k
 }
 
-func (k *publicKey) fingerprint() []byte {
-	sum := sha1.Sum(k.append(nil)[2:]) //nolint:gosec // what OTR has
-	return sum[:]
-}
-
-func (k *publicKey) verify(hash, sig []byte) bool {
-	if len(sig) != 2*subgroupBytes || k.P.Sign() <= 0 || k.Q.Sign() <= 0 {
-		return false
-	}
-	r, s := new(big.Int).SetBytes(sig[:subgroupBytes]), new(big.Int).SetBytes(sig[subgroupBytes:])
-	return dsa.Verify(&k.PublicKey, hash, r, s)
+// usable reports whether the numbers can be a DSA key as OTR has it: one of which
+// everybody could make signatures has g or y outside of its group.
+func usable(k *otr.PublicKey) bool {
+	one := big.NewInt(1)
+	return k.Q.BitLen() == 8*subgroupBytes && k.P.Bit(0) == 1 && k.P.BitLen() <= publicBits &&
+		k.G.Cmp(one) > 0 && k.G.Cmp(k.P) < 0 && k.Y.Cmp(one) > 0 && k.Y.Cmp(k.P) < 0
 }
 
 func hexFingerprint(f []byte) string { return strings.ToUpper(hex.EncodeToString(f)) }
 
 // Key is the bot's own key. It is never changed.
 type Key struct {
-	priv dsa.PrivateKey
-	pub  publicKey
+	priv otr.PrivateKey
 	fpr  []byte
 }
 
@@ -62,14 +59,11 @@ var ErrKey = errors.New("otr: not a usable DSA key")
 // NewKey makes a key of 1024 bits, which is all that OTR has. It takes about a
 // tenth of a second.
 func NewKey() (*Key, error) {
-	var priv dsa.PrivateKey
-	if err := dsa.GenerateParameters(&priv.Parameters, rand.Reader, dsa.L1024N160); err != nil {
+	k := new(Key)
+	if err := caught(func() { k.priv.Generate(rand.Reader) }); err != nil {
 		return nil, fmt.Errorf("otr: make a key: %w", err)
 	}
-	if err := dsa.GenerateKey(&priv, rand.Reader); err != nil {
-		return nil, fmt.Errorf("otr: make a key: %w", err)
-	}
-	return MakeKey(priv.P, priv.Q, priv.G, priv.Y, priv.X)
+	return k, k.check()
 }
 
 // MakeKey makes a key of its numbers, as libotr's files have them, and checks that
@@ -80,21 +74,37 @@ func MakeKey(p, q, g, y, x *big.Int) (*Key, error) {
 			return nil, ErrKey
 		}
 	}
-	if q.BitLen() != 8*subgroupBytes || p.Bit(0) == 0 || g.Cmp(groupG) < 0 || g.Cmp(p) >= 0 || x.Cmp(q) >= 0 || new(big.Int).Exp(g, x, p).Cmp(y) != 0 {
+	k := new(Key)
+	if rest, ok := k.priv.Parse(appendMPI([]byte{0, 0}, p, q, g, y, x)); !ok || len(rest) > 0 {
 		return nil, ErrKey
 	}
-	k := &Key{priv: dsa.PrivateKey{PublicKey: dsa.PublicKey{Parameters: dsa.Parameters{P: p, Q: q, G: g}, Y: y}, X: x}}
-	k.pub = publicKey{k.priv.PublicKey}
-	k.fpr = k.pub.fingerprint()
-	if sig, err := k.sign([]byte("does it sign?")); err != nil || !k.pub.verify([]byte("does it sign?"), sig) {
-		return nil, ErrKey
-	}
-	return k, nil
+	return k, k.check()
 }
+
+// check looks whether the numbers belong together, and sign.
+func (k *Key) check() error {
+	p, q, g, y, x := k.Numbers()
+	if !usable(k.public()) || x.Cmp(q) >= 0 || new(big.Int).Exp(g, x, p).Cmp(y) != 0 {
+		return ErrKey
+	}
+	k.fpr = k.public().Fingerprint()
+	text := []byte("does it sign?")
+	sig, err := k.sign(text)
+	if err != nil {
+		return ErrKey
+	}
+	if _, ok := k.public().Verify(text, sig); !ok {
+		return ErrKey
+	}
+	return nil
+}
+
+func (k *Key) public() *otr.PublicKey { return &k.priv.PublicKey }
 
 // Numbers returns the key's numbers, the secret one last.
 func (k *Key) Numbers() (p, q, g, y, x *big.Int) {
-	return k.priv.P, k.priv.Q, k.priv.G, k.priv.Y, k.priv.X
+	pub := k.public()
+	return pub.P, pub.Q, pub.G, pub.Y, k.priv.X
 }
 
 // Fingerprint returns what people compare, in 40 upper-case hex digits.
@@ -106,13 +116,19 @@ func (k *Key) String() string { return k.Fingerprint() }
 // GoString returns the fingerprint, and never more.
 func (k *Key) GoString() string { return k.Fingerprint() }
 
-func (k *Key) sign(hash []byte) ([]byte, error) {
-	r, s, err := dsa.Sign(rand.Reader, &k.priv, hash)
-	if err != nil {
-		return nil, fmt.Errorf("otr: sign: %w", err)
-	}
-	sig := make([]byte, 2*subgroupBytes)
-	r.FillBytes(sig[:subgroupBytes])
-	s.FillBytes(sig[subgroupBytes:])
-	return sig, nil
+func (k *Key) sign(hash []byte) (sig []byte, err error) {
+	err = caught(func() { sig = k.priv.Sign(rand.Reader, hash) })
+	return sig, err
+}
+
+// caught makes an error of a panic, which is how otr.PrivateKey tells what
+// crypto/dsa refuses: numbers that are no key, or DSA itself in FIPS 140 mode.
+func caught(f func()) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("otr: DSA: %v", v)
+		}
+	}()
+	f()
+	return nil
 }

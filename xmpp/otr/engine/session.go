@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/big"
+
+	"golang.org/x/crypto/otr"
 )
 
 // macBytes is the length of the MACs on the wire.
@@ -43,7 +45,7 @@ const flagIgnore = 1
 
 // session is the keys that one handshake gave, and those that followed.
 type session struct {
-	peer publicKey
+	peer otr.PublicKey
 	ssid [8]byte
 	smp  smp
 
@@ -69,7 +71,7 @@ type slot struct {
 	used             bool   // to verify a message
 }
 
-func newSession(peer publicKey, ssid [8]byte, mine dhKey, theirID uint32, theirs *big.Int) *session {
+func newSession(peer otr.PublicKey, ssid [8]byte, mine dhKey, theirID uint32, theirs *big.Int) *session {
 	return &session{
 		peer: peer, ssid: ssid, last: mine, next: newDHKey(), myID: firstKeyID, cur: theirs, theirID: theirID,
 	}
