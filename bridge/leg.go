@@ -61,7 +61,9 @@ type AskLeg interface {
 	// has it. The core calls it from the room's goroutine, after the room came up and
 	// before anything else is sent there. Each of ms has the ID and text it was sent
 	// with, perhaps by an earlier process. The answers are as many as ms. ErrNotReady:
-	// the room went down; it will be asked again. Another error: nobody can be asked.
+	// the room went down; it will be asked again. context.DeadlineExceeded: no answer
+	// came in time; it will be asked again, a few times. Another error: nobody can be
+	// asked.
 	Ask(ctx context.Context, ms []Outgoing) ([]Answer, error)
 }
 

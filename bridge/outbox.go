@@ -67,6 +67,7 @@ type outbox struct {
 	pos      uint64
 	drain    bool   // a row came back: wait for the outcome of all others first
 	unsure   bool   // rows in the queue are in doubt
+	unheard  int    // times in a row that the network did not answer about them in time
 	busy     bool   // the goroutine is sending or asking
 	passed   uint64 // the highest pos that was delivered
 	refusing bool   // the last line that ended was refused

@@ -11,6 +11,7 @@ import (
 const (
 	askBatch = 64          // rows asked for at once
 	askTime  = time.Minute // for the answer
+	askTries = 5           // without an answer in time, until nobody can be asked
 )
 
 // doubtLocked puts a row that may have arrived back in its place, until it is
@@ -75,9 +76,15 @@ func (o *outbox) settle(ctx context.Context) bool {
 			o.blockLocked(blockNotReady, reasonNotReady, kicks)
 			o.mu.Unlock()
 			return false
+		case errors.Is(err, context.DeadlineExceeded) && o.unheard < askTries-1:
+			o.unheard++
+			o.blockLocked(blockNotReady, reasonNotReady, kicks)
+			o.mu.Unlock()
+			return false
 		case err != nil:
 			o.c.log.Warn("nobody can be asked about lines in doubt", "leg", o.room.Leg, "room", o.room.Name, "n", len(rows), "err", err)
 		}
+		o.unheard = 0
 		ends := o.settledLocked(rows, answers)
 		o.mu.Unlock()
 		o.finishAll(ends)

@@ -1,6 +1,8 @@
 package bridge_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,4 +84,36 @@ func TestRoomRemovedWhileSending(t *testing.T) {
 			t.Errorf("ledger %+v", l)
 		}
 	}, b)
+}
+
+// TestSlowAnswerIsAwaited: a network that does not answer in time is asked again, a
+// few times, before a line is sent that may be there already.
+func TestSlowAnswerIsAwaited(t *testing.T) {
+	for _, slow := range []int{2, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNetwork(t, true, bridge.Resend, 3)
+			n.say("a")
+			n.crash(1)
+			asks := 0
+			n.house = &house{t: t, cfg: n.cfg, irc: bridgetest.NewLeg("corp", "irc"), xmpp: bridgetest.NewLeg("bot", "xmpp")}
+			leg := bridgetest.NewAsked(n.irc, func([]bridge.Outgoing) ([]bridge.Answer, error) {
+				if asks++; asks <= slow {
+					return nil, fmt.Errorf("no answer: %w", context.DeadlineExceeded)
+				}
+				return []bridge.Answer{bridge.Present}, nil
+			})
+			n.cfg.Legs = []bridge.Leg{leg, n.xmpp}
+			n.start(bridge.Deps{Journal: n.journal})
+			must(t, n.irc.RoomUp(dev))
+			time.Sleep(time.Hour)
+			want, sent := slow+1, 0
+			if slow == 100 {
+				want, sent = 5, 1
+			}
+			if got := n.irc.TakeSent(); asks != want || len(got) != sent {
+				t.Errorf("asked %d times, not %d; sent %d lines, not %d", asks, want, len(got), sent)
+			}
+			n.stop()
+		})
+	}
 }

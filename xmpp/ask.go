@@ -3,6 +3,7 @@ package xmpp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -183,7 +184,7 @@ func (s *session) askPage(ctx context.Context, q *inquiry, before string) (fin *
 		case s.leg.session() != s:
 			return nil, bridge.ErrNotReady
 		}
-		return nil, r.err
+		return nil, fmt.Errorf("%w: %w", r.err, context.DeadlineExceeded) // too slow, or too much under way
 	}
 }
 
