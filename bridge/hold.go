@@ -12,7 +12,8 @@ type held struct {
 	items []item
 	from  []*legState
 	rooms map[Room]int
-	// cursors are those of the items: others of their rooms must not move them on.
+	// cursors are those of the items, and "" for each of their legs: other messages
+	// must not move them on.
 	cursors map[heldCursor]bool
 	// force is set at the end, when they go into the journal whatever the bounds.
 	force bool
@@ -26,7 +27,7 @@ type heldCursor struct {
 // cursor is where the leg of m goes on once m is in the journal: none while the
 // cursor stands before something held.
 func (h *held) cursor(leg *legState, m *Message) Cursor {
-	if h.cursors[heldCursor{leg, m.Cursor.Name}] {
+	if h.cursors[heldCursor{leg, m.Cursor.Name}] || m.Cursor.Whole && h.cursors[heldCursor{leg, ""}] {
 		return Cursor{}
 	}
 	return m.Cursor
@@ -64,7 +65,7 @@ func (d *dispatcher) hold(i int) {
 	}
 	h.items, h.from = append(h.items, d.items[i]), append(h.from, d.from[i])
 	h.rooms[d.items[i].msg.Room]++
-	h.cursors[heldCursor{d.from[i], d.items[i].msg.Cursor.Name}] = true
+	h.cursors[heldCursor{d.from[i], d.items[i].msg.Cursor.Name}], h.cursors[heldCursor{d.from[i], ""}] = true, true
 	d.from[i].in.hold(1)
 	d.from[i] = nil
 }

@@ -213,10 +213,13 @@ func TestCursorStaysBehindWhatIsHeld(t *testing.T) {
 		h.cfg.Legs = []bridge.Leg{h.irc, h.xmpp}
 		h.start(bridge.Deps{Journal: cj})
 		h.irc.SetError(dev, bridge.ErrNotReady)
-		take := func(room bridge.Room, n int) {
+		takeAs := func(c bridge.Cursor, room bridge.Room, n int) {
 			m := person(room, fmt.Sprint(n))
-			m.Cursor = bridge.Cursor{Name: "bot@corp.example", Value: fmt.Sprint(n)}
+			m.Cursor = c
 			must(t, h.xmpp.Take(m))
+		}
+		take := func(room bridge.Room, n int) {
+			takeAs(bridge.Cursor{Name: "bot@corp.example", Value: fmt.Sprint(n)}, room, n)
 		}
 		for n := range 12 {
 			take(alice, n)
@@ -224,7 +227,12 @@ func TestCursorStaysBehindWhatIsHeld(t *testing.T) {
 		take(bob, 12)
 		synctest.Wait()
 		take(bob, 13)
+		takeAs(bridge.Cursor{Name: "room", Value: "20"}, bob, 20)
+		takeAs(bridge.Cursor{Name: "stream", Value: "21", Whole: true}, bob, 21)
 		synctest.Wait()
+		if cj.places["room"] != "20" || cj.places["stream"] != "" {
+			t.Errorf("other cursors %v", cj.places)
+		}
 		if at := cj.places["bot@corp.example"]; at != "9" {
 			t.Errorf("the cursor is at %s while 10 is held", at)
 		}

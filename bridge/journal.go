@@ -57,7 +57,12 @@ type Entry struct {
 
 // Cursor says where a leg goes on after a restart: by name (a room, a session)
 // the last id, or whatever the leg makes of Value. The zero Cursor is none.
-type Cursor struct{ Name, Value string }
+type Cursor struct {
+	Name, Value string
+	// Whole is set where Value tells of all that the leg has handed over, not of the
+	// messages of this name alone: it is not kept while the core holds one of them.
+	Whole bool
+}
 
 // Cursors keeps the cursors of legs over restarts. A Journal that is durable
 // implements it, too.

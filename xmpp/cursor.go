@@ -79,7 +79,7 @@ func (s *session) cursor(m *bridge.Message, owner, id string, ticket uint64) {
 	p, moved := l.advance(owner, place{m.Time, id})
 	m.Cursor = bridge.Cursor{Name: owner, Value: p.String()}
 	if v, ok := s.st().Saved(s.tickets.hand(ticket)); ok && l.deps.Cursors != nil {
-		m.Cursor.Value = withCount(m.Cursor.Value, v)
+		m.Cursor.Value, m.Cursor.Whole = withCount(m.Cursor.Value, v), true
 	}
 	if !moved {
 		return
