@@ -20,6 +20,11 @@ need=(
 	'/usr/lib/erlang/lib/p1_sqlite3-*/ebin/sqlite3.beam' erlang-p1-sqlite3
 	profanity profanity
 	mcabber mcabber
+	pidgin pidgin
+	/usr/lib/pidgin/pidgin-otr.so pidgin-otr
+	Xvfb xvfb
+	dbus-daemon dbus
+	dbus-send dbus
 	gpg gnupg
 	tmux tmux
 )

@@ -1,7 +1,7 @@
 // Package lab runs real servers and real clients on loopback, for end-to-end
 // tests and for the demo: InspIRCd with atheme, ngIRCd, Prosody, ejabberd,
-// profanity, mcabber and gpg, a TCP proxy that can be cut, and two small raw
-// clients of its own. Each Lab has its own folder, its own certificate authority
+// profanity, mcabber, Pidgin and gpg, a TCP proxy that can be cut, and two small
+// raw clients of its own. Each Lab has its own folder, its own certificate authority
 // and its own ports on 127.0.0.1; it ends every process it started by its PID.
 //
 // The programs come from Debian packages (`make deps`). Nothing of the bridge is

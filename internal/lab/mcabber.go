@@ -105,6 +105,14 @@ func (m *Mcabber) Say(jid, text string) {
 	m.Do("say_to " + jid + " " + text)
 }
 
+// Sees waits until a contact is online: before, mcabber refuses commands for it.
+func (m *Mcabber) Sees(jid string) {
+	m.lab.Helper()
+	m.lab.Await(patience, "mcabber sees "+jid, func() bool {
+		return strings.Contains(m.Raw(), `New message with type="presence" from: `+jid+"/")
+	})
+}
+
 // Chat returns the lines of the chat with a contact, from mcabber's own log,
 // decrypted. Each entry there is "MR date nnn text": received, with nnn further
 // lines.
