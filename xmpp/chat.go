@@ -77,10 +77,15 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 	if stamp, ok := delayOf(e, now); ok {
 		in.Stamp, in.Delayed = stamp, true
 	}
+	key := inHand{c.room, in.ID}
+	if !l.takes(key) {
+		return false
+	}
 	p := s.heard(c, bare, res, in.Delayed)
 	scheme, problem := s.claim(p, in)
 	if scheme == nil && problem == nil {
 		if in.Body == "" {
+			l.given(key)
 			l.counts.add(countEmpty)
 			return false
 		}
@@ -90,7 +95,7 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 	}
 	it := &item{size: sizeOf(e), msg: bridge.Message{
 		ID: in.ID, Room: c.room, From: c.sender(l.clientAt(c, bare, res), bare), Time: in.Stamp, Delayed: in.Delayed,
-		Taken: s.taken(e, ticket),
+		Taken: s.taken(e, ticket, key),
 	}}
 	s.cursor(&it.msg, s.bare, keptID(stanzaID(e, s.bare)), ticket)
 	it.skipped = func() { it.msg.Taken(false) }
@@ -213,13 +218,43 @@ func (l *Leg) clientAt(c *contact, bare, res string) string {
 	return ""
 }
 
+// inHand is a message of a chat that the core does not have yet.
+type inHand struct {
+	room bridge.Room
+	id   string // as in bridge.Message, "" for none
+}
+
+// takes reports whether a message is to be handled: false for one that is in hand,
+// live and from an archive. Two copies would be opened side by side, and the first
+// in line be the one that a scheme calls redelivered.
+func (l *Leg) takes(key inHand) bool {
+	if key.id == "" {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inHand[key] {
+		return false
+	}
+	l.inHand[key] = true
+	return true
+}
+
+// given ends takes: the core has the message, or there was nothing to give.
+func (l *Leg) given(key inHand) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.inHand, key)
+}
+
 // taken returns what the core calls once it has the message: the stanza counts
 // as handled, and a receipt is sent if one was asked for (XEP-0184), never
 // before, and never for a message that was refused.
-func (s *session) taken(e *element.Element, ticket uint64) func(bool) {
+func (s *session) taken(e *element.Element, ticket uint64, key inHand) func(bool) {
 	id, from := e.Get("id"), e.Get("from")
 	wants := id != "" && e.Child(nsReceipts, "request") != nil
 	return func(ok bool) {
+		s.leg.given(key)
 		s.tickets.done(ticket)
 		if ok && wants {
 			s.leg.receipt(element.New(nsClient, "message", "to", from, "type", "chat", "id", s.idPrefix+"r-"+id).Add(

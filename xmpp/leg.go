@@ -55,6 +55,7 @@ type Leg struct {
 	stuck     map[string]stuck   // archives that could not be read
 	owed      []*element.Element // receipts that wait for a session
 	inquiries int                // made so far
+	inHand    map[inHand]bool    // messages on their way to the core
 	pace      pace
 	state     bridge.State
 	since     time.Time
@@ -92,7 +93,7 @@ func New(c Config, d Deps) (*Leg, error) {
 	l := &Leg{
 		name: conf.Name, deps: d, log: d.Log,
 		pipe: newPipe(), work: newWorkers(), wake: make(chan struct{}, 1),
-		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{}, places: map[string]place{}, trails: map[string][]place{}, stuck: map[string]stuck{},
+		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{}, places: map[string]place{}, trails: map[string][]place{}, stuck: map[string]stuck{}, inHand: map[inHand]bool{},
 		since: time.Now(), notes: map[string]string{}, published: map[string]string{},
 	}
 	for _, s := range d.Schemes {

@@ -134,6 +134,35 @@ func TestOrderUnderParallelDecryption(t *testing.T) {
 	})
 }
 
+// TestTwoCopiesInHand: a message that comes live and from an archive is opened once
+// while the core does not have it, so that neither copy passes for a redelivered one.
+// Later it is the core that knows it.
+func TestTwoCopiesInHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, testConfig())
+		r.sink.hold = true
+		r.start()
+		defer r.stop()
+		msg := func(from, id string) {
+			r.st.Deliver(element.New(nsClient, "message", "from", from, "type", "chat").Add(seal("x"),
+				element.New(nsSID, "stanza-id", "by", r.leg.conf.Load().bare, "id", id)))
+			synctest.Wait()
+		}
+		msg("alice@x.org/a", "1")
+		msg("alice@x.org/a", "1")
+		msg("alice@x.org/a", "2")
+		msg("bob@x.org/b", "1")
+		if got := r.lines(&r.sink.messages); len(got) != 3 {
+			t.Fatalf("handed over: %q", got)
+		}
+		r.sink.taken[0](true)
+		msg("alice@x.org/a", "1")
+		if got := r.lines(&r.sink.messages); len(got) != 1 {
+			t.Fatalf("handed over when the core had it: %q", got)
+		}
+	})
+}
+
 // TestReceiptOnlyAfterTaken holds the core's answer back.
 // TestHostileStanzas shows that nothing a stanza holds ends the session.
 func TestHostileStanzas(t *testing.T) {

@@ -351,6 +351,8 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	defer cancel()
 	wg.Go(func() { j.run(ctx, t) })
 	var toAlice, toRoom, fromAlice, fromRoom []string
+	chat := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
+	room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
 	base := time.Now()
 	for i := range n {
 		toAlice, toRoom = append(toAlice, fmt.Sprint("to alice ", i)), append(toRoom, fmt.Sprint("to room ", i))
@@ -364,6 +366,9 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 		}
 		alice.Send(fmt.Sprintf("<message type='chat' to='bot@localhost' id='alice-identifier-%d'><body>%s</body><request xmlns='urn:xmpp:receipts'/></message>", i, fromAlice[i]) +
 			fmt.Sprintf("<message type='groupchat' to='%s' id='alice-room-line-%d'><body>%s</body></message>", devRoom, i, fromRoom[i]))
+		if i == 0 {
+			await(t, "the first lines", func() bool { return len(j.got(chat)) == 1 && len(j.got(room)) == 1 })
+		}
 		if i == cut {
 			proxy.Cut()
 			other := h.XMPPUser(h.server, "bot", "drawbridge") // ends the bot's session
@@ -373,9 +378,7 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	}
 	time.Sleep(time.Second)
 	proxy.Restore()
-	chat := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
-	room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
-	all := lab.Poll(30*time.Second, func() bool {
+	all := lab.Poll(60*time.Second, func() bool {
 		return j.waiting() == 0 && len(j.got(chat)) >= n && len(j.got(room)) >= n &&
 			len(heardBy(alice, "bot@localhost/")) >= n && len(heardBy(alice, devRoom+"/bot")) >= n
 	})
@@ -387,10 +390,13 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	}
 	compare(t, "bot to alice", told, toAlice)
 	compare(t, "bot to room", heardBy(alice, devRoom+"/bot"), toRoom)
+	if h.ejabberd && len(j.got(chat)) < n {
+		fromAlice = existing(t, h, j.got(chat), fromAlice)
+	}
 	compare(t, "alice to bot", j.got(chat), fromAlice)
 	compare(t, "alice to room", j.got(room), fromRoom)
-	if !lab.Poll(10*time.Second, func() bool { return receipts(alice) == n }) {
-		t.Errorf("%d receipts for %d lines", receipts(alice), n)
+	if !lab.Poll(10*time.Second, func() bool { return receipts(alice) == len(fromAlice) }) {
+		t.Errorf("%d receipts for %d lines", receipts(alice), len(fromAlice))
 		for i := range n {
 			id := fmt.Sprintf("alice-identifier-%d'", i)
 			if !slices.ContainsFunc(alice.Stanzas(), func(st string) bool { return strings.Contains(st, "<received") && strings.Contains(st, id) }) {
@@ -401,6 +407,22 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	if h.leg.Counts()["resumed"] != 0 {
 		t.Error("the session was resumed")
 	}
+}
+
+// existing returns those of said that the bot has or the account's archive holds:
+// ejabberd 23.01 can drop what a session has in hand when another login ends it, and
+// then it exists nowhere.
+func existing(t *testing.T, h *house, got, said []string) (kept []string) {
+	t.Helper()
+	archive := h.XMPPUser(h.server, "bot", "witness").Archive("")
+	for _, line := range said {
+		if slices.Contains(got, line) || slices.ContainsFunc(archive, func(st string) bool { return strings.Contains(st, "<body>"+line+"</body>") }) {
+			kept = append(kept, line)
+			continue
+		}
+		t.Logf("the server itself has lost %q", line)
+	}
+	return kept
 }
 
 // receipts is how many of alice's lines have a receipt.
