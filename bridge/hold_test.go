@@ -246,3 +246,23 @@ func TestCursorStaysBehindWhatIsHeld(t *testing.T) {
 		}
 	})
 }
+
+// TestMoreRoomByReload: an operator who raises store.queue need not wait until some
+// lines have left.
+func TestMoreRoomByReload(t *testing.T) {
+	fullHouse(t, 10, func(h *house, j *stalledJournal) {
+		h.irc.SetError(dev, bridge.ErrNotReady)
+		for i := range 30 {
+			must(t, h.xmpp.Take(person(alice, fmt.Sprint(i))))
+		}
+		synctest.Wait()
+		cfg := h.cfg
+		cfg.QueueRows = 100
+		_, err := h.core.Reload(cfg)
+		must(t, err)
+		synctest.Wait()
+		if n := h.core.Status().Legs[1].Intake.Held; n != 0 || j.kept(t) != 30 {
+			t.Errorf("%d held, %d kept", n, j.kept(t))
+		}
+	})
+}

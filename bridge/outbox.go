@@ -56,6 +56,7 @@ type outbox struct {
 	full atomic.Pointer[time.Time]
 	// ready is a hint: the last attempt to send succeeded.
 	ready atomic.Bool
+	alone sync.Mutex // held by run: a room that comes back may find the last one's still at it
 	batch []*Row     // being sent; of the goroutine alone
 	outs  []Outgoing // the same, rendered
 
@@ -101,7 +102,11 @@ func (o *outbox) reserve(n int) (lines int64) {
 // release takes back what reserve counted. A full outbox takes lines again once
 // a fiftieth of it is free.
 func (o *outbox) release(n int) {
-	bytes, lines := o.bytes.Add(-int64(n)), o.size.Add(-1)
+	o.relax(o.bytes.Add(-int64(n)), o.size.Add(-1))
+}
+
+// relax ends being full, if so much waiting is not.
+func (o *outbox) relax(bytes, lines int64) {
 	if o.full.Load() != nil && lines <= o.c.maxRows()*49/50 && bytes <= OutboxBytes*49/50 && o.full.Swap(nil) != nil {
 		o.c.log.Info("destination takes lines again", "leg", o.room.Leg, "room", o.room.Name, "n", lines)
 		o.c.freed.Store(true)
@@ -406,6 +411,8 @@ func (o *outbox) isSettled(now time.Time, own bool) bool {
 
 // run sends until ctx ends.
 func (o *outbox) run(ctx context.Context) {
+	o.alone.Lock()
+	defer o.alone.Unlock()
 	defer o.untry(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

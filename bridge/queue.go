@@ -53,7 +53,7 @@ func (q *rowQueue) rest() []spilled { return q.tail[q.next:] }
 
 func (q *rowQueue) push(r *Row) {
 	full := len(q.rest()) > 0 || len(q.head()) >= headRows || q.bytes >= headBytes
-	if !q.spill || !full || r.Seq == 0 {
+	if rest := q.rest(); !q.spill || !full || r.Seq == 0 || len(rest) > 0 && rest[len(rest)-1].seq > r.Seq { // the tail ascends
 		q.add(r)
 		return
 	}

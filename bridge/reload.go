@@ -66,6 +66,9 @@ func (c *Core) Reload(cfg Config) (Diff, error) {
 			return to == nil || r.Kind != RowOwn && from == nil
 		}, reasonRemoved)
 	}
+	for _, o := range t.outboxes {
+		o.relax(o.bytes.Load(), o.size.Load()) // more may be allowed now
+	}
 	if state == stateNew {
 		c.attach(t, ch.legs)
 		return diff, nil
