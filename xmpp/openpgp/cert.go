@@ -167,15 +167,21 @@ func (v *view) holds(id uint64) bool {
 
 // verify checks sig, whose hash of the data is h, made by a key of this entity.
 // Nothing but a valid signing key, not revoked now and valid when the signature
-// was made, will do. Errors are e2ee.ErrSignature with why.
+// was made as well as now, will do: who has an expired key can date back. Errors are
+// e2ee.ErrSignature with why.
 func (v *view) verify(h hash.Hash, sig *packet.Signature, now time.Time) error {
 	v.mu.Lock()
 	key, ok := v.entity.SigningKeyById(sig.CreationTime, *sig.IssuerKeyId, v.cfg)
-	revoked := v.entity.Revoked(now)
+	revoked, still := v.entity.Revoked(now), ok
+	if ok && sig.CreationTime.Before(now) {
+		_, still = v.entity.SigningKeyById(now, *sig.IssuerKeyId, v.cfg)
+	}
 	v.mu.Unlock()
 	switch {
 	case revoked:
 		return fmt.Errorf("%w: %w", e2ee.ErrSignature, e2ee.ErrKeyRevoked)
+	case ok && !still:
+		return fmt.Errorf("%w: %w", e2ee.ErrSignature, e2ee.ErrKeyExpired)
 	case !ok:
 		return fmt.Errorf("%w: key could not sign when it was made", e2ee.ErrSignature)
 	case sig.Version != 4 && sig.Version != 6:

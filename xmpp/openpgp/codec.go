@@ -231,6 +231,8 @@ func (c *Codec) signature(p e2ee.Peer, own *Secret, m inner) (policy.Rung, strin
 	}
 	rung, fpr, err := c.verify(p, m.sig, m.data, true)
 	switch {
+	case errors.Is(err, e2ee.ErrKeyRevoked):
+		return 0, "", err
 	case err != nil && !c.trust.Pinned(p.Person, e2ee.KeyOpenPGP) && len(c.trust.Keys(p, e2ee.KeyOpenPGP)) == 0:
 		return policy.Sealed, "", nil // nothing to check it against proves nothing
 	case err != nil:

@@ -648,3 +648,31 @@ func TestReloadUnderWay(t *testing.T) {
 	close(stop)
 	reloads.Wait()
 }
+
+// TestExpiredKeyStopsAtOnce: whoever has a key that has expired can date a signature
+// back, so it counts no more, whatever its date.
+func TestExpiredKeyStopsAtOnce(t *testing.T) {
+	now := time.Now()
+	g, err := Generate("alice", "alice@example.org", nil, time.Hour, now.Add(-30*time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := ParseSecret(g.Secret, nil, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bot := ourKey(t, "bot")
+	keys, _ := ring(t, g.Public, bot.Public)
+	s := New(Config{Secret: bot.secret, Keyring: keys}, Deps{Now: func() time.Time { return now }})
+	alice := New(Config{Secret: secret, Keyring: keys}, Deps{Now: func() time.Time { return now }})
+	p, toBot := person("alice", false, g.Fingerprint), person("bot", false, bot.Fingerprint)
+	msg := sealed(t, alice, toBot, "hello")
+	if got, err := open(s, p, msg, "1"); err != nil || got.Rung != policy.Verified {
+		t.Fatalf("before: %v, %v", got.Rung, err)
+	}
+	now = now.Add(time.Hour)
+	s.replay = e2ee.NewReplayCache(0, 0)
+	if got, err := open(s, p, msg, "2"); !errors.Is(err, e2ee.ErrSignature) || !errors.Is(err, e2ee.ErrKeyExpired) {
+		t.Errorf("after its key has expired: %v, %v", got.Rung, err)
+	}
+}

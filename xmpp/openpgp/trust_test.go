@@ -118,3 +118,40 @@ func TestPresenceByAnotherKey(t *testing.T) {
 		t.Errorf("hints %v, met %v", b.hints, b.met)
 	}
 }
+
+// TestSignedByARevokedKey: where nothing else is known of a person a signature proves
+// nothing, and does no harm; by a key that an admin revoked it is refused.
+func TestSignedByARevokedKey(t *testing.T) {
+	bot, alice := ourKey(t, "bot"), ourKey(t, "alice")
+	keys, _ := ring(t, alice.Public)
+	botKeys, _ := ring(t, bot.Public)
+	b := &revoking{}
+	s := New(Config{Secret: bot.secret, Keyring: keys}, Deps{Trust: b})
+	p, toBot := person("alice", false), person("bot", false, bot.Fingerprint)
+	msg := sealed(t, New(Config{Secret: alice.secret, Keyring: botKeys}, Deps{}), toBot, "hello")
+	if got, err := open(s, p, msg, "1"); err != nil || got.Rung != policy.Sealed {
+		t.Errorf("by a key of which nothing is known: %v, %v", got.Rung, err)
+	}
+	b.revoked = alice.Fingerprint
+	s.replay = e2ee.NewReplayCache(0, 0)
+	if got, err := open(s, p, msg, "2"); !errors.Is(err, e2ee.ErrKeyRevoked) {
+		t.Errorf("by a revoked key: %v, %v", got.Rung, err)
+	}
+}
+
+// revoking is a Trust that knows of one key, which was accepted once, that it is revoked.
+type revoking struct {
+	e2ee.Pins
+	revoked string
+}
+
+func (r *revoking) Rung(_ e2ee.Peer, _ e2ee.KeyKind, fpr string) (policy.Rung, error) {
+	if fpr == r.revoked {
+		return policy.Clear, e2ee.ErrKeyRevoked
+	}
+	return policy.Clear, e2ee.ErrNoKey
+}
+
+func (r *revoking) Meet(p e2ee.Peer, k e2ee.KeyKind, fpr string) (policy.Rung, error) {
+	return r.Rung(p, k, fpr)
+}
