@@ -185,7 +185,7 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	b.level.Set(logLevel(c.Log.Level))
 	b.cfg, b.legs, b.keys = c, next, k
 	if k.book != nil {
-		b.company.set(k.ring, c)
+		b.company.set(k, c)
 		k.book.Apply(trustConfig(c))
 	}
 	b.keysChanged()

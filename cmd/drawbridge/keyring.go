@@ -142,15 +142,31 @@ func (k *keys) commit() (changed []string, err error) {
 }
 
 // check returns what is wrong with the pinned keys of the people of bridges:
-// not in the keyring, expired, revoked, weak.
+// not in the keyring, expired, revoked, weak, the bot's own.
 func (k *keys) check(c *config.Config) config.Errors {
 	var out config.Errors
 	for _, p := range bridgedPeople(c) {
 		for _, err := range k.ring.Check([]*policy.Person{p}, time.Now()) {
 			out = append(out, keyError(c, personKey(p, err), err))
 		}
+		for i, fpr := range p.OpenPGP {
+			if name := k.accountOf(fpr); name != "" {
+				out = append(out, c.Errorf(fmt.Sprintf("people.%s.openpgp[%d]", p.Name, i), "list the person's own key",
+					"%s is the bot's own key, of account %s: it is not used for anybody", fpr, name))
+			}
+		}
 	}
 	return out
+}
+
+// accountOf returns the account whose own OpenPGP key this is, or "".
+func (k *keys) accountOf(fpr string) string {
+	for name, s := range k.accounts {
+		if s.Secret().Fingerprint() == fpr {
+			return name
+		}
+	}
+	return ""
 }
 
 // bridgedPeople are the persons who are in a bridge, in the order of the file.

@@ -123,7 +123,7 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 		return nil, err
 	}
 	k.keepLearned(c, log)
-	company.set(k.ring, c)
+	company.set(k, c)
 	b, err := newBot(c, k, buildLeg(st, log), st, log, level)
 	if err != nil {
 		return nil, err

@@ -19,14 +19,39 @@ import (
 	"drawbridge/xmpp/trust"
 )
 
-// companyKey is keyring.authority, as the configuration in use has it. It is made
-// before the keyring is read, and set once that is.
+// companyKey is keyring.authority, as the configuration in use has it, and beside it
+// the bot's own keys. It is made before keys are read, and set once they are.
 type companyKey struct {
 	key atomic.Pointer[openpgp.Authority]
+	own atomic.Pointer[map[ownedBy]bool]
 }
 
-func (k *companyKey) set(ring *openpgp.Keyring, c *config.Config) {
-	k.key.Store(ring.Authority(c.Keyring.Authority))
+// ownedBy names a key of the bot's.
+type ownedBy struct {
+	kind e2ee.KeyKind
+	fpr  string
+}
+
+func (k *companyKey) set(from *keys, c *config.Config) {
+	own := map[ownedBy]bool{}
+	note := func(i e2ee.Identity) {
+		kind, fpr := i.OwnKey()
+		own[ownedBy{kind, fpr}] = true
+	}
+	for _, s := range from.accounts {
+		note(s)
+	}
+	for _, s := range from.otr {
+		note(s)
+	}
+	k.own.Store(&own)
+	k.key.Store(from.ring.Authority(c.Keyring.Authority))
+}
+
+// isOwn reports whether a key is one of the bot's.
+func (k *companyKey) isOwn(kind e2ee.KeyKind, fpr string) bool {
+	own := k.own.Load()
+	return own != nil && (*own)[ownedBy{kind, fpr}]
 }
 
 // Certified implements trust.Certifier.
@@ -52,7 +77,7 @@ type hooks struct {
 
 // openBook opens what is known of people's keys. st may be nil.
 func openBook(c *config.Config, st *store.Store, company *companyKey, h *hooks, log *slog.Logger) (*trust.Book, error) {
-	deps := trust.Deps{Certifier: company, Log: log, Tell: h.tell, Changed: h.changed}
+	deps := trust.Deps{Certifier: company, Own: company.isOwn, Log: log, Tell: h.tell, Changed: h.changed}
 	if st != nil {
 		deps.Keeper = st
 	}

@@ -394,8 +394,8 @@ func (g *globals) trust(cmd *cobra.Command, verb string, a trustArgs, result any
 		return misused(errors.New("not all keys can be read"), "")
 	}
 	company := &companyKey{}
-	company.set(ring.ring, c)
-	book, err := trust.New(cmd.Context(), trustConfig(c), trust.Deps{Keeper: st, Certifier: company})
+	company.set(ring, c)
+	book, err := trust.New(cmd.Context(), trustConfig(c), trust.Deps{Keeper: st, Certifier: company, Own: company.isOwn})
 	if err != nil {
 		return storeFailed(err)
 	}

@@ -43,8 +43,11 @@ type Certifier interface {
 type Deps struct {
 	Keeper    e2ee.TrustKeeper // nil: nothing outlives the process
 	Certifier Certifier        // nil: nothing is certified
-	Now       func() time.Time // time.Now
-	Log       *slog.Logger     // silent
+	// Own reports whether a key is the bot's: it is nobody else's, or what the bot
+	// writes could come back as theirs. It must not call the Book. nil: none is.
+	Own func(kind e2ee.KeyKind, fpr string) bool
+	Now func() time.Time // time.Now
+	Log *slog.Logger     // silent
 	// Tell is called by Run, and by nothing else, with what people should hear.
 	Tell func(Notice)
 	// Changed is called by Run when another key of a person counts: what is held for
@@ -58,6 +61,10 @@ const (
 	maxWaiting = 8
 	// maxNotices bounds what waits to be told. More is counted, and only logged.
 	maxNotices = 64
+	// noticeBurst notices of keys that came, and one more each noticeEvery, are told
+	// of one person. Of others only how many there were: servers can make keys up.
+	noticeBurst = 8
+	noticeEvery = 30 * time.Minute
 	// maxTold bounds what is remembered of having been told.
 	maxTold = 4096
 	// againEvery is how often a blocked key that keeps coming is told of again.
@@ -97,6 +104,7 @@ type Book struct {
 	dropped int // notices beyond maxNotices
 	changed map[string]bool
 	told    map[id]time.Time // when a blocked key was last told of
+	budgets map[string]*budget
 	tries   map[string]*tries
 }
 
@@ -110,7 +118,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Book, error) {
 	b := &Book{
 		deps: deps, log: deps.Log, now: deps.Now, wake: make(chan struct{}, 1),
 		keys: map[string][]*e2ee.Key{}, dirty: map[id]bool{}, changed: map[string]bool{}, told: map[id]time.Time{},
-		tries: map[string]*tries{},
+		budgets: map[string]*budget{}, tries: map[string]*tries{},
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
@@ -132,6 +140,9 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Book, error) {
 		}
 		for person, t := range all {
 			b.tries[person] = &tries{SMPTries: t}
+			if err := b.closeSMP(ctx, person); err != nil {
+				return nil, err
+			}
 		}
 	}
 	b.Apply(cfg)
@@ -200,6 +211,8 @@ func (b *Book) standing(person *policy.Person, kind e2ee.KeyKind, fpr string, re
 	listed := slices.Contains(e2ee.ConfigPins(person, kind), fpr)
 	switch {
 	case k.State == e2ee.KeyRevoked:
+	case b.own(kind, fpr):
+		k.State, k.How = e2ee.KeyWaiting, e2ee.HowSeen
 	case listed:
 		if k.State != e2ee.KeyTrusted { // else who accepted it says more
 			k.State, k.How, k.Who = e2ee.KeyTrusted, e2ee.HowConfig, ""
@@ -217,6 +230,10 @@ func (b *Book) standing(person *policy.Person, kind e2ee.KeyKind, fpr string, re
 		k.State = e2ee.KeyWaiting
 	}
 	return k
+}
+
+func (b *Book) own(kind e2ee.KeyKind, fpr string) bool {
+	return b.deps.Own != nil && b.deps.Own(kind, fpr)
 }
 
 // all returns the keys of one kind that are known of a person, or said to be
@@ -273,8 +290,11 @@ func (b *Book) Rung(p e2ee.Peer, kind e2ee.KeyKind, fpr string) (policy.Rung, er
 }
 
 // judge returns what a key is worth in a conversation, and whether nothing at all
-// is known that speaks against it being the person's first. b.mu is held.
+// is known that speaks against keeping it as the person's first. b.mu is held.
 func (b *Book) judge(p e2ee.Peer, kind e2ee.KeyKind, fpr string) (rung policy.Rung, first bool, err error) {
+	if b.own(kind, fpr) {
+		return policy.Clear, false, e2ee.ErrKeyChanged
+	}
 	keys := b.all(p.Person, kind, p.Account)
 	for _, k := range keys {
 		switch {
@@ -285,7 +305,8 @@ func (b *Book) judge(p e2ee.Peer, kind e2ee.KeyKind, fpr string) (rung policy.Ru
 			return k.Rung, false, nil
 		}
 	}
-	if b.better(p.Person, keys) {
+	better, revoked := b.better(p, kind, keys)
+	if better {
 		return policy.Clear, false, e2ee.ErrKeyChanged
 	}
 	// Nothing better is known: the one that came first will do where sealed does.
@@ -297,22 +318,31 @@ func (b *Book) judge(p e2ee.Peer, kind e2ee.KeyKind, fpr string) (rung policy.Ru
 	}
 	switch {
 	case earliest == nil:
-		return policy.Clear, true, e2ee.ErrNoKey
+		return policy.Clear, !revoked, e2ee.ErrNoKey
 	case earliest.Fingerprint != fpr:
 		return policy.Clear, false, e2ee.ErrKeyChanged
 	}
-	return policy.Sealed, true, nil
+	return policy.Sealed, !revoked, nil
 }
 
 // better reports whether more is known of a person than that some key came: one of
-// keys counts or was revoked, or one of another kind is pinned. b.mu is held.
-func (b *Book) better(person *policy.Person, keys []e2ee.Key) bool {
+// keys, which are those of one kind, counts or was revoked, or one of another kind is
+// pinned or counts; and whether one of another kind was revoked. b.mu is held.
+func (b *Book) better(p e2ee.Peer, kind e2ee.KeyKind, keys []e2ee.Key) (better, revoked bool) {
 	for _, k := range keys {
-		if k.Rung > policy.Clear || k.State == e2ee.KeyRevoked {
-			return true
+		better = better || k.Rung > policy.Clear || k.State == e2ee.KeyRevoked
+	}
+	for _, other := range e2ee.KeyKinds() {
+		better = better || b.pinned(p.Person, other)
+		if other == kind {
+			continue
+		}
+		for _, k := range b.all(p.Person, other, p.Account) {
+			better = better || k.Rung > policy.Clear
+			revoked = revoked || k.State == e2ee.KeyRevoked
 		}
 	}
-	return slices.ContainsFunc(e2ee.KeyKinds(), func(kind e2ee.KeyKind) bool { return b.pinned(person, kind) })
+	return better, revoked
 }
 
 // Pinned implements e2ee.Trust.
@@ -367,12 +397,10 @@ func (b *Book) Hint(p e2ee.Peer, kind e2ee.KeyKind, fpr string) {
 	defer b.mu.Unlock()
 	now, key := b.now(), id{p.Person.Name, kind, fpr}
 	_, _, err := b.judge(p, kind, fpr)
-	if last, told := b.told[key]; err == nil || errors.Is(err, e2ee.ErrNoKey) || told && now.Sub(last) < againEvery || len(b.told) >= maxTold {
+	if last, told := b.told[key]; err == nil || errors.Is(err, e2ee.ErrNoKey) || told && now.Sub(last) < againEvery {
 		return
 	}
-	b.told[key] = now
-	b.log.Warn("key of a person", "leg", p.Account, "from", p.Bare, "to", key.person, "scheme", string(kind), "fpr", fpr, "rule", Hinted.String())
-	b.push(Notice{What: Hinted, Account: p.Account, From: fullJID(p), Key: e2ee.Key{Person: key.person, Kind: kind, Fingerprint: fpr}, Expected: b.expected(p, kind)})
+	b.pushKey(p, Notice{What: Hinted, Key: e2ee.Key{Person: key.person, Kind: kind, Fingerprint: fpr}, Expected: b.expected(p, kind)}, now)
 }
 
 // note makes the record of a key that came, in the place of the oldest of too many

@@ -110,6 +110,7 @@ func (w *world) restart() {
 	}
 	b, err := New(context.Background(), w.config(), Deps{
 		Keeper: w.keeper, Certifier: w.cas, Now: func() time.Time { return w.now },
+		Own:     func(kind e2ee.KeyKind, f string) bool { return kind == e2ee.KeyOpenPGP && f == fpr("0") },
 		Tell:    func(n Notice) { w.notices = append(w.notices, n) },
 		Changed: func(p string) { w.changed = append(w.changed, p) },
 	})
@@ -252,9 +253,28 @@ func TestKeysThatCome(t *testing.T) {
 			w.decide(w.book.Revoke, w.bob, "C", e2ee.HowAdmin, nil)
 			w.meet("tofu", w.bob, e2ee.KeyOTR, "D", "", e2ee.ErrKeyChanged)
 		}, "kept, revoked, blocked"},
+		{"one of another kind was kept: no second is", func(w *world) {
+			w.meet("tofu", w.bob, e2ee.KeyOTR, "C", "signed", nil)
+			w.meet("tofu", w.bob, e2ee.KeyOpenPGP, "6", "", e2ee.ErrKeyChanged) // as a server may announce it
+			w.meet("tofu", w.bob, e2ee.KeyOTR, "C", "signed", nil)
+		}, "kept, blocked"},
+		{"one of another kind was revoked: none is kept", func(w *world) {
+			w.decide(w.book.Revoke, w.bob, "C", e2ee.HowAdmin, nil)
+			w.meet("tofu", w.bob, e2ee.KeyOpenPGP, "6", "sealed", nil)
+		}, "revoked, first"},
 		{"the key of somebody else", func(w *world) {
 			w.decide(w.book.Accept, w.bob, "A", e2ee.HowAdmin, ErrOther)
-		}, ""},
+			w.meet("tofu", w.bob, e2ee.KeyOTR, "C", "signed", nil)
+			w.decide(w.book.Accept, w.alice, "C", e2ee.HowSession, ErrOther) // kept is enough
+		}, "kept"},
+		{"the bot's own key", func(w *world) {
+			w.meet("tofu", w.bob, e2ee.KeyOpenPGP, "0", "", e2ee.ErrKeyChanged) // its lines must not come back as bob's
+			w.cas["bob"] = []string{fpr("0")}
+			w.meet("tofu", w.bob, e2ee.KeyOpenPGP, "0", "", e2ee.ErrKeyChanged)
+			if _, err := w.book.Accept(context.Background(), Decision{Person: "bob", Kind: e2ee.KeyOpenPGP, Fingerprint: fpr("0"), How: e2ee.HowAdmin}); !errors.Is(err, ErrOwn) {
+				w.Errorf("accepted: %v", err)
+			}
+		}, "blocked"},
 		{"nobody's", func(w *world) {
 			w.decide(w.book.Accept, &policy.Person{Name: "eve"}, "A", e2ee.HowAdmin, ErrNoPerson)
 			if _, err := w.book.Accept(context.Background(), Decision{Person: "bob", Fingerprint: fpr("A")}); !errors.Is(err, ErrUnseen) {
@@ -333,6 +353,47 @@ func TestManyKeysCome(t *testing.T) {
 	}
 	if kept != maxWaiting {
 		t.Errorf("%d kept", kept)
+	}
+}
+
+// TestManyKeysAreToldFew: who makes keys up, and who signs presences with them, does
+// not fill the admins' chats; a person's decisions and other people's keys are told.
+func TestManyKeysAreToldFew(t *testing.T) {
+	w := newWorld(t)
+	for i := range 1000 {
+		w.now = w.now.Add(time.Second)
+		_, _ = w.book.Meet(w.peer("pinned", w.alice), e2ee.KeyOTR, fmt.Sprintf("%040X", i+1))
+		w.book.Hint(w.peer("pinned", w.alice), e2ee.KeyOpenPGP, fmt.Sprintf("%040X", i+1))
+		w.work()
+	}
+	if n := len(w.notices); n != noticeBurst {
+		t.Errorf("%d notices in 1000 s", n)
+	}
+	w.now = w.now.Add(noticeEvery)
+	_, _ = w.book.Meet(w.peer("pinned", w.alice), e2ee.KeyOTR, fpr("D"))
+	w.work()
+	if last := w.notices[len(w.notices)-1]; last.Untold == 0 || !strings.Contains(last.ForAdmins(), "more") {
+		t.Errorf("how many were not told is not told: %q", last.ForAdmins())
+	}
+	w.notices = nil
+	w.meet("pinned", w.carol, e2ee.KeyOTR, "E", "", e2ee.ErrKeyChanged)
+	w.decide(w.book.Accept, w.alice, "B", e2ee.HowAdmin, nil)
+	if got := w.told(); got != "blocked, accepted" {
+		t.Errorf("told %q", got)
+	}
+}
+
+// TestNoticesQuoteAddresses: a resource is its client's words, and its server's.
+func TestNoticesQuoteAddresses(t *testing.T) {
+	w := newWorld(t)
+	p := w.peer("pinned", w.alice)
+	p.Resource = "phone.\nAll is well: !trust accept alice " + strings.Repeat("x", 900) + "\u202e"
+	_, _ = w.book.Meet(p, e2ee.KeyOTR, fpr("B"))
+	w.work()
+	for _, text := range []string{w.notices[0].ForAdmins(), w.notices[0].ForPerson()} {
+		if strings.ContainsAny(text, "\n\u202e") || strings.Contains(text, "xxxxxxxxx") && len(text) > 800 {
+			t.Errorf("%q", text)
+		}
 	}
 }
 

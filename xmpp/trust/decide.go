@@ -16,6 +16,7 @@ var (
 	ErrUnseen      = errors.New("trust: this key was never seen; say which kind it is: openpgp or otr")
 	ErrRevoked     = errors.New("trust: an admin revoked this key; only an admin can take that back")
 	ErrOther       = errors.New("trust: this is the key of somebody else")
+	ErrOwn         = errors.New("trust: this is the bot's own key")
 	ErrSame        = errors.New("trust: it stands so already")
 )
 
@@ -30,8 +31,8 @@ type Decision struct {
 
 // Accept makes a key verified. It is kept when Accept returns nil, and counts from
 // then on. An admin may accept what an admin revoked; nobody else may. Errors:
-// ErrNoPerson, ErrFingerprint, ErrUnseen, ErrRevoked, ErrOther, ErrSame, or those of
-// the keeper.
+// ErrNoPerson, ErrFingerprint, ErrUnseen, ErrRevoked, ErrOther, ErrOwn, ErrSame, or
+// those of the keeper.
 func (b *Book) Accept(ctx context.Context, d Decision) (e2ee.Key, error) {
 	return b.decide(ctx, d, e2ee.KeyTrusted)
 }
@@ -86,6 +87,9 @@ func (b *Book) decided(d Decision, fpr string, to e2ee.KeyState) (e2ee.Key, erro
 		}
 	}
 	if to == e2ee.KeyTrusted {
+		if b.own(kind, fpr) {
+			return e2ee.Key{}, ErrOwn
+		}
 		if other := b.owner(kind, fpr); other != "" && other != d.Person {
 			return e2ee.Key{}, fmt.Errorf("%w: %s", ErrOther, other)
 		}
@@ -132,11 +136,11 @@ func (b *Book) kindOf(person *policy.Person, fpr string) e2ee.KeyKind {
 	return ""
 }
 
-// owner returns who a key counts for already, or "".
+// owner returns who a key counts for already, on some account, or "".
 func (b *Book) owner(kind e2ee.KeyKind, fpr string) string {
 	for name, p := range b.people {
-		for _, k := range b.all(p, kind, "") {
-			if k.Fingerprint == fpr && k.State == e2ee.KeyTrusted {
+		for _, k := range b.all(p, kind, b.tofuAccount(name)) {
+			if k.Fingerprint == fpr && k.Rung > policy.Clear {
 				return name
 			}
 		}

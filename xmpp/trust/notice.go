@@ -2,8 +2,11 @@ package trust
 
 import (
 	"fmt"
+	"maps"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
@@ -37,11 +40,12 @@ func whatOf(s e2ee.KeyState) What {
 type Notice struct {
 	What     What
 	Account  string // of the conversation; "" if it is about none
-	From     string // full JID of the conversation, or ""
+	From     string // full JID of the conversation, for people to read, or ""
 	Key      e2ee.Key
 	Expected []e2ee.Key // the keys that count: of the same kind, or if there are none, of another
 	Who      string     // who decided, or ""
 	Again    bool       // it was told before
+	Untold   int        // keys of the person that came and were not told of before this one
 }
 
 // push adds a notice for Run to tell. b.mu is held.
@@ -54,6 +58,37 @@ func (b *Book) push(n Notice) {
 	b.poke()
 }
 
+// budget bounds the notices of keys that came of one person.
+type budget struct {
+	paid   time.Time // the notices so far, noticeEvery each, reach until then
+	untold int       // keys since then of which nothing was told
+}
+
+// pushKey tells of a key that came, unless of that person too many did. What was told
+// is remembered. b.mu is held.
+func (b *Book) pushKey(p e2ee.Peer, n Notice, now time.Time) {
+	u := b.budgets[n.Key.Person]
+	if u == nil {
+		u = &budget{}
+		b.budgets[n.Key.Person] = u
+	}
+	if u.paid.Before(now) {
+		u.paid = now
+	}
+	if u.paid.Sub(now) > (noticeBurst-1)*noticeEvery {
+		u.untold++
+		return
+	}
+	if len(b.told) >= maxTold {
+		maps.DeleteFunc(b.told, func(_ id, at time.Time) bool { return now.Sub(at) >= againEvery })
+	}
+	b.told[idOf(&n.Key)] = now
+	n.Account, n.From, n.Untold = p.Account, shown(fullJID(p)), u.untold
+	u.paid, u.untold = u.paid.Add(noticeEvery), 0
+	b.log.Warn("key of a person", "leg", p.Account, "from", n.From, "to", n.Key.Person, "scheme", string(n.Key.Kind), "fpr", n.Key.Fingerprint, "rule", n.What.String(), "n", n.Untold)
+	b.push(n)
+}
+
 // announce tells of a key that came, if it is new, or blocked and not told of for a
 // while. b.mu is held.
 func (b *Book) announce(p e2ee.Peer, rec *e2ee.Key, fresh bool, rung policy.Rung, err error, now time.Time) {
@@ -61,10 +96,7 @@ func (b *Book) announce(p e2ee.Peer, rec *e2ee.Key, fresh bool, rung policy.Rung
 	if !fresh && (err == nil || rec.State == e2ee.KeyRevoked && told || now.Sub(last) < againEvery) {
 		return
 	}
-	if len(b.told) < maxTold {
-		b.told[idOf(rec)] = now
-	}
-	n := Notice{Account: p.Account, From: fullJID(p), Key: *rec, Again: told || !fresh}
+	n := Notice{Key: *rec, Again: told || !fresh}
 	switch {
 	case err != nil:
 		n.What, n.Expected = CameBlocked, b.expected(p, rec.Kind)
@@ -73,8 +105,29 @@ func (b *Book) announce(p e2ee.Peer, rec *e2ee.Key, fresh bool, rung policy.Rung
 	default:
 		n.What = CameFirst
 	}
-	b.log.Warn("key of a person", "leg", p.Account, "from", n.From, "to", rec.Person, "scheme", string(rec.Kind), "fpr", rec.Fingerprint, "rule", n.What.String(), "err", err)
-	b.push(n)
+	b.pushKey(p, n, now)
+}
+
+// maxShown bounds an address in a notice, in bytes.
+const maxShown = 160
+
+// shown is an address for people. Its resource is whatever a client, or its server,
+// wants people to read: it is one short line, and seen to be quoted if it is more than
+// a name.
+func shown(jid string) string {
+	bare, res, ok := strings.Cut(jid, "/")
+	if !ok || strings.IndexFunc(res, func(r rune) bool {
+		return r != '-' && r != '_' && r != '.' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) >= 0 {
+		res = strconv.QuoteToGraphic(strings.ToValidUTF8(res, "\ufffd"))
+	}
+	if !ok {
+		return bare
+	}
+	if full := bare + "/" + res; len(full) <= maxShown {
+		return full
+	}
+	return bare + "/(a long resource)"
 }
 
 func fullJID(p e2ee.Peer) string {
@@ -123,6 +176,13 @@ func KindName(kind e2ee.KeyKind) string {
 
 // ForAdmins is the notice as the admins hear it, "" if they need not.
 func (n Notice) ForAdmins() string {
+	if n.Untold > 0 {
+		return n.forAdmins() + fmt.Sprintf(" (Before it %d more keys of %s came that were not told of: drawbridge trust list %s)", n.Untold, n.Key.Person, n.Key.Person)
+	}
+	return n.forAdmins()
+}
+
+func (n Notice) forAdmins() string {
 	who, key := n.Key.Person, fmt.Sprintf("%s key %s", KindName(n.Key.Kind), Spaced(n.Key.Fingerprint))
 	switch n.What {
 	case CameBlocked:

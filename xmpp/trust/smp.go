@@ -81,13 +81,20 @@ func (b *Book) maySMP(person, fpr string, now time.Time) (string, error) {
 		return "", e2ee.ErrSMPBlocked
 	case len(t.Failed) < MaxFailed:
 		return secret, nil
-	case t.open > 0:
-		return "", e2ee.ErrSMPBusy
 	}
-	// The process died in the last of them.
-	t.Blocked = now
+	return "", e2ee.ErrSMPBusy // all others have closed it
+}
+
+// closeSMP closes the tries of a person, read from the keeper, if those that had
+// begun when the process ended were the last.
+func (b *Book) closeSMP(ctx context.Context, person string) error {
+	t := b.tries[person]
+	if len(t.Failed) < MaxFailed || !t.Blocked.IsZero() {
+		return nil
+	}
+	t.Blocked = b.now()
 	b.push(Notice{What: SMPClosed, Key: e2ee.Key{Person: person, Kind: e2ee.KeyOTR}})
-	return "", e2ee.ErrSMPBlocked
+	return b.deps.Keeper.KeepTries(ctx, person, t.SMPTries)
 }
 
 // usedHash is what is remembered of a secret that was used up.

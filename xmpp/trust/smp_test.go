@@ -80,7 +80,19 @@ func TestSMP(t *testing.T) {
 			w.begin(w.bob, "C", nil)
 			w.restart()
 			w.begin(w.bob, "C", e2ee.ErrSMPBlocked)
-		}, "too many tries"},
+		}, ""},
+		{"three that crashes cut off close it for good", func(w *world) {
+			for range MaxFailed {
+				w.begin(w.bob, "C", nil)
+				w.restart()
+			}
+			w.now = w.now.Add(2 * FailedSpan)
+			w.restart()
+			w.begin(w.bob, "C", e2ee.ErrSMPBlocked)
+			w.now = w.now.Add(2 * FailedSpan)
+			w.restart()
+			w.begin(w.bob, "C", e2ee.ErrSMPBlocked)
+		}, ""},
 		{"another secret is a new one", func(w *world) {
 			w.begin(w.bob, "C", nil)(e2ee.SMPMatched)
 			cfg := w.config()
