@@ -236,8 +236,7 @@ func (s *session) emit(c *channel, msg *bridge.Message, at time.Time) {
 		s.leg.mem.took(c.room.Name, k.last)
 		msg.Cursor = k.last.cursor(c.room.Name)
 	}
-	s.untaken.add(s.now)
-	msg.Taken = s.taken
+	msg.Taken = s.leg.mem.untaken.add(s.now)
 	s.out = append(s.out, output{message: *msg})
 }
 

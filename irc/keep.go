@@ -43,6 +43,7 @@ type memory struct {
 	cursors bridge.Cursors // nil: nothing outlives the process
 	leg     string
 	log     *slog.Logger
+	untaken untaken
 	wake    chan struct{} // of keep; capacity 1
 
 	mu       sync.Mutex // guards what follows
@@ -103,15 +104,17 @@ func (m *memory) readPresence(value string) {
 	}
 }
 
+// writePresence writes it. What the core has not taken in counts as not received: it
+// dies with the process.
 func (m *memory) writePresence() string {
 	var b strings.Builder
-	b.WriteString("s " + millis(m.seen))
+	b.WriteString("s " + millis(m.untaken.until(m.seen)))
 	for _, nick := range m.nicks {
 		b.WriteString("\nn " + nick)
 	}
 	for _, room := range slices.Sorted(maps.Keys(m.places)) {
 		p := m.places[room]
-		b.WriteString("\nr " + millis(p.out) + " " + millis(p.began) + " " + room)
+		b.WriteString("\nr " + millis(m.untaken.until(p.out)) + " " + millis(p.began) + " " + room)
 	}
 	return b.String()
 }
@@ -269,35 +272,50 @@ func (m *memory) wasMe(nick string, fold func(string) string) bool {
 }
 
 // untaken is when the lines came that the core has not taken in yet, in order. Once
-// it stops it takes none: they count as not received.
+// it stops it takes none: they count as not received. It may hold those of one channel
+// while it takes those of others.
 type untaken struct {
-	mu    sync.Mutex // guards times
-	times []time.Time
+	mu    sync.Mutex // guards what follows
+	first uint64     // number of open[0]
+	open  []arrival
 }
 
-func (u *untaken) add(at time.Time) {
+type arrival struct {
+	at    time.Time
+	taken bool
+}
+
+// add notes a line, and returns what the core is to call once it has taken it.
+func (u *untaken) add(at time.Time) (taken func(bool)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.times) < 2*bridge.IntakeMessages { // no core lets so many wait
-		u.times = append(u.times, at)
+	if len(u.open) >= 2*bridge.IntakeMessages { // no core lets so many wait
+		return func(bool) {}
+	}
+	u.open = append(u.open, arrival{at: at})
+	n := u.first + uint64(len(u.open)) - 1
+	return func(bool) { u.take(n) }
+}
+
+func (u *untaken) take(n uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if n < u.first {
+		return
+	}
+	u.open[n-u.first].taken = true
+	for len(u.open) > 0 && u.open[0].taken {
+		u.open = u.open[1:]
+		u.first++
 	}
 }
 
-// taken is called by the core for one line after another.
-func (u *untaken) taken(bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if len(u.times) > 0 {
-		u.times = u.times[1:]
-	}
-}
-
-// until is up to when everything was taken in; at is now.
+// until is up to when everything was taken in, at most at.
 func (u *untaken) until(at time.Time) time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.times) > 0 && u.times[0].Before(at) {
-		return u.times[0]
+	if len(u.open) > 0 && u.open[0].at.Before(at) {
+		return u.open[0].at
 	}
 	return at
 }

@@ -71,11 +71,9 @@ type session struct {
 	unproven bool
 	regain   regain
 	ctcp     ctcpLimit
-	bad      uint64    // lines that could not be parsed
-	requests uint64    // CHATHISTORY sent so far
-	written  time.Time // when the presence was last written
-	untaken  untaken
-	taken    func(bool)    // of untaken
+	bad      uint64        // lines that could not be parsed
+	requests uint64        // CHATHISTORY sent so far
+	written  time.Time     // when the presence was last written
 	sts      time.Duration // of the policy that came with this connection; 0: none
 }
 
@@ -84,7 +82,7 @@ func newSession(l *Leg, cfg Config, to link, conn net.Conn, prove func(bridge.Pr
 		leg: l, link: to, deps: l.deps, log: l.log, conn: conn, rd: newLineReader(conn), cfg: cfg,
 		state: newState(), notes: map[string]string{}, batches: map[string]batch{}, now: l.deps.Now(),
 	}
-	s.last, s.taken = s.now, s.untaken.taken
+	s.last = s.now
 	s.win = newWindow(&deadlineWriter{conn}, l.deps.Now, func(error) { _ = conn.Close() }, prove)
 	return s
 }
@@ -131,15 +129,10 @@ func (s *session) breakOffAll(ctx context.Context, sink bridge.Sink) {
 	_ = s.deliver(ctx, sink) // ctx has ended, or the core: nobody takes them
 }
 
-// remember keeps what the end of a connection is to be known by. What the core has
-// not taken in it still will, unless it is we who end.
+// remember keeps what the end of a connection is to be known by.
 func (s *session) remember() {
-	switch {
-	case !s.up:
-	case s.bye.IsZero() || s.leg.restarting():
+	if s.up {
 		s.leg.mem.saw(s.last)
-	default:
-		s.leg.mem.saw(s.untaken.until(s.last))
 	}
 	if s.sts > 0 {
 		s.leg.mem.setPolicy(s.link.host, stsPolicy{s.link.port, s.sts, s.deps.Now().Add(s.sts)})
@@ -160,7 +153,7 @@ func (s *session) serve(ctx context.Context, sink bridge.Sink) error {
 			s.handle(line)
 			if s.up && s.now.Sub(s.written) >= seenEvery {
 				s.written = s.now
-				s.leg.mem.saw(s.untaken.until(s.now))
+				s.leg.mem.saw(s.now)
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			s.tick(ctx)
