@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/element"
 )
 
@@ -15,6 +17,8 @@ import (
 const (
 	askPages   = 50
 	askTimeout = 30 * time.Second
+	// askAgain is after how long an archive that may get messages late is read again.
+	askAgain = time.Second
 )
 
 var _ bridge.AskLeg = (*Leg)(nil)
@@ -28,12 +32,14 @@ type inquiry struct {
 	ids   map[string]bridge.Answer
 	open  int       // ids that were not found yet
 	first time.Time // of the oldest message that was seen; zero: there is none
+	late  bool      // the archive may get messages late: its ids are those of ejabberd
 }
 
 // Ask looks for ms in the archive of their room, or in that of the account
 // (XEP-0313). Where a room has none, what it has shown us of its history, and since,
 // tells. Absent is said only of what is younger than the oldest message seen: an
-// archive that begins later may have forgotten it, or may never have kept any.
+// archive that begins later may have forgotten it, or may never have kept any. Nor is
+// it said of what may have been sent by a scheme whose messages no archive keeps.
 func (l *Leg) Ask(ctx context.Context, ms []bridge.Outgoing) ([]bridge.Answer, error) {
 	if len(ms) == 0 {
 		return nil, nil
@@ -71,11 +77,47 @@ func (l *Leg) Ask(ctx context.Context, ms []bridge.Outgoing) ([]bridge.Answer, e
 			return nil, bridge.ErrNotReady
 		}
 	}
-	whole, err := s.inquire(ctx, q, ms)
+	whole, err := s.inquireToRest(ctx, q, ms)
 	if err != nil {
 		return nil, err
 	}
 	return l.answers(q, ms, whole), nil
+}
+
+// inquireToRest is inquire, again and again where an archive may get messages late,
+// until a look finds no more: what the lost connection of an ejabberd has read of ours
+// it goes on to deliver, one after the other, also after a session took its place.
+func (s *session) inquireToRest(ctx context.Context, q *inquiry, ms []bridge.Outgoing) (whole bool, err error) {
+	for looked := -1; ; {
+		if whole, err = s.inquire(ctx, q, ms); err != nil {
+			return false, err
+		}
+		s.leg.mu.Lock()
+		open, late := q.open, q.late
+		s.leg.mu.Unlock()
+		if !late || open == 0 || open == looked {
+			return whole, nil
+		}
+		looked = open
+		t := time.NewTimer(askAgain)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return false, ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// unkept reports whether m may have been sent by a scheme whose messages no archive
+// keeps.
+func (l *Leg) unkept(m *bridge.Outgoing) bool {
+	for _, s := range l.deps.Schemes {
+		if _, ok := s.(e2ee.Unkept); ok && m.To.Kind == bridge.Chat && slices.Contains(m.Schemes, s.Name()) {
+			return true
+		}
+	}
+	return false
 }
 
 // answers are what q has found. whole tells that the archive was read from its
@@ -86,7 +128,7 @@ func (l *Leg) answers(q *inquiry, ms []bridge.Outgoing, whole bool) []bridge.Ans
 	out := make([]bridge.Answer, len(ms))
 	for i := range ms {
 		out[i] = q.ids[ms[i].ID]
-		if out[i] == bridge.Unanswered && q.reaches(ms[i].Said, whole) {
+		if out[i] == bridge.Unanswered && !l.unkept(&ms[i]) && q.reaches(ms[i].Said, whole) {
 			out[i] = bridge.Absent
 		}
 	}
@@ -202,6 +244,7 @@ func (s *session) found(q *inquiry, r *element.Element) {
 	if err == nil && (q.first.IsZero() || at.Before(q.first)) {
 		q.first = at
 	}
+	q.late = q.late || isTime(r.Get("id"))
 	sender, _ := splitJID(msg.Get("from"))
 	switch {
 	case sender != q.owner && !(sender == "" && q.owner == s.bare):

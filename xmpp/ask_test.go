@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/element"
 	"drawbridge/xmpp/xmpptest"
 )
@@ -108,6 +109,70 @@ func TestAskPerson(t *testing.T) {
 			t.Error("the inquiry is remembered")
 		}
 	})
+}
+
+// TestAskLateArchive: an archive that ejabberd keeps is read again until nothing more
+// turns up there; what is missing then is.
+func TestAskLateArchive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.online("alice@x.org/a")
+		looks := 0
+		done := make(chan []bridge.Answer)
+		go func() {
+			got, err := r.leg.Ask(context.Background(), inDoubt("one", "two", "three"))
+			if err != nil {
+				t.Error(err)
+			}
+			done <- got
+		}()
+		answer := func() {
+			iq := r.st.Sent()
+			if iq == nil {
+				t.Fatal("not asked")
+			}
+			looks++
+			id := iq.Child(nsMAM, "query").Get("queryid")
+			r.push(resultOf("bot@x.org", id, "1000000000000000", "1999-01-01T00:00:00Z", "<message xmlns='jabber:client' from='alice@x.org/a' id='old'/>"))
+			for i := range min(looks-1, 2) {
+				r.push(resultOf("bot@x.org", id, "1000000000000001", "2000-01-01T00:00:05Z", "<message xmlns='jabber:client' from='bot@x.org/d' id='"+[]string{"one", "two"}[i]+"'/>"))
+			}
+			r.push(finOf(iq, true, "1000000000000000"))
+		}
+		for range 4 {
+			synctest.Wait()
+			answer()
+			time.Sleep(askAgain + time.Millisecond)
+		}
+		if got, want := <-done, []bridge.Answer{bridge.Present, bridge.Present, bridge.Absent}; !slices.Equal(got, want) {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// unkept is a scheme whose messages no archive keeps.
+type unkept struct{ *fakeScheme }
+
+func (unkept) Unkept() {}
+
+// TestAskUnkept: where a line may have gone out in a way that no archive keeps, that it
+// is not there tells nothing.
+func TestAskUnkept(t *testing.T) {
+	l := &Leg{deps: Deps{Schemes: []e2ee.Scheme{unkept{&fakeScheme{}}}}}
+	q := &inquiry{first: time.Unix(1, 0), ids: map[string]bridge.Answer{}}
+	ms := inDoubt("one", "two")
+	ms[0].Schemes, ms[1].Schemes = []string{"openpgp"}, []string{"ox"}
+	if got, want := l.answers(q, ms, true), []bridge.Answer{bridge.Unanswered, bridge.Absent}; !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	for _, m := range inRoom(ms) {
+		if l.unkept(&m) {
+			t.Error("a room's archive keeps all")
+		}
+	}
 }
 
 // TestAskWithoutArchive: no archive, or one that begins after the message, knows

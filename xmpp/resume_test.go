@@ -108,6 +108,35 @@ func TestResumed(t *testing.T) {
 	})
 }
 
+// TestFenceLetsArchivesPass: what an archive tells is not held back by the fence of a
+// resumed stream: the end of its page, which is no message, would overtake it.
+func TestFenceLetsArchivesPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.cutWith(func(old, st *xmpptest.Stream) { st.Resume(old, old.Seq()) })
+		time.Sleep(time.Second)
+		synctest.Wait()
+		r.lines(&r.sink.messages)
+		r.drain()
+		if !r.leg.session().held.up {
+			t.Fatal("there is no fence")
+		}
+		r.push("<message from='alice@x.org/a' type='chat' id='live'><body>live</body></message>")
+		got, err := r.asking(inDoubt("one"), func(iq *element.Element) {
+			r.push(resultOf("bot@x.org", iq.Child(nsMAM, "query").Get("queryid"), "A1", "2000-01-01T00:00:05Z", "<message xmlns='jabber:client' from='bot@x.org/d' id='one'/>"))
+			r.push(finOf(iq, true, "A1"))
+		})
+		if err != nil || !slices.Equal(got, []bridge.Answer{bridge.Present}) {
+			t.Errorf("%v, %v", got, err)
+		}
+		if got := r.lines(&r.sink.messages); len(got) != 0 {
+			t.Errorf("the fence held nothing: %q", got)
+		}
+	})
+}
+
 // fenceID returns the id of the ping behind which a resumed stream settles.
 func (r *rig) fenceID(t *testing.T) string {
 	t.Helper()

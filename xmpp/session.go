@@ -191,8 +191,10 @@ func (s *session) take(e *element.Element) {
 		}
 	}
 	ticket := s.tickets.take()
-	if s.held.up {
-		if e.Local == "message" && !s.held.expired.Load() {
+	// What an archive tells comes in order, and before the end of its page, which is no
+	// message.
+	if s.held.up && e.Local == "message" && e.Child(nsMAM, "result") == nil {
+		if !s.held.expired.Load() {
 			s.held.hold(newHeld(e, ticket, s.bare))
 			if s.held.full() {
 				for _, h := range s.held.ebb() {
@@ -201,9 +203,7 @@ func (s *session) take(e *element.Element) {
 			}
 			return
 		}
-		if e.Local == "message" {
-			s.release()
-		}
+		s.release()
 	}
 	s.handle(e, ticket)
 }

@@ -132,6 +132,14 @@ type Unordered interface {
 	Unordered()
 }
 
+// Unkept is a Scheme whose messages no archive keeps (they carry no-store, XEP-0334):
+// that one is not found in an archive tells nothing.
+type Unkept interface {
+	Scheme
+	// Unkept does nothing; it tells.
+	Unkept()
+}
+
 // PresenceSigner is a Scheme that signs presences (XEP-0027 §2).
 type PresenceSigner interface {
 	// SignPresence returns the element for an available presence whose <status>

@@ -100,7 +100,11 @@ var (
 	_ e2ee.Pinner   = (*Scheme)(nil)
 	_ e2ee.SMPAsker = (*Scheme)(nil)
 	_ e2ee.Identity = (*Scheme)(nil)
+	_ e2ee.Unkept   = (*Scheme)(nil)
 )
+
+// Unkept says that no archive keeps its messages, which nobody could read later.
+func (s *Scheme) Unkept() {}
 
 // New returns the scheme of an account. Key must be set.
 func New(cfg Config, deps Deps) *Scheme {
