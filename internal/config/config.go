@@ -160,7 +160,7 @@ type Bridge struct {
 	// Require is the floor of every XMPP destination; default
 	// {in: sealed, out: verified}.
 	Require policy.Floor `yaml:"require" cfg:"floor"`
-	// Schemes in order of preference: openpgp is XEP-0027, ox XEP-0373, otr OTRv2.
+	// Schemes in order of preference: openpgp is XEP-0027, ox XEP-0373, otr OTRv2 and v3.
 	// Default openpgp alone: ox publishes the bot's key on its account.
 	Schemes []string `yaml:"schemes" cfg:"oneof=openpgp|ox|otr,later"`
 	// Trust says which keys are used beside those of people, of the authority and of

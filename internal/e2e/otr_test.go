@@ -53,7 +53,7 @@ func (h *house) otrOnly(s *lab.XMPPServer, secrets ...string) {
 		if !ok {
 			continue
 		}
-		if strings.HasPrefix(body, "?OTR:AAID") {
+		if strings.HasPrefix(body, "?OTR:AAID") || strings.HasPrefix(body, "?OTR:AAMD") { // version 2, 3
 			sealed++
 		}
 		if !strings.HasPrefix(body, "?OTR") {

@@ -14,9 +14,10 @@ const (
 	assembleFor = time.Minute // from the first piece to the last
 )
 
-// assembly puts a fragmented message together (Protocol v2, "Fragmentation"): the
+// assembly puts a fragmented message together (Protocol v3, "Fragmentation"): the
 // pieces come in order, and one out of order starts from nothing.
 type assembly struct {
+	from  uint32 // the instance, by version 3
 	buf   []byte
 	k, n  int
 	since time.Time
@@ -26,15 +27,15 @@ type assembly struct {
 func (a *assembly) add(b body, now time.Time) (string, error) {
 	switch {
 	case b.k < 1 || b.n < 1 || b.k > b.n:
-		*a = assembly{}
+		*a = assembly{from: a.from}
 		return "", fmt.Errorf("%w: OTR fragment", e2ee.ErrMalformed)
 	case b.n > maxPieces, len(a.buf)+len(b.piece) > maxAssembly && b.k > 1, len(b.piece) > maxAssembly:
-		*a = assembly{}
+		*a = assembly{from: a.from}
 		return "", fmt.Errorf("%w: OTR fragments", e2ee.ErrTooLarge)
 	case b.k == 1:
-		*a = assembly{n: b.n, since: now}
+		*a = assembly{from: a.from, n: b.n, since: now}
 	case b.n != a.n || b.k != a.k+1 || now.Sub(a.since) > assembleFor:
-		*a = assembly{}
+		*a = assembly{from: a.from}
 		return "", nil // libotr says nothing either: the rest of a lost message
 	}
 	a.k = b.k
@@ -43,6 +44,37 @@ func (a *assembly) add(b body, now time.Time) (string, error) {
 		return "", nil
 	}
 	whole := string(a.buf)
-	*a = assembly{}
+	*a = assembly{from: a.from}
 	return whole, nil
+}
+
+// maxAssemblies is how many instances of one resource may send in pieces at once.
+const maxAssemblies = 2
+
+// assemblies puts together what the instances of one resource send in pieces.
+type assemblies [maxAssemblies]assembly
+
+// add takes a piece. A new instance takes the place of the one that began longest
+// ago.
+func (a *assemblies) add(b body, now time.Time) (string, error) {
+	at := 0
+	for i := range a {
+		if a[i].from == b.from {
+			return a[i].add(b, now)
+		}
+		if a[i].since.Before(a[at].since) {
+			at = i
+		}
+	}
+	a[at] = assembly{from: b.from}
+	return a[at].add(b, now)
+}
+
+// sweep drops what was not finished in time.
+func (a *assemblies) sweep(now time.Time) {
+	for i := range a {
+		if a[i].n > 0 && now.Sub(a[i].since) > assembleFor {
+			a[i] = assembly{}
+		}
+	}
 }

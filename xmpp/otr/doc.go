@@ -1,4 +1,4 @@
-// Package otr is Off-the-Record messaging, version 2, as an e2ee.Session: one
+// Package otr is Off-the-Record messaging, versions 2 and 3, as an e2ee.Session: one
 // conversation with each resource of a peer, by the protocol of otr/engine.
 //
 // What it adds is what libotr leaves to its applications, and what keeps hostile

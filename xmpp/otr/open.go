@@ -51,8 +51,8 @@ func (s *Scheme) Open(ctx context.Context, p e2ee.Peer, in e2ee.Incoming) (e2ee.
 	case formError:
 		return s.failed(t, in, now), nil
 	case formFragment:
-		if b.instance {
-			return silent(), nil // version 3: not for us
+		if b.to != 0 && b.to != s.key.Tag() {
+			return silent(), nil // for another client by our account
 		}
 		whole, err := t.parts.add(b, now)
 		if err != nil || whole == "" {
@@ -73,8 +73,8 @@ func (s *Scheme) tagged(t *talk, b body, in e2ee.Incoming, now time.Time) (e2ee.
 	}
 	o := e2ee.NewOpened(b.text, policy.Clear, "")
 	o.Silent = b.text == ""
-	if b.two && !in.Delayed {
-		o.Reply = s.begin(t, now)
+	if b.version != 0 && !in.Delayed {
+		o.Reply = s.begin(t, b.version, now)
 	}
 	return o, nil
 }
@@ -82,19 +82,19 @@ func (s *Scheme) tagged(t *talk, b body, in e2ee.Incoming, now time.Time) (e2ee.
 // queried handles a query.
 func (s *Scheme) queried(t *talk, b body, in e2ee.Incoming, now time.Time) e2ee.Opened {
 	o := silent()
-	if b.two && !in.Delayed {
-		o.Reply = s.begin(t, now)
+	if b.version != 0 && !in.Delayed {
+		o.Reply = s.begin(t, b.version, now)
 	}
 	return o
 }
 
 // begin answers somebody who wants a session.
-func (s *Scheme) begin(t *talk, now time.Time) []e2ee.Payload {
+func (s *Scheme) begin(t *talk, version byte, now time.Time) []e2ee.Payload {
 	if !t.mayShake(now) {
 		return nil
 	}
 	var msg string
-	if err := s.guarded(t, func() { msg = t.conv.Commit() }); err != nil {
+	if err := s.guarded(t, func() { msg = t.conv.Commit(version) }); err != nil {
 		return nil
 	}
 	t.asked, t.shook = now, now
@@ -141,8 +141,10 @@ func (s *Scheme) encoded(t *talk, msg string, in e2ee.Incoming, now time.Time) (
 	o.Reply = t.payloads(res.Reply)
 	switch {
 	case err == nil && res.Event == engine.NewSession:
-		s.established(t, &o, exposed, now)
+		s.established(t, &o, res, exposed, now)
 		return o, nil
+	case errors.Is(err, engine.ErrElsewhere):
+		return silent(), nil
 	case err == nil && !res.Data:
 		o.Silent = true
 		return o, nil
@@ -188,18 +190,37 @@ func (s *Scheme) unreadable(t *talk, why error, now time.Time) (e2ee.Opened, err
 }
 
 // established handles the end of a handshake.
-func (s *Scheme) established(t *talk, o *e2ee.Opened, run e2ee.SMPOutcome, now time.Time) {
-	t.endSMP(run)
-	t.fpr, t.since, t.heard = t.conv.Fingerprint(), now, now
+func (s *Scheme) established(t *talk, o *e2ee.Opened, res engine.Result, run e2ee.SMPOutcome, now time.Time) {
+	if !t.conv.Asking() { // the run, if there was one, was of the session before
+		t.endSMP(run)
+	}
+	rung, err := s.trust.Meet(t.asPeer(t.peer), e2ee.KeyOTR, res.Fingerprint)
+	s.log.Info("session", "leg", s.account, "from", t.peer.Bare, "scheme", Name, "fpr", res.Fingerprint, "rung", rung.String(), "instance", res.Instance, "err", err)
+	o.Silent = true
+	s.prefer(t, res)
+	if t.conv.Instance() != res.Instance {
+		return // of another client, whose key must not be used: ours goes on
+	}
+	t.since, t.heard = now, now
 	t.stale, t.wants, t.ended, t.here = false, false, false, true
 	t.asked, t.pause = time.Time{}, 0
-	rung, err := s.trust.Meet(t.asPeer(t.peer), e2ee.KeyOTR, t.fpr)
-	s.log.Info("session", "leg", s.account, "from", t.peer.Bare, "scheme", Name, "fpr", t.fpr, "rung", rung.String(), "err", err)
-	o.Silent = true
 	o.Changes = append(o.Changes, e2ee.Established)
 	if t.repeat {
 		s.askToRepeat(t, o)
 	}
+}
+
+// prefer takes the instance in use that spoke last, unless that would take the talk
+// from one whose key may be used to one whose may not.
+func (s *Scheme) prefer(t *talk, res engine.Result) {
+	if res.Instance != t.conv.Instance() {
+		_, now := s.trust.Rung(t.asPeer(t.peer), e2ee.KeyOTR, t.conv.Fingerprint())
+		_, then := s.trust.Rung(t.asPeer(t.peer), e2ee.KeyOTR, res.Fingerprint)
+		if now != nil || then == nil {
+			t.conv.Use(res.Instance)
+		}
+	}
+	t.fpr = t.conv.Fingerprint()
 }
 
 // askToRepeat says inside of the session that a message was lost with another one,
@@ -218,13 +239,19 @@ func (s *Scheme) askToRepeat(t *talk, o *e2ee.Opened) {
 func (s *Scheme) opened(t *talk, o e2ee.Opened, res engine.Result, run e2ee.SMPOutcome, in e2ee.Incoming, now time.Time) (e2ee.Opened, error) {
 	t.remember(in.ID)
 	changes := o.Changes
+	same := res.Instance == t.conv.Instance()
 	if !res.Old {
+		s.prefer(t, res)
+	}
+	if !res.Old && res.Instance == t.conv.Instance() {
 		t.heard, t.pause = now, 0
 		if t.stale { // it kept the session after all
 			t.stale = false
 			changes = append(changes, e2ee.Established)
 		}
-		changes = append(changes, e2ee.Proven)
+		if same { // another client says nothing of what this one got
+			changes = append(changes, e2ee.Proven)
+		}
 	}
 	replies := append(o.Reply, s.event(t, res, run, &changes, now)...)
 	rung, err := s.trust.Rung(t.asPeer(t.peer), e2ee.KeyOTR, res.Fingerprint)

@@ -45,6 +45,7 @@ type side struct {
 	s    *Scheme
 	peer e2ee.Peer
 	n    int
+	two  bool // it is not told of version 3
 	// changes are those told so far.
 	changes []e2ee.Change
 }
@@ -61,6 +62,8 @@ func newWorld(t testing.TB, edit func(c *Config, d *Deps)) *world {
 	w := &world{clock: newClock()}
 	w.bot = &side{t: t, peer: e2ee.Peer{Account: "bot", Self: "bot@x", Bare: "alice@x", Resource: "prof", Person: alice(keys()[1].Fingerprint())}}
 	w.client = &side{t: t, peer: e2ee.Peer{Account: "alice", Self: "alice@x", Bare: "bot@x", Resource: "drawbridge"}}
+	w.bot.two = strings.Contains(t.Name(), "Version2")
+	w.client.two = w.bot.two
 	cfg, deps := Config{Account: "bot", Key: keys()[0]}, Deps{Now: w.clock.now}
 	if edit != nil {
 		edit(&cfg, &deps)
@@ -87,6 +90,9 @@ func (x *side) open(other *side, body string) got {
 
 func (x *side) openIn(other *side, in e2ee.Incoming) got {
 	x.t.Helper()
+	if rest, ok := strings.CutPrefix(in.Body, "?OTRv23?"); ok && x.two {
+		in.Body = "?OTRv2?" + rest
+	}
 	o, err := x.s.Open(context.Background(), x.peer, in)
 	x.changes = append(x.changes, o.Changes...)
 	for _, p := range o.Reply {
@@ -144,6 +150,81 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestByVersion2 is all of it with a client that has only version 2.
+func TestByVersion2(t *testing.T) {
+	for name, test := range map[string]func(*testing.T){
+		"conformance": TestConformance, "meets a handshake": TestMeetsAHandshake, "nobody answers": TestNobodyAnswers, "rungs": TestRungs,
+		"clear inside": TestClearInside, "peer ends": TestPeerEnds, "we restart": TestWeRestart, "peer restarts": TestPeerRestarts, "blip": TestBlip,
+		"two resources": TestTwoResources, "delayed": TestDelayed, "redelivery": TestRedelivery, "rekey": TestRekeyAndHeartbeat, "hostile": TestHostile,
+		"fragments": TestFragments, "idle": TestIdle,
+	} {
+		t.Run(name, test)
+	}
+}
+
+// TestVersions: the highest that both have.
+func TestVersions(t *testing.T) {
+	w := newWorld(t, nil)
+	w.up()
+	if tk := w.bot.s.find(w.bot.peer); tk.conv.Version() != 3 {
+		t.Errorf("version %d", tk.conv.Version())
+	} else {
+		tk.mu.Unlock()
+	}
+	w = newWorld(t, nil)
+	w.bot.two, w.client.two = true, true
+	w.up()
+	if tk := w.bot.s.find(w.bot.peer); tk.conv.Version() != 2 {
+		t.Errorf("version %d", tk.conv.Version())
+	} else {
+		tk.mu.Unlock()
+	}
+}
+
+// TestTwoClientsBehindOneJID: each has its session, and the one that spoke last the
+// talk, unless its key must not be used.
+func TestTwoClientsBehindOneJID(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		pins []string
+		want int // who gets the next line, after the second has spoken
+	}{
+		{"both keys are known", []string{keys()[1].Fingerprint(), keys()[2].Fingerprint()}, 1},
+		{"only the first", []string{keys()[1].Fingerprint()}, 0},
+		{"only the second", []string{keys()[2].Fingerprint()}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, func(c *Config, _ *Deps) { c.Start = StartPeer })
+			w.bot.peer.Person = alice(tt.pins...)
+			other := &side{t: t, s: New(Config{Account: "other", Key: keys()[2], Start: StartPeer}, Deps{Now: w.clock.now}), peer: w.client.peer}
+			clients := []*side{w.client, other}
+			for _, x := range clients {
+				commit := x.open(nil, "?OTRv3?").o.Reply[0].Body
+				x.s.of(x.peer.Bare)[0].here = true
+				w.bot.open(x, commit)
+				w.clock.pass(time.Second)
+			}
+			for i, x := range []int{0, 1, 0, 1} {
+				body, err := clients[x].seal("from it")
+				g := w.bot.open(nil, body)
+				if pinned := slices.Contains(tt.pins, keys()[1+x].Fingerprint()); err != nil || pinned != (g.text == "from it") || pinned != (g.err == nil) {
+					t.Fatalf("%d: %v, %+v", i, err, g)
+				}
+			}
+			body, err := w.bot.seal("to one")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g := clients[tt.want].open(nil, body); g.text != "to one" {
+				t.Errorf("who is to have it: %+v", g)
+			}
+			if g := clients[1-tt.want].open(nil, body); g.text != "" || g.err != nil || !g.o.Silent || len(g.o.Reply) != 0 {
+				t.Errorf("the other: %+v", g)
+			}
+		})
+	}
+}
+
 func TestStart(t *testing.T) {
 	const tag = tagBase + tagV2
 	for _, tt := range []struct {
@@ -153,19 +234,21 @@ func TestStart(t *testing.T) {
 		sends  string // how what the bot sends begins, "" for nothing
 		opened string // text that comes out in clear
 	}{
-		{"presence", StartPresence, "arrive", "?OTRv2?", ""},
-		{"presence, something to say", StartPresence, "say", "?OTRv2?", ""},
+		{"presence", StartPresence, "arrive", "?OTRv23?", ""},
+		{"presence, something to say", StartPresence, "say", "?OTRv23?", ""},
 		{"first message: not by presence", StartFirstMessage, "arrive", "", ""},
-		{"first message", StartFirstMessage, "say", "?OTRv2?", ""},
+		{"first message", StartFirstMessage, "say", "?OTRv23?", ""},
 		{"peer: not by presence", StartPeer, "arrive", "", ""},
 		{"peer: not by a message", StartPeer, "say", "", ""},
-		{"peer: by a query", StartPeer, "?OTRv23?\nhello", "?OTR:AAIC", ""},
+		{"peer: by a query", StartPeer, "?OTRv23?\nhello", "?OTR:AAMC", ""},
 		{"a query of old", StartPeer, "?OTR?v2?", "?OTR:AAIC", ""},
-		{"version 3 alone", StartPeer, "?OTRv3?", "", ""},
+		{"version 3 alone", StartPeer, "?OTRv3?", "?OTR:AAMC", ""},
+		{"version 4 alone", StartPeer, "?OTRv4?", "", ""},
 		{"version 1 alone", StartPeer, "?OTR?", "", ""},
-		{"a tag", StartPeer, "hello" + tagBase + " \t \t  \t " + tagV2 + "  \t\t  \t\t", "?OTR:AAIC", "hello"},
+		{"a tag", StartPeer, "hello" + tagBase + " \t \t  \t " + tagV2 + tagV3, "?OTR:AAMC", "hello"},
 		{"a tag in front", StartPeer, tag + "hello ", "?OTR:AAIC", "hello "},
-		{"a tag for version 3 alone", StartPeer, "hello" + tagBase + "  \t\t  \t\t", "", "hello"},
+		{"a tag for version 3 alone", StartPeer, "hello" + tagBase + tagV3, "?OTR:AAMC", "hello"},
+		{"a tag for version 1 alone", StartPeer, "hello" + tagBase + " \t \t  \t ", "", "hello"},
 		{"a tag alone", StartPeer, tag, "?OTR:AAIC", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -303,7 +386,7 @@ func TestPeerEnds(t *testing.T) {
 	}
 	w.clock.pass(askAgain)
 	due := w.bot.s.Due(w.clock.now())
-	if len(due) != 1 || !strings.HasPrefix(due[0].Payload.Body, "?OTRv2?") || due[0].To.Resource != "prof" {
+	if len(due) != 1 || !strings.HasPrefix(due[0].Payload.Body, "?OTRv23?") || due[0].To.Resource != "prof" {
 		t.Fatalf("%+v", due)
 	}
 	w.client.open(w.bot, due[0].Payload.Body)
@@ -315,14 +398,14 @@ func TestPeerEnds(t *testing.T) {
 func TestWeRestart(t *testing.T) {
 	w := newWorld(t, func(c *Config, _ *Deps) { c.Start = StartPeer })
 	w.client.s = New(Config{Account: "alice", Key: keys()[1]}, Deps{Now: w.clock.now})
-	w.bot.open(w.client, "?OTRv2?")
+	w.bot.open(w.client, "?OTRv23?")
 	w.say(w.client, w.bot, "before", "before")
 	w.bot.s = New(Config{Account: "bot", Key: keys()[0], Start: StartPeer}, Deps{Now: w.clock.now})
 
 	lost, _ := w.client.seal("lost")
 	more, _ := w.client.seal("lost, too")
 	g := w.bot.open(nil, lost)
-	if !errors.Is(g.err, e2ee.ErrHandshake) || len(g.o.Reply) != 1 || !strings.HasPrefix(g.o.Reply[0].Body, "?OTRv2?") {
+	if !errors.Is(g.err, e2ee.ErrHandshake) || len(g.o.Reply) != 1 || !strings.HasPrefix(g.o.Reply[0].Body, "?OTRv23?") {
 		t.Fatalf("%+v", g)
 	}
 	if g := w.bot.open(nil, more); !errors.Is(g.err, e2ee.ErrHandshake) || len(g.o.Reply) != 0 {
@@ -394,7 +477,7 @@ func TestBlip(t *testing.T) {
 	for _, p := range w.client.s.Arrive(w.client.peer, "", true) {
 		t.Fatal(p)
 	}
-	w.bot.open(w.client, "?OTRv2?")
+	w.bot.open(w.client, "?OTRv23?")
 	w.bot.s.Leave(w.bot.peer)
 	if out := w.bot.s.Arrive(w.bot.peer, "", true); len(out) != 0 {
 		t.Errorf("%+v", out)
@@ -506,7 +589,7 @@ func TestRekeyAndHeartbeat(t *testing.T) {
 	w.clock.pass(time.Minute)
 	late, _ := w.client.seal("under way")
 	due := w.bot.s.Due(w.clock.now())
-	if len(due) != 1 || !strings.HasPrefix(due[0].Payload.Body, "?OTR:AAIC") {
+	if len(due) != 1 || due[0].Payload.Body[7:9] != "MC" && due[0].Payload.Body[7:9] != "IC" {
 		t.Fatalf("%+v", due)
 	}
 	w.bot.changes = nil
@@ -542,8 +625,8 @@ func TestHostile(t *testing.T) {
 	for i := range 20_000 {
 		w.bot.open(nil, fmt.Sprintf("?OTR,%d,64,%s,", i%64+1, strings.Repeat("A", 4000)))
 	}
-	if tk := w.bot.s.find(w.bot.peer); cap(tk.parts.buf) > 2*maxAssembly {
-		t.Errorf("%d bytes of fragments are kept", cap(tk.parts.buf))
+	if tk := w.bot.s.find(w.bot.peer); cap(tk.parts[0].buf) > 2*maxAssembly {
+		t.Errorf("%d bytes of fragments are kept", cap(tk.parts[0].buf))
 	} else {
 		tk.mu.Unlock()
 	}
@@ -560,7 +643,7 @@ func TestHostile(t *testing.T) {
 	}
 	answers := 0
 	for range 1000 {
-		if g := w.bot.open(nil, "?OTRv2?"); len(g.o.Reply) > 0 {
+		if g := w.bot.open(nil, "?OTRv23?"); len(g.o.Reply) > 0 {
 			answers++
 		}
 	}
@@ -590,6 +673,27 @@ func TestFragments(t *testing.T) {
 		g := w.bot.open(nil, p)
 		if i < 9 && (g.err != nil || !g.o.Silent) || i == 9 && g.text != strings.Repeat("long ", 600) {
 			t.Fatalf("piece %d: %+v", i, g)
+		}
+	}
+	bot, client := keys()[0].Tag(), keys()[1].Tag()
+	for _, tt := range []struct {
+		name     string
+		from, to uint32
+		want     string
+	}{
+		{"by version 3", client, bot, "tagged"},
+		{"for any instance", client, 0, "tagged"},
+		{"for another instance", client, bot + 1, ""},
+		{"from no instance", 0xff, bot, ""},
+		{"to no instance", client, 0xff, ""},
+	} {
+		body, _ := w.client.seal("tagged")
+		half := len(body) / 2
+		w.bot.open(nil, fmt.Sprintf("?OTR|%x|%x,1,2,%s,", tt.from, tt.to, body[:half]))
+		// Pieces of another client between them do no harm.
+		w.bot.open(nil, fmt.Sprintf("?OTR|%x|%x,1,3,abc,", client+1, bot))
+		if g := w.bot.open(nil, fmt.Sprintf("?OTR|%08x|%08x,00002,00002,%s,", tt.from, tt.to, body[half:])); g.text != tt.want {
+			t.Errorf("%s: %+v", tt.name, g)
 		}
 	}
 	body, _ = w.client.seal("late")

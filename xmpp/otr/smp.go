@@ -74,7 +74,7 @@ func (s *Scheme) event(t *talk, res engine.Result, run e2ee.SMPOutcome, changes 
 		*changes = append(*changes, e2ee.Ended)
 		s.log.Info("the peer ended the session", "leg", s.account, "from", t.peer.Bare, "scheme", Name)
 	case engine.SMPAsked:
-		return s.answer(t, now)
+		return s.answer(t, res.Fingerprint, now)
 	case engine.SMPMatched:
 		t.endSMP(e2ee.SMPMatched)
 		*changes = append(*changes, e2ee.Established) // its key may reach more now
@@ -86,19 +86,30 @@ func (s *Scheme) event(t *talk, res engine.Result, run e2ee.SMPOutcome, changes 
 	return nil
 }
 
-// answer answers the peer's question with the person's secret, or ends the run.
-func (s *Scheme) answer(t *talk, now time.Time) []e2ee.Payload {
-	secret, end, err := s.smp.BeginSMP(t.asPeer(t.peer), t.fpr)
-	var msg string
-	if err == nil {
-		t.finish, t.smpAt = end, now
-		msg, err = t.conv.Answer(secret)
-	} else {
-		s.log.Info("the shared secret was asked for, and not given", "leg", s.account, "from", t.peer.Bare, "err", err)
-		msg, err = t.conv.Abort()
+// answer answers the question of the peer with that key with the person's secret,
+// or ends the run.
+func (s *Scheme) answer(t *talk, fpr string, now time.Time) []e2ee.Payload {
+	if t.finish != nil { // a run with another instance is under way
+		return s.refuse(t)
 	}
+	secret, end, err := s.smp.BeginSMP(t.asPeer(t.peer), fpr)
+	if err != nil {
+		s.log.Info("the shared secret was asked for, and not given", "leg", s.account, "from", t.peer.Bare, "err", err)
+		return s.refuse(t)
+	}
+	t.finish, t.smpAt = end, now
+	msg, err := t.conv.Answer(secret)
 	if err != nil {
 		t.endSMP(broken(t.conv.Exposed()))
+		return nil
+	}
+	return []e2ee.Payload{t.payload(msg)}
+}
+
+// refuse ends the run that the peer has begun.
+func (s *Scheme) refuse(t *talk) []e2ee.Payload {
+	msg, err := t.conv.Abort()
+	if err != nil {
 		return nil
 	}
 	return []e2ee.Payload{t.payload(msg)}

@@ -51,7 +51,7 @@ type talk struct {
 	repeat bool          // a message was unreadable: ask for it once there is a session
 	told   time.Time     // when it was last asked for
 
-	parts  assembly
+	parts  assemblies
 	bucket int // of handshake messages
 	filled time.Time
 
@@ -96,7 +96,7 @@ func (t *talk) payloads(msgs []string) (out []e2ee.Payload) {
 
 // query is what asks for a session. A client without OTR shows it, so it says what
 // is the matter.
-const query = "?OTRv2?\nThis bot talks only by encrypted messages (OTR), and your client does not seem to have it switched on."
+const query = "?OTRv23?\nThis bot talks only by encrypted messages (OTR), and your client does not seem to have it switched on."
 
 // mayAsk reports whether a query may go out now, and notes that it does. The time
 // to the next one doubles until the peer says something.
@@ -230,7 +230,7 @@ func (s *Scheme) Due(now time.Time) (out []e2ee.Letter) {
 
 // due does what time has made due for one talk, and returns what to send.
 func (s *Scheme) due(t *talk, now time.Time) (msg string, idle bool) {
-	if t.conv.Handshaking() && now.Sub(t.shook) >= handshakeFor {
+	if now.Sub(t.shook) >= handshakeFor {
 		t.conv.Forget()
 	}
 	if t.conv.Established() && now.Sub(t.since) >= oldFor {
@@ -240,9 +240,7 @@ func (s *Scheme) due(t *talk, now time.Time) (msg string, idle bool) {
 		t.endSMP(broken(t.conv.Exposed()))
 		t.conv.DropSMP()
 	}
-	if t.parts.n > 0 && now.Sub(t.parts.since) > assembleFor {
-		t.parts = assembly{}
-	}
+	t.parts.sweep(now)
 	keep := idleFor
 	if t.conv.Established() {
 		keep = keepFor
@@ -253,7 +251,7 @@ func (s *Scheme) due(t *talk, now time.Time) (msg string, idle bool) {
 	case !t.here || t.conv.Handshaking():
 	case t.live() && now.Sub(t.since) >= s.rekey && t.finish == nil && t.mayAsk(now):
 		t.shook = now
-		return t.conv.Commit(), false
+		return t.conv.Renew(), false
 	case !t.live() && t.wants && s.start != StartPeer && t.mayAsk(now):
 		return query, false
 	}

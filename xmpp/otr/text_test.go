@@ -77,31 +77,33 @@ func TestUnescape(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	for _, tt := range []struct {
-		in   string
-		form form
-		two  bool
-		text string
+		in      string
+		form    form
+		version byte
+		text    string
 	}{
-		{"hello", formPlain, false, "hello"},
-		{"", formPlain, false, ""},
-		{"?OTR is what", formPlain, false, "?OTR is what"},
-		{"see ?OTRv2? there", formPlain, false, "see ?OTRv2? there"},
-		{"?OTRv", formPlain, false, "?OTRv"},
-		{"?OTRv2 yes?", formPlain, false, "?OTRv2 yes?"},
-		{"?OTRv2?", formQuery, true, ""},
-		{" ?OTRv23?\nalice has requested", formQuery, true, ""},
-		{"?OTR?v2?", formQuery, true, ""},
-		{"?OTR?v?", formQuery, false, ""},
-		{"?OTR?", formQuery, false, ""},
-		{"?OTRv3?", formQuery, false, ""},
-		{"?OTR:AAMD.\n", formEncoded, false, "?OTR:AAMD."},
-		{"?OTR Error: x", formError, false, ""},
-		{"?OTR,1,2,abc,", formFragment, false, ""},
-		{"?OTR|1|2,1,2,abc,", formFragment, false, ""},
-		{"x" + tagBase, formTagged, false, "x"},
-		{"x" + tagBase + tagV2 + " y", formTagged, true, "x y"},
+		{"hello", formPlain, 0, "hello"},
+		{"", formPlain, 0, ""},
+		{"?OTR is what", formPlain, 0, "?OTR is what"},
+		{"see ?OTRv2? there", formPlain, 0, "see ?OTRv2? there"},
+		{"?OTRv", formPlain, 0, "?OTRv"},
+		{"?OTRv2 yes?", formPlain, 0, "?OTRv2 yes?"},
+		{"?OTRv2?", formQuery, 2, ""},
+		{" ?OTRv23?\nalice has requested", formQuery, 3, ""},
+		{"?OTR?v2?", formQuery, 2, ""},
+		{"?OTR?v?", formQuery, 0, ""},
+		{"?OTR?", formQuery, 0, ""},
+		{"?OTRv3?", formQuery, 3, ""},
+		{"?OTR:AAMD.\n", formEncoded, 0, "?OTR:AAMD."},
+		{"?OTR Error: x", formError, 0, ""},
+		{"?OTR,1,2,abc,", formFragment, 0, ""},
+		{"?OTR|1|2,1,2,abc,", formFragment, 0, ""},
+		{"x" + tagBase, formTagged, 0, "x"},
+		{"x" + tagBase + tagV2 + " y", formTagged, 2, "x y"},
+		{"x" + tagBase + tagV2 + tagV3 + " y", formTagged, 3, "x y"},
+		{"?OTRv4?", formQuery, 0, ""},
 	} {
-		if b := parse(tt.in); b.form != tt.form || b.two != tt.two || b.text != tt.text {
+		if b := parse(tt.in); b.form != tt.form || b.version != tt.version || b.text != tt.text {
 			t.Errorf("%q: %+v", tt.in, b)
 		}
 	}

@@ -1,10 +1,13 @@
 package otr
 
 import (
+	"strconv"
 	"strings"
+
+	"drawbridge/xmpp/otr/engine"
 )
 
-// form is what a body is, by its beginning (Protocol v2, "The protocol messages").
+// form is what a body is, by its beginning (Protocol v3, "The protocol messages").
 type form uint8
 
 const (
@@ -12,7 +15,7 @@ const (
 	formTagged        // plain text with a whitespace tag
 	formQuery         // "?OTRv2?"
 	formEncoded       // "?OTR:….", a handshake or data message
-	formFragment      // "?OTR,k,n,…,"
+	formFragment      // "?OTR,k,n,…," or "?OTR|from|to,k,n,…,"
 	formError         // "?OTR Error: …"
 )
 
@@ -20,17 +23,20 @@ const (
 type body struct {
 	form form
 	text string // of formTagged: without the tag
-	two  bool   // the query or tag offers version 2
-	// Of formFragment.
+	// version is the highest that we have too of those a query or tag offers; 0 for
+	// none.
+	version byte
+	// Of formFragment; from and to are the instance tags, by version 3.
 	piece    string
 	k, n     int
-	instance bool // of version 3
+	from, to uint32
 }
 
 // The whitespace tag: base, then one group of eight for each version offered.
 const (
 	tagBase = " \t  \t\t\t\t \t \t \t  "
 	tagV2   = "  \t\t  \t "
+	tagV3   = "  \t\t  \t\t"
 	tagLen  = 8
 )
 
@@ -59,7 +65,7 @@ func parseQuery(in, rest string) body {
 	if v {
 		list, _, end := strings.Cut(versions, "?")
 		if end && strings.Trim(list, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
-			return body{form: formQuery, two: strings.Contains(list, "2")}
+			return body{form: formQuery, version: best(strings.Contains(list, "2"), strings.Contains(list, "3"))}
 		}
 	}
 	if one {
@@ -68,29 +74,55 @@ func parseQuery(in, rest string) body {
 	return body{form: formPlain, text: in}
 }
 
+// best is the version to speak.
+func best(two, three bool) byte {
+	switch {
+	case three:
+		return 3
+	case two:
+		return 2
+	}
+	return 0
+}
+
 func parseTag(in string) body {
 	before, rest, ok := strings.Cut(in, tagBase)
 	if !ok {
 		return body{form: formPlain, text: in}
 	}
-	b := body{form: formTagged}
+	var two, three bool
 	for len(rest) >= tagLen && strings.Trim(rest[:tagLen], " \t") == "" {
-		b.two = b.two || rest[:tagLen] == tagV2
+		two, three = two || rest[:tagLen] == tagV2, three || rest[:tagLen] == tagV3
 		rest = rest[tagLen:]
 	}
-	b.text = before + rest
-	return b
+	return body{form: formTagged, version: best(two, three), text: before + rest}
 }
 
 // parseFragment reads ",k,n,piece," and, of version 3, "|sender|receiver,k,n,piece,".
 func parseFragment(s string) body {
-	b := body{form: formFragment, instance: s[0] == '|'}
+	b := body{form: formFragment}
 	parts := strings.Split(s, ",")
+	if tags, ok := strings.CutPrefix(parts[0], "|"); ok {
+		from, to, _ := strings.Cut(tags, "|")
+		b.from, b.to = tag(from), tag(to)
+		if !engine.ValidTags(b.from, b.to) || b.to == 0 && strings.Trim(to, "0") != "" {
+			return b // k and n are 0: no fragment is like that
+		}
+	}
 	if len(parts) != 5 || parts[4] != "" || parts[3] == "" {
-		return b // k and n are 0: no fragment is like that
+		return b
 	}
 	b.k, b.n, b.piece = digits(parts[1]), digits(parts[2]), parts[3]
 	return b
+}
+
+// tag reads an instance tag; 0 for what is none.
+func tag(s string) uint32 {
+	n, err := strconv.ParseUint(s, 16, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
 }
 
 // digits reads a number of at most five digits, as there are; 0 for anything else.

@@ -2,11 +2,10 @@ package engine
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -19,19 +18,12 @@ const (
 	typeSig       = 0x12
 )
 
-const (
-	version   = 2
-	headerLen = 3
-)
-
 // maxHandshake bounds the messages of a handshake, in bytes: with the longest key
 // they have less than half of it.
 const maxHandshake = 4096
 
 // maxQuestion bounds the question of a secret, in bytes.
 const maxQuestion = 1024
-
-func header(typ byte) []byte { return append(make([]byte, 0, 512), 0, version, typ) }
 
 // What a caller of a Conversation branches on.
 var (
@@ -42,6 +34,8 @@ var (
 	// ErrIgnorable is ErrUnreadable of a message that nobody waits for: a heartbeat.
 	ErrIgnorable = errors.New("otr: unreadable, and not to be mentioned")
 	ErrReplay    = errors.New("otr: replayed")
+	// ErrElsewhere is for another client by our account.
+	ErrElsewhere = errors.New("otr: for another instance")
 	ErrBusy      = errors.New("otr: another run of SMP is under way")
 )
 
@@ -68,57 +62,132 @@ type Result struct {
 	Text []byte
 	// Old is set if it was made with the keys before the current ones.
 	Old         bool
+	Instance    uint32 // that sent it; 0 by version 2
 	Fingerprint string // of the session it came in
 	Event       Event
 	Question    string // with SMPAsked, "" if there is none; at most 1024 bytes of anything
 }
 
-// Conversation is one end of a conversation with one resource of a peer. It is not
-// safe for concurrent use. No message makes it panic, and none of an outsider
-// changes its session.
+// Conversation is one end of a conversation with one resource of a peer, behind
+// which there may be several instances of a client. Each has its own session; text
+// goes to the one in use. A Conversation is not safe for concurrent use. No message
+// makes it panic, and none of an outsider changes its sessions.
 type Conversation struct {
-	key  *Key
-	auth handshake
-	cur  *session
-	old  *session // the one before, for what was under way
+	key *Key
+	tag uint32 // ours
+	// offer is our commit of version 3 to whoever answers, by its number; taken is
+	// set once somebody has.
+	offer  handshake
+	offers uint64
+	taken  bool
+	peers  []*instance // at most maxInstances
+	inUse  *instance   // nil for none; its session may be
+	asker  *instance   // that asked about the secret last
+	turn   uint64
 }
 
 // New returns a conversation without a session.
-func New(key *Key) *Conversation { return &Conversation{key: key} }
+func New(key *Key) *Conversation { return &Conversation{key: key, tag: key.Tag()} }
 
-// Established reports whether there is a session.
-func (c *Conversation) Established() bool { return c.cur != nil }
-
-// Handshaking reports whether a handshake is under way.
-func (c *Conversation) Handshaking() bool { return c.auth.state != authNone }
-
-// Fingerprint returns that of the session's peer, "" without a session.
-func (c *Conversation) Fingerprint() string {
-	if c.cur == nil {
-		return ""
+// cur returns the session in use, or nil.
+func (c *Conversation) cur() *session {
+	if c.inUse == nil {
+		return nil
 	}
-	return hexFingerprint(c.cur.peer.Fingerprint())
+	return c.inUse.cur
 }
 
-// Commit begins a handshake: the answer to a query. A session goes on until the
-// handshake has ended.
-func (c *Conversation) Commit() string { return armor(c.auth.commit()) }
+// Established reports whether there is a session in use.
+func (c *Conversation) Established() bool { return c.cur() != nil }
 
-// Forget drops the handshake under way.
-func (c *Conversation) Forget() { c.auth = handshake{} }
+// Handshaking reports whether a handshake is under way.
+func (c *Conversation) Handshaking() bool {
+	return c.offer.state != authNone && !c.taken ||
+		slices.ContainsFunc(c.peers, func(p *instance) bool { return p.auth.state != authNone })
+}
 
-// ForgetOld drops the keys of the session before the current one.
-func (c *Conversation) ForgetOld() { c.old = nil }
+// Fingerprint returns that of the peer of the session in use, "" without one.
+func (c *Conversation) Fingerprint() string {
+	if s := c.cur(); s != nil {
+		return s.fingerprint()
+	}
+	return ""
+}
+
+// Version returns that of the session in use, 0 without one.
+func (c *Conversation) Version() byte {
+	if s := c.cur(); s != nil {
+		return s.wire.version
+	}
+	return 0
+}
+
+// Instance returns the tag of the instance in use, 0 for none and by version 2.
+func (c *Conversation) Instance() uint32 {
+	if c.inUse == nil {
+		return 0
+	}
+	return c.inUse.wire.theirs
+}
+
+// Use takes the session of another instance in use, if there is one.
+func (c *Conversation) Use(instance uint32) {
+	if p := c.find(instance); p != nil && p.cur != nil {
+		c.inUse = p
+	}
+}
+
+// Commit begins a handshake by version 2 or 3: the answer to a query. Sessions go on
+// until it has ended.
+func (c *Conversation) Commit(version byte) string {
+	if version == 2 {
+		p := c.peer(wire{version: 2})
+		return armor(p.auth.commit(p.wire))
+	}
+	c.offers, c.taken = c.offers+1, false
+	return armor(c.offer.commit(wire{version: 3, mine: c.tag}))
+}
+
+// Renew begins a handshake with the instance in use; "" if there is no session.
+func (c *Conversation) Renew() string {
+	if c.cur() == nil {
+		return ""
+	}
+	return armor(c.inUse.auth.commit(c.inUse.wire))
+}
+
+// Forget drops the handshakes under way.
+func (c *Conversation) Forget() {
+	c.offer, c.taken = handshake{}, false
+	c.peers = slices.DeleteFunc(c.peers, func(p *instance) bool {
+		p.auth = handshake{}
+		return p.cur == nil && p != c.inUse
+	})
+}
+
+// ForgetOld drops the keys of the sessions before the current ones.
+func (c *Conversation) ForgetOld() {
+	for _, p := range c.peers {
+		p.old.wipe()
+		p.old = nil
+	}
+}
 
 // End drops all sessions without a word: what the peer sends by them cannot be read
 // any more.
-func (c *Conversation) End() { c.cur, c.old = nil, nil }
+func (c *Conversation) End() {
+	for _, p := range c.peers {
+		p.end()
+	}
+}
 
-// Disconnect tells the peer that the session ends, and ends it. The bot never says
-// that when it stops: some clients go on in clear then.
+// Disconnect tells the peer that the session in use ends, and ends it. The bot never
+// says that when it stops: some clients go on in clear then.
 func (c *Conversation) Disconnect() (string, error) {
 	msg, err := c.data(flagIgnore, nil, tlv{typ: tlvDisconnected})
-	c.End()
+	if c.inUse != nil {
+		c.inUse.end()
+	}
 	return msg, err
 }
 
@@ -134,75 +203,20 @@ func (c *Conversation) Send(text []byte) (string, error) {
 func (c *Conversation) Heartbeat() (string, error) { return c.data(flagIgnore, nil) }
 
 func (c *Conversation) data(flags byte, text []byte, extra ...tlv) (string, error) {
-	if c.cur == nil {
+	s := c.cur()
+	if s == nil {
 		return "", ErrNoSession
 	}
-	out, err := c.cur.send(flags, text, extra...)
+	return s.message(flags, text, extra...)
+}
+
+// message is send, ready for the wire.
+func (s *session) message(flags byte, text []byte, extra ...tlv) (string, error) {
+	out, err := s.send(flags, text, extra...)
 	if err != nil {
 		return "", err
 	}
 	return armor(out), nil
-}
-
-// Asking reports whether a run of SMP is under way.
-func (c *Conversation) Asking() bool { return c.cur != nil && c.cur.smp.active() }
-
-// Exposed reports whether the run of SMP under way has sent something made of the
-// secret: if it ends now, it has failed.
-func (c *Conversation) Exposed() bool { return c.cur != nil && c.cur.smp.exposed }
-
-// Ask begins a run of SMP. Error: ErrNoSession, or ErrBusy.
-func (c *Conversation) Ask(question string, secret []byte) (string, error) {
-	switch {
-	case c.cur == nil:
-		return "", ErrNoSession
-	case c.cur.smp.active():
-		return "", ErrBusy
-	}
-	question = strings.ReplaceAll(question, "\x00", "")
-	if len(question) > maxQuestion {
-		question = strings.ToValidUTF8(question[:maxQuestion], "")
-	}
-	return c.data(flagIgnore, nil, c.cur.smp.ask(question, c.secret(secret, true)))
-}
-
-// Answer gives the secret after SMPAsked.
-func (c *Conversation) Answer(secret []byte) (string, error) {
-	if c.cur == nil || c.cur.smp.state != answering {
-		return "", ErrNoSession
-	}
-	return c.data(flagIgnore, nil, c.cur.smp.answer(c.secret(secret, false)))
-}
-
-// Abort ends a run of SMP, and tells the peer.
-func (c *Conversation) Abort() (string, error) {
-	if c.cur == nil {
-		return "", ErrNoSession
-	}
-	c.cur.smp = smp{}
-	return c.data(flagIgnore, nil, tlv{typ: tlvSMPAbort})
-}
-
-// DropSMP ends a run of SMP without a word.
-func (c *Conversation) DropSMP() {
-	if c.cur != nil {
-		c.cur.smp = smp{}
-	}
-}
-
-// secret binds a shared secret to the two keys and the session.
-func (c *Conversation) secret(shared []byte, weAsk bool) *big.Int {
-	a, b := c.key.fpr, c.cur.peer.Fingerprint()
-	if !weAsk {
-		a, b = b, a
-	}
-	h := sha256.New()
-	h.Write([]byte{1})
-	h.Write(a)
-	h.Write(b)
-	h.Write(c.cur.ssid[:])
-	h.Write(shared)
-	return new(big.Int).SetBytes(h.Sum(nil))
 }
 
 // armorPrefix and armorEnd are around the base64 of a message.
@@ -237,30 +251,41 @@ func (c *Conversation) Receive(msg string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if raw[0] != 0 || raw[1] != version {
-		return Result{}, fmt.Errorf("%w: %d", ErrVersion, int(raw[0])<<8|int(raw[1]))
+	typ, w, in, err := c.header(raw)
+	if err != nil {
+		return Result{}, err
 	}
-	if raw[2] == typeData {
-		return c.onData(raw)
+	if typ == typeData {
+		return c.onData(w, raw, in)
 	}
 	if len(raw) > maxHandshake {
 		return Result{}, fmt.Errorf("%w: handshake too long", ErrMalformed)
 	}
-	return c.onHandshake(raw[2], raw[headerLen:])
+	return c.onHandshake(typ, w, in)
 }
 
-func (c *Conversation) onHandshake(typ byte, in []byte) (res Result, err error) {
+func (c *Conversation) onHandshake(typ byte, w wire, in []byte) (res Result, err error) {
+	p := c.find(w.theirs)
+	if p == nil {
+		if typ != typeDHCommit && (typ != typeDHKey || c.offer.state == authNone) {
+			return res, nil // nothing of a handshake of ours
+		}
+		p = c.peer(w)
+	}
+	if w.version == 3 && p.auth.state == authNone && c.offer.state == awaitDHKey && p.offer != c.offers && (typ == typeDHCommit || typ == typeDHKey) {
+		p.auth, p.offer = c.offer.clone(), c.offers // it was meant for them, too
+	}
 	var reply []byte
 	var s *session
 	switch typ {
 	case typeDHCommit:
-		reply, err = c.auth.onCommit(in)
+		reply, err = p.auth.onCommit(in, w)
 	case typeDHKey:
-		reply, err = c.auth.onDHKey(in, c.key)
+		reply, err = p.auth.onDHKey(in, c.key, w)
 	case typeRevealSig:
-		reply, s, err = c.auth.onRevealSig(in, c.key)
+		reply, s, err = p.auth.onRevealSig(in, c.key, w)
 	case typeSig:
-		s, err = c.auth.onSig(in)
+		s, err = p.auth.onSig(in, c.key, w)
 	default:
 		err = fmt.Errorf("%w: type %d", ErrMalformed, typ)
 	}
@@ -268,113 +293,58 @@ func (c *Conversation) onHandshake(typ byte, in []byte) (res Result, err error) 
 		res.Reply = []string{armor(reply)}
 	}
 	if s != nil {
-		c.old, c.cur = c.cur, s
-		res.Event, res.Fingerprint = NewSession, c.Fingerprint()
+		c.begun(p, s)
+		res.Event, res.Instance, res.Fingerprint = NewSession, w.theirs, s.fingerprint()
 	}
 	return res, err
 }
 
-func (c *Conversation) onData(raw []byte) (res Result, err error) {
-	s := c.cur
-	if s == nil {
+func (c *Conversation) onData(w wire, raw, in []byte) (res Result, err error) {
+	p := c.find(w.theirs)
+	if p == nil || p.cur == nil {
 		// Only to learn whether anybody minds.
-		if len(raw) > headerLen && raw[headerLen]&flagIgnore != 0 {
+		if len(in) > 0 && in[0]&flagIgnore != 0 {
 			return res, ErrIgnorable
 		}
 		return res, ErrNoSession
 	}
-	text, tlvs, err := s.receive(raw, raw[headerLen:])
-	if c.old != nil && (errors.Is(err, ErrUnreadable) || errors.Is(err, ErrIgnorable)) {
-		if t, l, e := c.old.receive(raw, raw[headerLen:]); e == nil {
-			s, text, tlvs, err = c.old, t, l, nil
+	s := p.cur
+	text, tlvs, err := s.receive(raw, in)
+	if p.old != nil && (errors.Is(err, ErrUnreadable) || errors.Is(err, ErrIgnorable)) {
+		if t, l, e := p.old.receive(raw, in); e == nil {
+			s, text, tlvs, err = p.old, t, l, nil
 		}
 	}
 	if err != nil {
 		return res, err
 	}
-	res.Data, res.Text, res.Old, res.Fingerprint = true, text, s == c.old, hexFingerprint(s.peer.Fingerprint())
+	res.Data, res.Text, res.Old, res.Instance, res.Fingerprint = true, text, s == p.old, w.theirs, s.fingerprint()
 	if !res.Old {
-		c.records(tlvs, &res)
+		c.spoke(p)
+		if c.cur() == nil {
+			c.inUse = p
+		}
+		c.records(p, tlvs, &res)
 	}
 	return res, nil
 }
 
-// records deals with what came behind a text: at most one of them matters.
-func (c *Conversation) records(tlvs []tlv, res *Result) {
+// records deals with what came behind a text: at most one of them matters. Others,
+// of which the key for another use of version 3 is one, are for nobody here.
+func (c *Conversation) records(p *instance, tlvs []tlv, res *Result) {
 	for _, t := range tlvs {
 		switch t.typ {
 		case tlvDisconnected:
-			res.Event = PeerEnded
-			c.End()
+			if p == c.inUse {
+				res.Event = PeerEnded
+			}
+			p.end()
 			return
 		case tlvSMP1, tlvSMP1Q, tlvSMP2, tlvSMP3, tlvSMP4, tlvSMPAbort:
-			c.onSMP(t, res)
+			c.onSMP(p, t, res)
 			return
 		}
 	}
-}
-
-// onSMP takes a message of SMP. One that is not due, or wrong, ends the run.
-func (c *Conversation) onSMP(t tlv, res *Result) {
-	m := &c.cur.smp
-	var out tlv
-	var same, done bool
-	var err error
-	switch {
-	case t.typ == tlvSMPAbort:
-		if m.active() {
-			res.Event = broken(m)
-		}
-		*m = smp{}
-		return
-	case t.typ == tlvSMP1 && m.state == expect1:
-		err = m.asked(t.data)
-	case t.typ == tlvSMP1Q && m.state == expect1:
-		question, rest, ok := bytes.Cut(t.data, []byte{0})
-		if !ok || len(question) > maxQuestion {
-			err = errProof
-			break
-		}
-		res.Question = string(question)
-		err = m.asked(rest)
-	case t.typ == tlvSMP2 && m.state == expect2:
-		out, err = m.second(t.data)
-	case t.typ == tlvSMP3 && m.state == expect3:
-		out, same, err = m.third(t.data)
-		done = true
-	case t.typ == tlvSMP4 && m.state == expect4:
-		same, err = m.fourth(t.data)
-		done = true
-	default:
-		err = errProof
-	}
-	switch {
-	case err != nil:
-		if m.active() {
-			res.Event = broken(m)
-		}
-		res.Question = ""
-		*m, out = smp{}, tlv{typ: tlvSMPAbort}
-	case m.state == answering:
-		res.Event = SMPAsked
-	case done && same:
-		res.Event, *m = SMPMatched, smp{}
-	case done:
-		res.Event, *m = SMPFailed, smp{}
-	}
-	if out.typ != 0 {
-		if msg, err := c.data(flagIgnore, nil, out); err == nil {
-			res.Reply = append(res.Reply, msg)
-		}
-	}
-}
-
-// broken is the event of a run that broke off.
-func broken(m *smp) Event {
-	if m.exposed {
-		return SMPFailed
-	}
-	return SMPAbandoned
 }
 
 // IsData reports whether msg is a data message, by its type: it needs a session.

@@ -35,9 +35,12 @@ type end interface {
 	answer(secret string) []string
 }
 
-type ours struct{ *Conversation }
+type ours struct {
+	*Conversation
+	version byte
+}
 
-func (o ours) commit() string { return o.Commit() }
+func (o ours) commit() string { return o.Commit(o.version) }
 
 func (o ours) receive(_ testing.TB, msg string) (Result, error) { return o.Receive(msg) }
 
@@ -120,7 +123,9 @@ func (x theirs) ask(question, secret string) (msgs []string) {
 
 func (x theirs) answer(secret string) []string { return x.ask("", secret) }
 
-func newOurs(i int) ours { return ours{New(keys()[i])} }
+func newOurs(i int) ours { return ours{New(keys()[i]), 3} }
+
+func newOurs2(i int) ours { return ours{New(keys()[i]), 2} }
 
 func newTheirs(t testing.TB) theirs {
 	p, q, g, y, x := keys()[1].Numbers()
@@ -167,9 +172,10 @@ func carry(t testing.TB, from, to end, text string) {
 
 func pairs(t testing.TB) map[string]func() (a, b end) {
 	return map[string]func() (a, b end){
-		"ours, ours":   func() (a, b end) { return newOurs(0), newOurs(1) },
-		"ours, theirs": func() (a, b end) { return newOurs(0), newTheirs(t) },
-		"theirs, ours": func() (a, b end) { return newTheirs(t), newOurs(0) },
+		"v3, v3":     func() (a, b end) { return newOurs(0), newOurs(1) },
+		"v2, v2":     func() (a, b end) { return newOurs2(0), newOurs2(1) },
+		"v2, theirs": func() (a, b end) { return newOurs2(0), newTheirs(t) },
+		"theirs, v2": func() (a, b end) { return newTheirs(t), newOurs2(0) },
 	}
 }
 
@@ -197,22 +203,45 @@ func TestConversation(t *testing.T) {
 }
 
 func TestBothCommit(t *testing.T) {
-	a, b := newOurs(0), newOurs(1)
-	ca, cb := a.commit(), b.commit()
-	ra, err := a.Receive(cb)
-	if err != nil {
-		t.Fatal(err)
+	for name, ends := range map[string]func() (a, b ours){
+		"v2": func() (a, b ours) { return newOurs2(0), newOurs2(1) },
+		"v3": func() (a, b ours) { return newOurs(0), newOurs(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 6 { // whoever has the greater hash
+				a, b := ends()
+				bothCommit(t, a, b)
+			}
+		})
 	}
-	rb, err := b.Receive(ca)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func bothCommit(t *testing.T, a, b ours) {
+	t.Helper()
+	to := map[ours][]string{a: {b.commit()}, b: {a.commit()}}
+	for n := 0; len(to[a])+len(to[b]) > 0; n++ {
+		if n > 20 {
+			t.Fatal("they talk for ever")
+		}
+		for _, x := range [][2]ours{{a, b}, {b, a}} {
+			if len(to[x[0]]) == 0 {
+				continue
+			}
+			res, err := x[0].Receive(to[x[0]][0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			to[x[0]] = to[x[0]][1:]
+			to[x[1]] = append(to[x[1]], res.Reply...)
+		}
 	}
-	talk(t, b, a, ra.Reply...)
-	talk(t, a, b, rb.Reply...)
 	carry(t, a, b, "one way")
 	carry(t, b, a, "and the other")
 	if a.Fingerprint() != keys()[1].Fingerprint() || b.Fingerprint() != keys()[0].Fingerprint() {
 		t.Error("fingerprints")
+	}
+	if a.Handshaking() || b.Handshaking() {
+		t.Error("one of the handshakes goes on")
 	}
 }
 
@@ -262,7 +291,7 @@ func TestSMPNeedsTheSecret(t *testing.T) {
 		a, b := newOurs(0), newOurs(1)
 		talk(t, b, a, a.commit())
 		talk(t, b, a, a.ask("", "what only the person knows")...)
-		m := &b.cur.smp
+		m := &b.cur().smp
 		// What answer does, with our b2.
 		m.x, m.two, m.three = big.NewInt(1), big.NewInt(two), exponent()
 		c2, d2 := prove(3, groupG, m.two)
@@ -375,7 +404,7 @@ func TestTruncatedAndFlipped(t *testing.T) {
 }
 
 func TestEnds(t *testing.T) {
-	a, x := newOurs(0), newTheirs(t)
+	a, x := newOurs2(0), newTheirs(t)
 	talk(t, x, a, a.commit())
 	for _, m := range x.End() {
 		if res, err := a.Receive(string(m)); err != nil || res.Event != PeerEnded {
@@ -389,8 +418,8 @@ func TestEnds(t *testing.T) {
 		t.Error(err)
 	}
 	hb, _ := func() (string, error) {
-		b := newOurs(1)
-		c := newOurs(0)
+		b := newOurs2(1)
+		c := newOurs2(0)
 		talk(t, b, c, c.commit())
 		return c.Heartbeat()
 	}()
@@ -429,80 +458,97 @@ func TestMakeKey(t *testing.T) {
 	}
 }
 
-// TestMemory: what 500 conversations weigh.
+// TestMemory: what 500 conversations weigh, each in use by both sides.
 func TestMemory(t *testing.T) {
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	all := make([]ours, 0, 500)
-	peer := newOurs(1)
-	for range 500 {
-		c := newOurs(0)
-		talk(t, peer, c, c.commit())
-		carry(t, c, peer, "x")
-		carry(t, peer, c, "x")
-		all = append(all, c)
+	for name, ends := range versions() {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			all := make([]ours, 0, 500)
+			for range 500 {
+				c, peer := ends()
+				talk(t, peer, c, c.commit())
+				carry(t, c, peer, "x")
+				carry(t, peer, c, "x")
+				all = append(all, c)
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / int64(len(all))
+			t.Logf("%d bytes each", each)
+			if each > 60<<20/500 {
+				t.Errorf("500 of them are more than 60 MiB: %d bytes each", each)
+			}
+			runtime.KeepAlive(all)
+		})
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / int64(len(all))
-	t.Logf("%d bytes each", each)
-	if each > 60<<20/500 {
-		t.Errorf("500 of them are more than 60 MiB: %d bytes each", each)
-	}
-	runtime.KeepAlive(all)
 }
 
 func BenchmarkHandshake(b *testing.B) {
-	x, y := newOurs(0), newOurs(1)
-	for b.Loop() {
-		talk(b, y, x, x.commit())
-	}
+	byVersion(b, func(b *testing.B, x, y ours) {
+		for b.Loop() {
+			talk(b, y, x, x.commit())
+		}
+	})
 }
 
 func BenchmarkOneWay(b *testing.B) {
-	x, y := newOurs(0), newOurs(1)
-	talk(b, y, x, x.commit())
-	text := strings.Repeat("a line ", 21)
-	for b.Loop() {
-		carry(b, x, y, text)
-	}
+	byVersion(b, func(b *testing.B, x, y ours) {
+		for b.Loop() {
+			carry(b, x, y, line)
+		}
+	})
 }
 
+// BenchmarkInTurns is of two lines, with new keys for each.
 func BenchmarkInTurns(b *testing.B) {
-	x, y := newOurs(0), newOurs(1)
-	talk(b, y, x, x.commit())
-	text := strings.Repeat("a line ", 21)
-	for b.Loop() {
-		carry(b, x, y, text)
-		carry(b, y, x, text)
+	byVersion(b, func(b *testing.B, x, y ours) {
+		for b.Loop() {
+			carry(b, x, y, line)
+			carry(b, y, x, line)
+		}
+	})
+}
+
+var line = strings.Repeat("a line ", 21)
+
+func byVersion(b *testing.B, f func(b *testing.B, x, y ours)) {
+	for _, name := range []string{"v2", "v3"} {
+		b.Run(name, func(b *testing.B) {
+			x, y := versions()[name]()
+			talk(b, y, x, x.commit())
+			f(b, x, y)
+		})
 	}
 }
 
 // FuzzReceive mutates the messages of a handshake, a talk and SMP: nothing panics,
 // no text comes out that the peer did not write, and an outsider ends no session.
 func FuzzReceive(f *testing.F) {
-	a, b := newOurs(0), newOurs(1)
-	msgs := []string{"?OTR:AAICAQ==.", a.commit()}
-	for i := 1; i < len(msgs) && i < 6; i++ {
-		to := []ours{b, a}[(i+1)%2]
-		res, err := to.Receive(msgs[i])
-		if err != nil {
-			f.Fatal(err)
+	for _, ends := range versions() {
+		a, b := ends()
+		msgs := []string{"?OTR:AAICAQ==.", a.commit()}
+		for i := 1; i < len(msgs) && i < 6; i++ {
+			to := []ours{b, a}[(i+1)%2]
+			res, err := to.Receive(msgs[i])
+			if err != nil {
+				f.Fatal(err)
+			}
+			msgs = append(msgs, res.Reply...)
 		}
-		msgs = append(msgs, res.Reply...)
-	}
-	msgs = append(msgs, a.send(f, "text"))
-	for i, m := range msgs {
-		raw, err := dearmor(m)
-		if err != nil {
-			f.Fatal(err)
+		msgs = append(msgs, a.send(f, "text"))
+		for i, m := range msgs {
+			raw, err := dearmor(m)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(raw, uint8(i)+4*(a.version-2))
+			f.Add(raw[:len(raw)/2], uint8(i))
 		}
-		f.Add(raw, uint8(i))
-		f.Add(raw[:len(raw)/2], uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, state uint8) {
-		x, y := newOurs(0), newOurs(1)
+		x, y := versions()[[]string{"v2", "v3"}[state/4%2]]()
 		switch state % 4 {
 		case 1:
 			x.commit()
@@ -535,7 +581,7 @@ func FuzzRecords(f *testing.F) {
 		if len(data) > 1<<15 {
 			return
 		}
-		x, y := newOurs(0), newOurs(1)
+		x, y := versions()[[]string{"v2", "v3"}[state/3%2]]()
 		talk(t, y, x, x.commit())
 		if state%3 > 0 {
 			msg := x.ask("", "secret")

@@ -78,6 +78,13 @@ func newDHKey() dhKey {
 	return dhKey{priv: x, pub: pow(groupG, x)}
 }
 
+// wipe overwrites the private part.
+func (k dhKey) wipe() {
+	if k.priv != nil {
+		clear(k.priv.Bits())
+	}
+}
+
 // xor encrypts or decrypts by AES-128 in counter mode, in place. The counter starts
 // at the eight bytes of top followed by zeros; nil is zero.
 func xor(key, top, text []byte) {

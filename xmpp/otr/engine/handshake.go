@@ -60,19 +60,28 @@ func sharedKeys(s *big.Int) (ssid [8]byte, reveal, sig authKeys) {
 	return ssid, reveal, sig
 }
 
+// clone is a handshake for one more who answers the same commit.
+func (a *handshake) clone() handshake {
+	out := *a
+	if a.mine.priv != nil {
+		out.mine.priv = new(big.Int).Set(a.mine.priv) // sessions wipe theirs
+	}
+	return out
+}
+
 // commit begins a handshake and returns the D-H commit message.
-func (a *handshake) commit() []byte {
+func (a *handshake) commit(w wire) []byte {
 	*a = handshake{state: awaitDHKey, mine: newDHKey()}
 	_, _ = rand.Read(a.r[:]) // never fails
 	gx := appendMPI(nil, a.mine.pub)
 	a.hash = sha256.Sum256(gx)
 	xor(a.r[:], nil, gx)
-	a.sent = appendData(appendData(header(typeDHCommit), gx), a.hash[:])
+	a.sent = appendData(appendData(w.header(typeDHCommit), gx), a.hash[:])
 	return a.sent
 }
 
 // onCommit answers a D-H commit message.
-func (a *handshake) onCommit(in []byte) ([]byte, error) {
+func (a *handshake) onCommit(in []byte, w wire) ([]byte, error) {
 	r := reader{in: in}
 	encrypted, digest := r.data(), r.data()
 	if !r.end() || len(digest) != sha256.Size || len(encrypted) > groupBits/8+4 {
@@ -87,11 +96,11 @@ func (a *handshake) onCommit(in []byte) ([]byte, error) {
 	}
 	a.state = awaitRevealSig
 	a.encrypted, a.digest = bytes.Clone(encrypted), bytes.Clone(digest)
-	return appendMPI(header(typeDHKey), a.mine.pub), nil
+	return appendMPI(w.header(typeDHKey), a.mine.pub), nil
 }
 
 // onDHKey answers a D-H key message by the reveal-signature message.
-func (a *handshake) onDHKey(in []byte, key *Key) ([]byte, error) {
+func (a *handshake) onDHKey(in []byte, key *Key, w wire) ([]byte, error) {
 	if a.state != awaitDHKey && a.state != awaitSig {
 		return nil, nil
 	}
@@ -112,12 +121,12 @@ func (a *handshake) onDHKey(in []byte, key *Key) ([]byte, error) {
 		return nil, err
 	}
 	a.theirs, a.ssid, a.theirK, a.state = gy, ssid, sig, awaitSig
-	a.sent = append(appendData(header(typeRevealSig), a.r[:]), signed...)
+	a.sent = append(appendData(w.header(typeRevealSig), a.r[:]), signed...)
 	return a.sent, nil
 }
 
 // onRevealSig answers a reveal-signature message, and ends the handshake.
-func (a *handshake) onRevealSig(in []byte, key *Key) ([]byte, *session, error) {
+func (a *handshake) onRevealSig(in []byte, key *Key, w wire) ([]byte, *session, error) {
 	if a.state != awaitRevealSig {
 		return nil, nil, nil
 	}
@@ -140,7 +149,7 @@ func (a *handshake) onRevealSig(in []byte, key *Key) ([]byte, *session, error) {
 		return bad("value")
 	}
 	ssid, reveal, sig := sharedKeys(pow(gx, a.mine.priv))
-	peer, keyID, err := a.verify(encrypted, mac, &reveal, gx)
+	peer, keyID, err := a.verify(encrypted, mac, &reveal, gx, key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,13 +157,13 @@ func (a *handshake) onRevealSig(in []byte, key *Key) ([]byte, *session, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := newSession(peer, ssid, a.mine, keyID, gx)
+	s := newSession(w, peer, ssid, a.mine, keyID, gx)
 	*a = handshake{}
-	return append(header(typeSig), signed...), s, nil
+	return append(w.header(typeSig), signed...), s, nil
 }
 
 // onSig takes a signature message, which ends the handshake.
-func (a *handshake) onSig(in []byte) (*session, error) {
+func (a *handshake) onSig(in []byte, key *Key, w wire) (*session, error) {
 	if a.state != awaitSig {
 		return nil, nil
 	}
@@ -163,11 +172,11 @@ func (a *handshake) onSig(in []byte) (*session, error) {
 	if !r.end() {
 		return nil, fmt.Errorf("%w: signature", ErrMalformed)
 	}
-	peer, keyID, err := a.verify(encrypted, mac, &a.theirK, a.theirs)
+	peer, keyID, err := a.verify(encrypted, mac, &a.theirK, a.theirs, key)
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(peer, a.ssid, a.mine, keyID, a.theirs)
+	s := newSession(w, peer, a.ssid, a.mine, keyID, a.theirs)
 	*a = handshake{}
 	return s, nil
 }
@@ -197,8 +206,9 @@ func (a *handshake) signature(key *Key, k *authKeys, theirs *big.Int) ([]byte, e
 	return mac.Sum(out)[:len(out)+macBytes], nil
 }
 
-// verify checks the peer's signature.
-func (a *handshake) verify(encrypted, theirMAC []byte, k *authKeys, theirs *big.Int) (pub otr.PublicKey, keyID uint32, err error) {
+// verify checks the peer's signature. Our own key is none: somebody sends our
+// messages back to us, as from another client.
+func (a *handshake) verify(encrypted, theirMAC []byte, k *authKeys, theirs *big.Int, own *Key) (pub otr.PublicKey, keyID uint32, err error) {
 	bad := func(what string) (otr.PublicKey, uint32, error) {
 		return otr.PublicKey{}, 0, fmt.Errorf("%w: handshake: %s", ErrMalformed, what)
 	}
@@ -218,6 +228,9 @@ func (a *handshake) verify(encrypted, theirMAC []byte, k *authKeys, theirs *big.
 	}
 	if _, ok := pub.Verify(signed(k.m1, theirs, a.mine.pub, &pub, keyID), sig); !ok {
 		return bad("signature")
+	}
+	if bytes.Equal(pub.Fingerprint(), own.fpr) {
+		return bad("the key is ours")
 	}
 	return pub, keyID, nil
 }

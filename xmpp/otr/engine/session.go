@@ -45,6 +45,7 @@ const flagIgnore = 1
 
 // session is the keys that one handshake gave, and those that followed.
 type session struct {
+	wire wire
 	peer otr.PublicKey
 	ssid [8]byte
 	smp  smp
@@ -71,9 +72,9 @@ type slot struct {
 	used             bool   // to verify a message
 }
 
-func newSession(peer otr.PublicKey, ssid [8]byte, mine dhKey, theirID uint32, theirs *big.Int) *session {
+func newSession(w wire, peer otr.PublicKey, ssid [8]byte, mine dhKey, theirID uint32, theirs *big.Int) *session {
 	return &session{
-		peer: peer, ssid: ssid, last: mine, next: newDHKey(), myID: firstKeyID, cur: theirs, theirID: theirID,
+		wire: w, peer: peer, ssid: ssid, last: mine, next: newDHKey(), myID: firstKeyID, cur: theirs, theirID: theirID,
 	}
 }
 
@@ -126,9 +127,31 @@ func (s *session) retire(match func(*slot) bool) {
 		if sl.used && len(s.oldMACs) < maxOldMACs {
 			s.oldMACs = append(s.oldMACs, sl.recvMAC...)
 		}
+		sl.wipe()
 	}
 	clear(s.slots[len(kept):])
 	s.slots = kept
+}
+
+// wipe overwrites keys that are not needed any more. It is as much as can be done:
+// math/big and the garbage collector may have made copies.
+func (sl *slot) wipe() {
+	for _, k := range [][]byte{sl.sendAES, sl.sendMAC, sl.recvAES, sl.recvMAC} {
+		clear(k)
+	}
+}
+
+// wipe ends a session; nil has nothing to end.
+func (s *session) wipe() {
+	if s == nil {
+		return
+	}
+	for i := range s.slots {
+		s.slots[i].wipe()
+	}
+	s.last.wipe()
+	s.next.wipe()
+	s.smp = smp{}
 }
 
 // receive opens a data message; raw is all of it, in what follows its header.
@@ -174,6 +197,7 @@ func (s *session) rotate(myID, theirID uint32, y *big.Int) {
 	if myID == s.myID+1 {
 		old := s.myID
 		s.retire(func(sl *slot) bool { return sl.myID == old })
+		s.last.wipe()
 		s.last, s.next = s.next, newDHKey()
 		s.myID++
 	}
@@ -222,7 +246,7 @@ func (s *session) send(flags byte, text []byte, extra ...tlv) ([]byte, error) {
 	ctr := binary.BigEndian.AppendUint64(nil, s.counter)
 	xor(sl.sendAES, ctr, plain)
 
-	out := append(header(typeData), flags)
+	out := append(s.wire.header(typeData), flags)
 	out = binary.BigEndian.AppendUint32(out, s.myID)
 	out = binary.BigEndian.AppendUint32(out, s.theirID)
 	out = append(appendMPI(out, s.next.pub), ctr...)
