@@ -108,7 +108,8 @@ var ErrNotReady = errors.New("bridge: room is not ready")
 type HoldError struct {
 	Reason string // for people, without text or secrets
 	Err    error  // what a caller branches on, may be nil
-	// Soon is set while a handshake is under way: the bot's own words wait, too.
+	// Soon is set while a handshake or an answer is under way: the bot's own words
+	// wait, too.
 	Soon bool
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"drawbridge/bridge"
+	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 )
 
@@ -30,6 +31,7 @@ func TestSendAllKeepsTheOrder(t *testing.T) {
 		{"all", "a b c d e f g h", 8, nil},
 		{"one too large", "a b too_large d e", 2, e2ee.ErrTooLarge},
 		{"the scheme panics", "a panic c panic", 1, errSchemePanic},
+		{"a key counts less than when it was chosen", "a revoked_meanwhile c", 1, e2ee.ErrFloor},
 		{"the first is too large", "too_large b", 0, e2ee.ErrTooLarge},
 	} {
 		for _, scheme := range []e2ee.Scheme{&fakeScheme{}, anyOrder{&fakeScheme{}}} {
@@ -45,6 +47,7 @@ func TestSendAllKeepsTheOrder(t *testing.T) {
 					var ms []bridge.Outgoing
 					for i, text := range strings.Fields(tt.texts) {
 						ms = append(ms, chatOut(fmt.Sprint("m", i), strings.ReplaceAll(text, "_", " ")))
+						ms[i].Floor = policy.Verified
 					}
 					n, err := r.leg.SendAll(context.Background(), ms)
 					if n != tt.sent || !errors.Is(err, tt.err) {
@@ -59,6 +62,26 @@ func TestSendAllKeepsTheOrder(t *testing.T) {
 					}
 				})
 			})
+		}
+	}
+}
+
+// TestHeldSoon: what a handshake or an answer will end makes the bot's own words wait.
+func TestHeldSoon(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		soon bool
+	}{
+		{e2ee.ErrNoKey, false},
+		{e2ee.ErrHandshake, true},
+		{&e2ee.ChoiceError{Tries: []e2ee.Try{{Scheme: "ox", Err: e2ee.ErrAsking}}}, true},
+		{fmt.Errorf("otr: no session with alice: %w", e2ee.ErrHandshake), true},
+		{&e2ee.ChoiceError{Tries: []e2ee.Try{{Scheme: "ox", Err: e2ee.ErrKeyExpired}, {Scheme: "openpgp", Err: e2ee.ErrNoKey}}}, false},
+		{&e2ee.ChoiceError{Tries: []e2ee.Try{{Scheme: "ox", Err: e2ee.ErrNoKey}, {Scheme: "otr", Err: e2ee.ErrHandshake}}}, true},
+		{fmt.Errorf("%w: reaches only sealed", e2ee.ErrFloor), false},
+	} {
+		if h := held(tt.err); h.Soon != tt.soon || !errors.Is(h, tt.err) || h.Reason == "" {
+			t.Errorf("%v: soon %v, %v", tt.err, h.Soon, h)
 		}
 	}
 }

@@ -58,7 +58,12 @@ func (f *fakeScheme) Seal(_ context.Context, p e2ee.Peer, text e2ee.Plain) (e2ee
 	case "no session": // a query goes out, the text waits
 		return e2ee.Payload{Children: []*element.Element{element.New(nsFake, "query")}, Body: "?"}, e2ee.ErrHandshake
 	}
+	rung := policy.Verified
+	if s == "revoked meanwhile" {
+		rung = policy.Signed
+	}
 	return e2ee.Payload{
+		Rung:     rung,
 		Children: []*element.Element{element.New(nsFake, "x").SetText(hex.EncodeToString([]byte(p.Person.Name + ":" + s)))},
 		Body:     "fallback", EME: nsFake, Store: true,
 	}, nil

@@ -215,6 +215,8 @@ func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m
 	}
 	pay, carried, err := s.carry(ctx, scheme, p, &m)
 	switch {
+	case err == nil && pay.Rung < m.Floor: // the better key was revoked since choose
+		return false, held(fmt.Errorf("%w: reaches only %s", e2ee.ErrFloor, pay.Rung))
 	case err == nil:
 		addPayload(msg, pay)
 		if pay.Resource != "" {
@@ -235,7 +237,7 @@ func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m
 }
 
 func held(err error) *bridge.HoldError {
-	return &bridge.HoldError{Reason: reason(err), Err: err, Soon: errors.Is(err, e2ee.ErrHandshake)}
+	return &bridge.HoldError{Reason: reason(err), Err: err, Soon: errors.Is(err, e2ee.ErrHandshake) || errors.Is(err, e2ee.ErrAsking)}
 }
 
 func reason(err error) string {

@@ -44,6 +44,9 @@ type Payload struct {
 	NoCopy   bool   // <no-copy/> and <private/>: of no use to other resources
 	// Resource is the peer's only resource that can read it, "" for any.
 	Resource string
+	// Rung is that of the keys the text was sealed to: since Choose one may have been
+	// revoked. Clear where there is no text.
+	Rung policy.Rung
 }
 
 // Opened is what came out of a message. A Rung of clear is a text that came in

@@ -125,28 +125,29 @@ const maxRecipients = 8
 
 // Encrypt makes a binary OpenPGP message, signed by the account's key unless
 // unsigned, to all keys of the person that count equally (one for each device it
-// may be), and hands it to use, which may not keep it. plain is written by put, into space that is wiped.
-func (c *Codec) Encrypt(p e2ee.Peer, unsigned bool, put func(dst []byte) []byte, use func(msg []byte)) (err error) {
+// may be), and hands it to use, which may not keep it. plain is written by put, into
+// space that is wiped. It returns the rung of those keys.
+func (c *Codec) Encrypt(p e2ee.Peer, unsigned bool, put func(dst []byte) []byte, use func(msg []byte)) (rung policy.Rung, err error) {
 	defer recoverTo(&err, "seal to", p)
 	now := c.now()
-	to, _, err := c.recipients(p, now, true)
+	to, rung, err := c.recipients(p, now, true)
 	if err != nil {
-		return err
+		return policy.Clear, err
 	}
 	b := c.buffers.Get().(*buffers)
 	defer func() { b.wipe(); c.buffers.Put(b) }()
 	b.plain = put(b.plain[:0])
 	if len(b.plain) > maxPlain {
-		return fmt.Errorf("openpgp: seal to %s: %w", p.Bare, e2ee.ErrTooLarge)
+		return policy.Clear, fmt.Errorf("openpgp: seal to %s: %w", p.Bare, e2ee.ErrTooLarge)
 	}
 	if err := c.inner(b, to, unsigned, now); err != nil {
-		return err
+		return policy.Clear, err
 	}
 	if err := encrypt(b, to); err != nil {
-		return fmt.Errorf("openpgp: seal to %s: %w", p.Bare, err)
+		return policy.Clear, fmt.Errorf("openpgp: seal to %s: %w", p.Bare, err)
 	}
 	use(b.out.Bytes())
-	return nil
+	return rung, nil
 }
 
 // Message is what was inside of an OpenPGP message. It is valid only while the

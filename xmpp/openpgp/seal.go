@@ -53,7 +53,7 @@ func (s *Scheme) Seal(ctx context.Context, p e2ee.Peer, text e2ee.Plain) (out e2
 		return e2ee.Payload{}, err
 	}
 	var armor string
-	err = s.codec.Encrypt(p, s.unsigned,
+	rung, err := s.codec.Encrypt(p, s.unsigned,
 		func(dst []byte) []byte { return append(dst, text.Reveal()...) },
 		func(msg []byte) { armor = string(appendArmor(make([]byte, 0, len(msg)*3/2), msg)) })
 	if err != nil {
@@ -64,6 +64,7 @@ func (s *Scheme) Seal(ctx context.Context, p e2ee.Peer, text e2ee.Plain) (out e2
 		Body:     fallback,
 		EME:      NSEncrypted,
 		Store:    true,
+		Rung:     rung,
 	}, nil
 }
 

@@ -14,9 +14,11 @@ func (s *Scheme) Seal(ctx context.Context, p e2ee.Peer, text e2ee.Plain) (e2ee.P
 	if err := ctx.Err(); err != nil {
 		return e2ee.Payload{}, err
 	}
-	t, _, err := s.pick(p)
+	t, rung, err := s.pick(p)
 	if err == nil {
-		return s.seal(t, p, text.Reveal())
+		pay, err := s.seal(t, p, text.Reveal())
+		pay.Rung = rung
+		return pay, err
 	}
 	if t := s.ask(p); t != nil {
 		defer t.mu.Unlock()

@@ -108,7 +108,7 @@ func TestConformance(t *testing.T) {
 func made(t testing.TB, from *Scheme, to e2ee.Peer, unsigned bool, xml string) e2ee.Incoming {
 	t.Helper()
 	var text string
-	err := from.codec.Encrypt(to, unsigned,
+	_, err := from.codec.Encrypt(to, unsigned,
 		func(dst []byte) []byte { return append(dst, xml...) },
 		func(msg []byte) { text = base64.StdEncoding.EncodeToString(msg) })
 	if err != nil {

@@ -42,7 +42,7 @@ func (s *Scheme) SealWith(ctx context.Context, p e2ee.Peer, text e2ee.Plain, bes
 	}
 	sc.payload = append(sc.payload, beside...)
 	var encoded string
-	err = s.codec.Encrypt(p, false, sc.appendTo,
+	out.Rung, err = s.codec.Encrypt(p, false, sc.appendTo,
 		func(msg []byte) { encoded = base64.StdEncoding.EncodeToString(msg) })
 	if err != nil {
 		return e2ee.Payload{}, err

@@ -68,6 +68,9 @@ func seal(t testing.TB, from End, text string) e2ee.Payload {
 	if err != nil {
 		t.Fatalf("Seal: %v", err)
 	}
+	if rung, err := from.Scheme.Reach(from.Peer); p.Rung != rung || rung == policy.Clear {
+		t.Errorf("sealed to keys of rung %v; Reach = %v, %v", p.Rung, rung, err)
+	}
 	return p
 }
 
