@@ -91,6 +91,8 @@ type Message struct {
 	// Time is when it was said; Delayed marks history and offline messages.
 	Time    time.Time
 	Delayed bool
+	// Signed is when it was signed, by its author's clock; zero where nobody can know.
+	Signed time.Time
 	// Redelivered is set when the leg has opened this very message before, under
 	// the same id: the core had it then and does not relay it again, whether or not
 	// it remembers the id. The server chooses when and under which id it repeats a

@@ -44,8 +44,13 @@ func trustOrders() []trustOrder {
 	}
 }
 
-// orderTime bounds an order: it waits for the disk.
-const orderTime = 15 * time.Second
+const (
+	// orderTime bounds an order: it waits for the disk.
+	orderTime = 15 * time.Second
+	// orderAge is how old an order may be. A server can hold one back, until what it
+	// asks for was decided otherwise.
+	orderAge = 15 * time.Minute
+)
 
 // answerTrust tells a configured person, in their own chat, what protects each
 // room's lines; anybody else hears only which rooms are encrypted. With words behind
@@ -165,6 +170,9 @@ func (c *Core) mayOrder(q *question, o trustOrder) string {
 	}
 	if q.msg.Rung < need || !q.member.floor.Encrypted() {
 		return fmt.Sprintf("Not done: your message came %s, and this takes %s. %s", q.msg.Rung, need, orderHint(q.msg.Rung, o))
+	}
+	if signed := q.msg.Signed; q.msg.Delayed || !signed.IsZero() && time.Since(signed) > orderAge {
+		return "Not done: your message was long on its way, or your clock is slow. Write it again."
 	}
 	return ""
 }

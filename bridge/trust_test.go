@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/bridgetest"
@@ -69,6 +70,7 @@ func TestOrders(t *testing.T) {
 		{"a key of one's own", "!trust add AAAA", bob, policy.Verified, 0, devBridge(), "add [AAAA] by bob (bob@corp.example)", "Done."},
 		{"a key of one's own, by who is not verified", "!trust add AAAA", bob, policy.Signed, policy.Sealed, devBridge(), "", "came signed, and this takes verified"},
 		{"a key of one's own, unsigned", "!trust add AAAA", bob, policy.Sealed, policy.Sealed, devBridge(), "", "that signs"},
+		{"held back on its way", "!trust accept bob AAAA", alice, policy.Verified, 0, devBridge(), "", "Write it again"},
 		{"where nothing must be encrypted", "!trust accept bob AAAA", alice, policy.Verified, policy.Sealed, clear, "", "Not done"},
 		{"on IRC", "!trust accept bob AAAA", dev, policy.Verified, policy.Sealed, devBridge(), "", "own encrypted chat"},
 		{"no such order", "!trust everybody", bob, policy.Verified, 0, devBridge(), "", "!trust, or: !trust add FINGERPRINT: a key of another device of yours."},
@@ -80,7 +82,10 @@ func TestOrders(t *testing.T) {
 					must(t, h.irc.Take(bridge.Message{Room: dev, From: bridge.Sender{Nick: "alice", Person: "alice", Account: "alice", Op: true}, Text: bridge.NewText(tt.ask), Rung: tt.rung}))
 				} else {
 					m := person(tt.room, tt.ask)
-					m.Rung = tt.rung
+					m.Rung, m.Signed = tt.rung, time.Now().Add(-time.Minute)
+					if tt.name == "held back on its way" {
+						m.Signed = time.Now().Add(-time.Hour)
+					}
 					must(t, h.xmpp.Take(m))
 				}
 				synctest.Wait()

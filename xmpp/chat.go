@@ -158,6 +158,7 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 		return
 	}
 	it.msg.Scheme, it.msg.Rung, it.msg.Redelivered, it.msg.Seen = scheme.Name(), o.Rung, o.Redelivered, o.Seen
+	it.msg.Signed = o.Signed
 	it.msg.Kind, it.msg.Text = openedText(o)
 	s.inside(c, it, scheme, p, o.Inside, e)
 	if o.Silent || it.msg.Text.Len() == 0 {

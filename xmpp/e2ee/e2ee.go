@@ -56,6 +56,8 @@ type Opened struct {
 	body        string
 	Rung        policy.Rung // what the message proves
 	Fingerprint string      // of the signing key, "" if none
+	// Signed is when it was signed, by its author's clock; zero where nobody can know.
+	Signed time.Time
 	// Reply is what must go back to the peer at once (handshakes).
 	Reply []Payload
 	// Changes are what it changed in the session, in their order (Session only).

@@ -61,6 +61,7 @@ func (s *Scheme) Open(ctx context.Context, p e2ee.Peer, in e2ee.Incoming) (out e
 				return err
 			}
 			out = e2ee.NewOpened(body, m.Rung, m.Signer)
+			out.Signed = m.Signed()
 			out.Silent = body == ""
 			out.Redelivered, out.Seen, err = m.Mark(s.replay, p.Bare, in.ID, now)
 			return err

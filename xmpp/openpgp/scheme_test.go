@@ -121,7 +121,7 @@ func TestRungs(t *testing.T) {
 	} {
 		bot.replay = e2ee.NewReplayCache(0, 0)
 		got, err := open(bot, tt.peer, tt.armor, "1")
-		if err != nil || got.Rung != tt.rung || (got.Fingerprint != "") != (tt.rung == policy.Verified) {
+		if err != nil || got.Rung != tt.rung || (got.Fingerprint != "") != (tt.rung == policy.Verified) || got.Signed.IsZero() == (tt.rung == policy.Verified) {
 			t.Errorf("%s: rung %v, key %q, %v", tt.name, got.Rung, got.Fingerprint, err)
 		}
 	}

@@ -104,6 +104,7 @@ func (s *Scheme) content(m *openpgp.Message, p e2ee.Peer, in e2ee.Incoming) (e2e
 		return e2ee.Opened{}, err
 	}
 	out := e2ee.NewOpened(body, m.Rung, m.Signer)
+	out.Signed = sc.time
 	out.Silent = !said || body == ""
 	for _, c := range sc.payload {
 		if c.Local != "body" {

@@ -196,6 +196,9 @@ func TestOpen(t *testing.T) {
 			if got.Rung != policy.Verified || got.Fingerprint != ourKey(t, "alice").Fingerprint {
 				t.Errorf("rung %v by %q", got.Rung, got.Fingerprint)
 			}
+			if got.Signed.IsZero() {
+				t.Error("not known when it was signed")
+			}
 		})
 	}
 }
