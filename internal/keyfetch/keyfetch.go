@@ -96,13 +96,15 @@ func (c *Client) Fetch(ctx context.Context, fpr string, addresses []string) ([][
 	var found [][]byte
 	var errs []error
 	ask := func(urls ...string) {
-		for _, u := range urls {
+		for i, u := range urls {
 			data, err := c.get(ctx, u)
+			var noHost *net.DNSError
 			switch {
 			case errors.Is(err, ErrNotFound):
+			case errors.As(err, &noHost) && noHost.IsNotFound && i < len(urls)-1:
+				continue // WKD: the other way of asking
 			case err != nil:
 				errs = append(errs, err)
-				continue // WKD: the other way of asking
 			default:
 				found = append(found, data)
 			}
@@ -157,7 +159,7 @@ func (c *Client) get(ctx context.Context, u string) ([]byte, error) {
 }
 
 // wkdURLs returns where the key of an address is by the draft's two methods: the
-// direct one is for domains whose openpgpkey host cannot be reached.
+// direct one is for domains without an openpgpkey host, and for no other trouble.
 func wkdURLs(address string) (advanced, direct string, ok bool) {
 	local, domain, ok := strings.Cut(address, "@")
 	if !ok || local == "" || !hostname(domain) {

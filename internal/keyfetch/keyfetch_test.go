@@ -85,6 +85,7 @@ func TestFetch(t *testing.T) {
 		want      string // what is found, joined
 		err       string // part of the error; "-" for ErrNotFound
 		asked     int
+		noHost    bool // no such name as openpgpkey.…
 	}{
 		{
 			name: "key server", sources: []string{"hkps://SERVER"}, asked: 1, want: "the key",
@@ -133,7 +134,11 @@ func TestFetch(t *testing.T) {
 			handler: func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.Host)) },
 		},
 		{
-			name: "WKD, direct where the advanced way fails", sources: []string{WKD}, addresses: []string{"a@example.com"}, asked: 2, want: "example.com", err: "says 502",
+			name: "WKD, direct where there is no openpgpkey host", sources: []string{WKD}, addresses: []string{"a@example.com"}, noHost: true, asked: 1, want: "example.com",
+			handler: func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.Host)) },
+		},
+		{
+			name: "WKD, not direct where the advanced way fails", sources: []string{WKD}, addresses: []string{"a@example.com"}, asked: 1, err: "says 502",
 			handler: func(w http.ResponseWriter, r *http.Request) {
 				if r.Host != "example.com" {
 					w.WriteHeader(502)
@@ -149,6 +154,15 @@ func TestFetch(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, tt.sources, tt.handler)
+			if dial := w.client.http.Transport.(*http.Transport); tt.noHost {
+				next := dial.DialContext
+				dial.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if strings.HasPrefix(addr, "openpgpkey.") {
+						return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Name: addr, IsNotFound: true}}
+					}
+					return next(ctx, network, addr)
+				}
+			}
 			found, err := w.client.Fetch(t.Context(), fpr, tt.addresses)
 			var got []string
 			for _, f := range found {
