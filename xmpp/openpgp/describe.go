@@ -209,6 +209,9 @@ func writeFile(path string, data []byte) error {
 	if err == nil {
 		err = f.Chmod(0o644)
 	}
+	if err == nil {
+		err = f.Sync() // half a file after a power cut would keep all keys from being read
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("openpgp: write %s: %w", path, err)
 	}
