@@ -48,7 +48,8 @@ func newDoctor(g *globals) *cobra.Command {
 		Short: "Try the configuration on the real servers",
 		Long: `Log in to each network and account, join each room, and seal a nonce to each
 person's key, as the bot would; print what works and how to mend what does not.
-Nothing is said in any room.
+Nothing is said in any room. Where a bridge lists ox, the bot's public key is
+published, as by the bot itself.
 
 While the bot runs, doctor asks it how it is doing and connects to nothing: two
 sessions of one account would be in each other's way.`,

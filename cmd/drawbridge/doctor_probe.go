@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"drawbridge/bridge"
@@ -107,8 +108,8 @@ func xmppAddrs(ctx context.Context, a *config.Account) []string {
 	return out
 }
 
-// keySteps seals a nonce to each person's key as the bot would, and one to the
-// bot's own key, which it opens again.
+// keySteps seals a nonce to each person's key as the bot would, by each scheme of the
+// bridge that needs no session, and one to the bot's own key, which it opens again.
 func keySteps(c *config.Config, k *keys) []step {
 	var steps []step
 	for i := range c.Bridges {
@@ -123,7 +124,11 @@ func keySteps(c *config.Config, k *keys) []step {
 		for _, name := range x.People {
 			p := c.Person(name).Policy()
 			peer := e2ee.Peer{Account: x.Account, Self: bareJID(c.Account(x.Account).JID), Bare: p.JIDs[0], Person: p}
-			steps = append(steps, sealStep(s, peer))
+			for _, scheme := range k.schemes(x.Account) {
+				if _, session := scheme.(e2ee.Session); !session && slices.Contains(c.Bridges[i].Schemes, scheme.Name()) {
+					steps = append(steps, sealStep(scheme, peer))
+				}
+			}
 		}
 	}
 	for i := range c.Accounts {
@@ -134,11 +139,15 @@ func keySteps(c *config.Config, k *keys) []step {
 	return steps
 }
 
-func sealStep(s *openpgp.Scheme, peer e2ee.Peer) step {
-	st := step{What: peer.Person.Name, Outcome: good, Said: "a nonce was sealed to the pinned key"}
+func sealStep(s e2ee.Scheme, peer e2ee.Peer) step {
+	by := ""
+	if s.Name() != openpgp.Name {
+		by = " by " + s.Name()
+	}
+	st := step{What: peer.Person.Name, Outcome: good, Said: "a nonce was sealed to the pinned key" + by}
 	if _, err := s.Seal(context.Background(), peer, nonce()); err != nil {
 		e := keyError(&config.Config{}, "", err)
-		return step{What: st.What, Outcome: bad, Said: "nothing can be sealed: " + e.What, Fix: e.Fix}
+		return step{What: st.What, Outcome: bad, Said: "nothing can be sealed" + by + ": " + e.What, Fix: e.Fix}
 	}
 	return st
 }

@@ -11,7 +11,6 @@ import (
 
 	"drawbridge/internal/config"
 	"drawbridge/internal/keyfetch"
-	"drawbridge/xmpp/e2ee"
 )
 
 // fetchEvery is how often each key is asked for, give or take a quarter: a revoked
@@ -43,18 +42,12 @@ type wanted struct {
 	addresses []string
 }
 
-// wantedKeys are the keys that count: those of people of bridges, pinned, certified
-// or accepted, and the authority's. No other is ever asked for.
+// wantedKeys are the keys that count: those of people of bridges, and the
+// authority's. No other is ever asked for.
 func wantedKeys(c *config.Config, k *keys) []wanted {
 	var out []wanted
 	for _, p := range bridgedPeople(c) {
-		fprs := slices.Clone(p.OpenPGP)
-		if k.book != nil {
-			for _, key := range k.book.Keys(e2ee.Peer{Person: p}, e2ee.KeyOpenPGP) {
-				fprs = append(fprs, key.Fingerprint)
-			}
-		}
-		for _, fpr := range uniq(fprs) {
+		for _, fpr := range k.withKeys(c, p).OpenPGP {
 			out = append(out, wanted{fpr, uniq(append(slices.Clone(p.JIDs), k.ring.Addresses(fpr)...))})
 		}
 	}

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"drawbridge/internal/config"
+	"drawbridge/xmpp/e2ee"
+	"drawbridge/xmpp/openpgp"
+	"drawbridge/xmpp/trust"
 )
 
 // TestFetchSchedule: each key soon after the start, then about once a day, one at a
@@ -30,5 +36,36 @@ func TestFetchSchedule(t *testing.T) {
 	}
 	if nextWanted(list[:1], due, start); len(due) != 1 {
 		t.Errorf("%d keys are remembered", len(due))
+	}
+}
+
+// TestKeysThatCountAreWatched: not only those of the config are fetched, checked and
+// warned of.
+func TestKeysThatCountAreWatched(t *testing.T) {
+	c := &config.Config{
+		People:  []config.Person{{Name: "bob", JIDs: []string{"bob@corp.example"}, OpenPGP: []string{strings.Repeat("1", 40)}}},
+		Bridges: []config.Bridge{{Name: "dev", XMPP: &config.BridgeXMPP{Account: "bot", People: []string{"bob"}}}},
+	}
+	book, err := trust.New(t.Context(), trustConfig(c), trust.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := strings.Repeat("2", 40)
+	if _, err := book.Accept(t.Context(), trust.Decision{Person: "bob", Kind: e2ee.KeyOpenPGP, Fingerprint: accepted, How: e2ee.HowAdmin}); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := openpgp.NewKeyring(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &keys{ring: ring, book: book}
+	if list := wantedKeys(c, k); len(list) != 2 || list[1].fpr != accepted {
+		t.Errorf("fetched: %v", list)
+	}
+	if list := k.report(c); len(list) != 2 || list[1].Fingerprint != accepted || !strings.Contains(list[1].Problem, "not in the keyring") {
+		t.Errorf("reported: %v", list)
+	}
+	if list := k.check(c); len(list) != 2 {
+		t.Errorf("checked: %v", list)
 	}
 }

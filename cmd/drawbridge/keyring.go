@@ -146,7 +146,7 @@ func (k *keys) commit() (changed []string, err error) {
 func (k *keys) check(c *config.Config) config.Errors {
 	var out config.Errors
 	for _, p := range bridgedPeople(c) {
-		for _, err := range k.ring.Check([]*policy.Person{p}, time.Now()) {
+		for _, err := range k.ring.Check([]*policy.Person{k.withKeys(c, p)}, time.Now()) {
 			out = append(out, keyError(c, personKey(p, err), err))
 		}
 		for i, fpr := range p.OpenPGP {
@@ -167,6 +167,27 @@ func (k *keys) accountOf(fpr string) string {
 		}
 	}
 	return ""
+}
+
+// withKeys is p as if all their OpenPGP keys that count were listed: the listed, the
+// certified, the accepted, and those kept on an account that trusts on first use.
+func (k *keys) withKeys(c *config.Config, p *policy.Person) *policy.Person {
+	if k.book == nil {
+		return p
+	}
+	out := *p
+	out.OpenPGP = slices.Clone(p.OpenPGP)
+	for _, b := range c.Bridges {
+		if b.XMPP == nil || !slices.Contains(b.XMPP.People, p.Name) {
+			continue
+		}
+		for _, key := range k.book.Keys(e2ee.Peer{Account: b.XMPP.Account, Person: p}, e2ee.KeyOpenPGP) {
+			if !slices.Contains(out.OpenPGP, key.Fingerprint) {
+				out.OpenPGP = append(out.OpenPGP, key.Fingerprint)
+			}
+		}
+	}
+	return &out
 }
 
 // bridgedPeople are the persons who are in a bridge, in the order of the file.
@@ -212,7 +233,7 @@ func split(err error) []error {
 	return []error{err}
 }
 
-// report lists the bots' own keys and the pinned keys of bridged people.
+// report lists the bots' own keys, and those of bridged people that count.
 func (k *keys) report(c *config.Config) []keyReport {
 	now := time.Now()
 	var out []keyReport
@@ -226,6 +247,7 @@ func (k *keys) report(c *config.Config) []keyReport {
 		out = append(out, r)
 	}
 	for _, p := range bridgedPeople(c) {
+		p = k.withKeys(c, p)
 		one := []*policy.Person{p}
 		problems := k.ring.Check(one, now)
 		expiries := k.ring.Expiries(one, now)

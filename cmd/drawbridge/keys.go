@@ -72,7 +72,7 @@ func (k *ownedKey) state(now time.Time) string {
 	case k.Weak:
 		return "weak"
 	case k.account == "" && len(k.persons) == 0:
-		return "not pinned for anybody"
+		return "not listed for anybody; may be accepted: drawbridge trust list"
 	case !k.Expires.IsZero() && k.Expires.Sub(now) <= warnSpans[0]:
 		return "expires soon"
 	default:
