@@ -2,6 +2,7 @@ package openpgp
 
 import (
 	"bytes"
+	"crypto/dsa" //nolint:staticcheck // people have such keys; nothing is made with it
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,8 @@ import (
 const (
 	maxLearned    = 256 << 10 // of the key as it comes
 	maxSignatures = 64        // looked at, of each kind in each place
+	maxBits       = 16 << 10  // of its modulus: a check must not take a core for hours
+	maxOrder      = 512       // of DSA's q
 )
 
 // ErrOtherKey is returned by Learn where the key that came is not the one wanted.
@@ -231,6 +234,9 @@ func (c *cert) lendUserID(data []byte) []byte {
 // outside, where anybody may have added to it.
 func (s *snapshot) purify(e *pgp.Entity, now time.Time) error {
 	pk := e.PrimaryKey
+	if huge(pk) {
+		return fmt.Errorf("%w: a number of the key has more bits than any in use", e2ee.ErrTooLarge)
+	}
 	e.Revocations = good(e.Revocations, func(sig *packet.Signature) bool { return pk.VerifyRevocationSignature(sig) == nil })
 	e.DirectSignatures = good(e.DirectSignatures, func(sig *packet.Signature) bool { return pk.VerifyDirectKeySignature(sig) == nil })
 	for name, id := range e.Identities {
@@ -247,6 +253,9 @@ func (s *snapshot) purify(e *pgp.Entity, now time.Time) error {
 	kept := e.Subkeys[:0]
 	for i := range e.Subkeys {
 		sub := e.Subkeys[i]
+		if huge(sub.PublicKey) {
+			continue
+		}
 		sub.Bindings = good(sub.Bindings, func(sig *packet.Signature) bool { return pk.VerifyKeySignature(sub.PublicKey, sig) == nil })
 		sub.Revocations = good(sub.Revocations, func(sig *packet.Signature) bool { return pk.VerifySubkeyRevocationSignature(sig, sub.PublicKey) == nil })
 		if len(sub.Bindings) > 0 && len(kept) < maxSignatures {
@@ -258,6 +267,15 @@ func (s *snapshot) purify(e *pgp.Entity, now time.Time) error {
 		return ErrNotValid
 	}
 	return nil
+}
+
+// huge reports whether numbers of a key are larger than those of any key in use.
+func huge(k *packet.PublicKey) bool {
+	if d, ok := k.PublicKey.(*dsa.PublicKey); ok && (d.Q.BitLen() > maxOrder || d.G.BitLen() > maxBits || d.Y.BitLen() > maxBits) {
+		return true
+	}
+	bits, err := k.BitLength()
+	return err == nil && int(bits) > maxBits
 }
 
 // certified reports whether a key of the keyring has made sig over a user id.
