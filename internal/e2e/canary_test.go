@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,6 +77,18 @@ func TestCanariesAreFoundNowhere(t *testing.T) {
 	carl.Say(channel, last)
 	h.reads("alice", heard(a), last)
 
+	h.foundNowhere(bot, prosody, canaries, func(st lab.Stanza) bool {
+		// What alice herself sent in clear may be found, on her own way in.
+		return st.In && strings.HasPrefix(st.JID, "alice@") || strings.Contains(st.XML, "from='alice@") || strings.Contains(st.XML, `from="alice@`)
+	})
+	h.fromBotSealed(prosody)
+}
+
+// foundNowhere stops the bot and looks for the canaries, and the password, on its
+// disk, in its log, in what its verbs print, and on the wire, but for the stanzas
+// that may hold them.
+func (h *house) foundNowhere(bot *lab.Proc, s *lab.XMPPServer, canaries []string, may func(lab.Stanza) bool) {
+	h.t.Helper()
 	seen := map[string]string{"status": h.ok("status"), "status --json": h.ok("status", "--json"), "keys list": h.ok("keys", "list")}
 	h.stop(bot)
 	h.must(filepath.WalkDir(h.dir, func(path string, d fs.DirEntry, err error) error {
@@ -87,26 +100,24 @@ func TestCanariesAreFoundNowhere(t *testing.T) {
 		return err
 	}))
 	if len(seen[filepath.Join(h.dir, "drawbridge.out")]) < 1000 {
-		t.Error("the debug log is too short to be one")
+		h.t.Error("the debug log is too short to be one")
 	}
 	var wire bytes.Buffer
-	for _, st := range prosody.Stanzas() {
-		// Only what alice herself sent in clear may be found, on her own way in.
-		if !(strings.HasPrefix(st.JID, "alice@") && st.In) && !strings.Contains(st.XML, "from='alice@") && !strings.Contains(st.XML, `from="alice@`) {
+	for _, st := range s.Stanzas() {
+		if !may(st) {
 			wire.WriteString(st.XML + "\n")
 		}
 	}
 	seen["the XMPP wire"] = wire.String()
-	secrets := append(canaries, lab.Password)
+	secrets := append(slices.Clone(canaries), lab.Password)
 	for where, text := range seen {
 		for _, c := range secrets {
 			if where == filepath.Join(h.dir, "password") && c == lab.Password {
 				continue
 			}
 			if i := strings.Index(text, c); i >= 0 {
-				t.Errorf("found in %s: …%s…", where, text[max(0, i-100):min(len(text), i+40)])
+				h.t.Errorf("found in %s: …%s…", where, text[max(0, i-100):min(len(text), i+40)])
 			}
 		}
 	}
-	h.fromBotSealed(prosody)
 }

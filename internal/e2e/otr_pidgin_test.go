@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"drawbridge/internal/lab"
-	"drawbridge/xmpp/otr"
 )
 
 // pidginUser makes somebody with an account and an OTR key for Pidgin; ${name}
@@ -16,10 +15,7 @@ func (h *house) pidginUser(s *lab.XMPPServer, name string) (keyFile []byte) {
 	h.t.Helper()
 	s.AddUser(name)
 	s.Befriend(botName, name)
-	key, err := otr.NewKey()
-	h.must(err)
-	h.vars[name] = key.Fingerprint()
-	return otr.FormatKeys([]otr.AccountKey{{Name: lab.PidginAccount(name), Protocol: lab.PidginProtocol, Key: key}})
+	return h.otrKeyFile(lab.PidginAccount(name), lab.PidginProtocol, name)
 }
 
 // TestOTRWithPidgin: Pidgin means HTML, mcabber does not; both read what was

@@ -37,10 +37,17 @@ func (h *house) otrUser(s *lab.XMPPServer, name, protocol string) (keyFile []byt
 	h.t.Helper()
 	s.AddUser(name)
 	s.Befriend(botName, name)
+	return h.otrKeyFile(name+"@"+lab.Domain, protocol, name)
+}
+
+// otrKeyFile makes a key and the file that a client keeps it in; ${name} becomes
+// the fingerprint.
+func (h *house) otrKeyFile(account, protocol, name string) []byte {
+	h.t.Helper()
 	key, err := otr.NewKey()
 	h.must(err)
 	h.vars[name] = key.Fingerprint()
-	return otr.FormatKeys([]otr.AccountKey{{Name: name + "@" + lab.Domain, Protocol: protocol, Key: key}})
+	return otr.FormatKeys([]otr.AccountKey{{Name: account, Protocol: protocol, Key: key}})
 }
 
 // otrOnly looks at what the server saw: no secret in clear, and no body of a chat
@@ -136,31 +143,31 @@ func TestOTRQuestion(t *testing.T) {
 	h.start()
 	prof := h.Profanity(prosody, lab.ProfanityUser{Name: "alice", OTR: key})
 	prof.Type("/msg " + botJID)
-	h.otrShows("waiting")
+	h.otrStands("alice", "waiting")
 
 	// The wrong secret, asked by alice; then the right one, asked by the bot.
 	prof.Type("/otr secret overbridge")
 	prof.Expect("uthentication failed")
-	h.otrShows("waiting")
+	h.otrStands("alice", "waiting")
 	h.ok("otr", "verify", "alice", "--question", "where do we meet?")
 	prof.Expect("where do we meet?")
 	prof.Type("/otr answer underbridge")
-	h.otrShows("trusted", "verified", "smp")
+	h.otrStands("alice", "trusted", "verified", "smp")
 }
 
-// otrShows waits until the list of keys shows alice's OTR key so.
-func (h *house) otrShows(words ...string) {
+// otrStands waits until the list of keys shows somebody's OTR key so.
+func (h *house) otrStands(name string, words ...string) {
 	h.t.Helper()
 	var out string
 	if !lab.Poll(wait, func() bool {
-		out, _, _ = h.try("trust", "list", "alice")
+		out, _, _ = h.try("trust", "list", name)
 		for line := range strings.Lines(out) {
-			if hasAll(append(words, h.vars["alice"]))(line) {
+			if hasAll(append(words, h.vars[name]))(line) {
 				return true
 			}
 		}
 		return false
 	}) {
-		h.t.Fatalf("alice's key never stood as %q:\n%s", words, out)
+		h.t.Fatalf("the key of %s never stood as %q:\n%s", name, words, out)
 	}
 }

@@ -64,7 +64,9 @@ func (l *Lab) PrepareProfanity(s *XMPPServer, o ProfanityUser) []string {
 		l.write(filepath.Join(home, "data", "profanity", "pgp", munge(o.Name+"@"+Domain), "pubkeys"), keys.String())
 	}
 	if o.OTR != nil {
-		l.write(filepath.Join(home, "data", "profanity", "otr", munge(o.Name+"@"+Domain), "keys.txt"), string(o.OTR))
+		dir := filepath.Join(home, "data", "profanity", "otr", munge(o.Name+"@"+Domain))
+		l.write(filepath.Join(dir, "keys.txt"), string(o.OTR))
+		l.write(filepath.Join(dir, "fingerprints.txt"), "") // without it /otr start says that there is no key
 	}
 	l.write(filepath.Join(home, "data", "profanity", "accounts"), strings.Join(account, "\n")+"\n")
 	l.write(filepath.Join(home, "config", "profanity", "profrc"), strings.Join([]string{

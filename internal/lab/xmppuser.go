@@ -26,8 +26,9 @@ type XMPPUser struct {
 	conn net.Conn
 	wmu  sync.Mutex // guards writes
 
-	mu    sync.Mutex // guards stanzas and ended
+	mu    sync.Mutex // guards those below
 	got   []string
+	each  func(stanza string)
 	ended bool
 	done  chan struct{}
 	ids   int
@@ -118,7 +119,11 @@ func (u *XMPPUser) read(r *stanzaReader) {
 		}
 		u.mu.Lock()
 		u.got = append(u.got, st)
+		each := u.each
 		u.mu.Unlock()
+		if each != nil {
+			each(st)
+		}
 	}
 }
 
@@ -128,6 +133,14 @@ func (u *XMPPUser) Send(xml string) {
 	defer u.wmu.Unlock()
 	_ = u.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(u.conn, xml) // an error shows as a stanza that never comes
+}
+
+// Each lets f have each stanza from now on, in order, on the goroutine that reads.
+// f may send.
+func (u *XMPPUser) Each(f func(stanza string)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.each = f
 }
 
 // Chat sends a one-to-one message with the given children and returns its id.
