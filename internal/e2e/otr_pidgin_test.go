@@ -51,5 +51,7 @@ func TestOTRWithPidgin(t *testing.T) {
 	h.reads("alice", alice, "bob", long)
 	pidgin.Say(botJID, long+" from alice")
 	h.reads("bob", bob, "alice", long+" from alice")
-	h.otrOnly(prosody, "first:", "back:", "three thousand")
+	if two, three := h.otrOnly(prosody, "first:", "back:", "three thousand"); two > 0 || three == 0 {
+		t.Errorf("%d messages by version 2, %d by version 3: both clients have version 3", two, three)
+	}
 }
