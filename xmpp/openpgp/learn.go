@@ -2,7 +2,7 @@ package openpgp
 
 import (
 	"bytes"
-	"crypto/dsa" //nolint:staticcheck // people have such keys; nothing is made with it
+	"crypto/dsa" //lint:ignore SA1019 people have such keys, and their numbers are looked at
 	"errors"
 	"fmt"
 	"io"
