@@ -178,6 +178,9 @@ func madeBy(sig *packet.Signature, ca *packet.PublicKey) bool {
 func addressOf(uid string) string {
 	s := strings.TrimSpace(uid)
 	if i := strings.LastIndexByte(s, '<'); i >= 0 && strings.HasSuffix(s, ">") {
+		if strings.ContainsAny(s[:i], "<>") {
+			return ""
+		}
 		s = s[i+1 : len(s)-1]
 	}
 	s = strings.ToLower(strings.TrimPrefix(s, "xmpp:"))

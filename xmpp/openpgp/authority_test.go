@@ -21,6 +21,7 @@ func TestAddressOf(t *testing.T) {
 		{"Alice <xmpp:alice@example.org>", "alice@example.org"},
 		{"alice@example.org <eve@example.org>", "eve@example.org"},
 		{"alice@example.org eve@example.org", ""},
+		{"Eve <eve@example.org> <alice@example.org>", ""},
 		{"Alice", ""},
 		{"alice@example.org/phone", ""},
 		{"<alice@example.org", ""},

@@ -256,6 +256,9 @@ func (c *Codec) verify(p e2ee.Peer, sig *packet.Signature, data []byte, meet boo
 	for _, k := range c.trust.Keys(p, e2ee.KeyOpenPGP) {
 		cert := snap.certs[k.Fingerprint]
 		if cert == nil {
+			if issuer(sig) == k.Fingerprint { // it counts, and was not brought or fetched yet
+				return 0, "", &KeyError{Person: p.Person.Name, Fingerprint: k.Fingerprint, Err: e2ee.ErrNoKey}
+			}
 			continue
 		}
 		if v := cert.view(weak); v.holds(id) {

@@ -33,6 +33,7 @@ const (
 //	e2ee.ErrTooLarge     the armor or what it inflates to
 //	e2ee.ErrMalformed    not OpenPGP, altered, cut short, or not UTF-8
 //	e2ee.ErrWrongKey     encrypted to a key that is not the bot's
+//	e2ee.ErrNoKey        signed by a key that counts and is not in the keyring yet
 //	e2ee.ErrKeyChanged   signed by another key than the pinned ones
 //	e2ee.ErrSignature    signed by a pinned key, but the signature does not hold
 //	e2ee.ErrReplay       seen under another stanza id, or too old to know

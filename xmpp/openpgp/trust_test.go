@@ -155,3 +155,15 @@ func (r *revoking) Rung(_ e2ee.Peer, _ e2ee.KeyKind, fpr string) (policy.Rung, e
 func (r *revoking) Meet(p e2ee.Peer, k e2ee.KeyKind, fpr string) (policy.Rung, error) {
 	return r.Rung(p, k, fpr)
 }
+
+// TestSignedByAListedKeyNobodyBrought: it is not another key than expected, but one
+// that is missing.
+func TestSignedByAListedKeyNobodyBrought(t *testing.T) {
+	bot, alice := ourKey(t, "bot"), ourKey(t, "alice")
+	keys, _ := ring(t, bot.Public)
+	s := New(Config{Secret: bot.secret, Keyring: keys}, Deps{})
+	msg := sealed(t, New(Config{Secret: alice.secret, Keyring: keys}, Deps{}), person("bot", false, bot.Fingerprint), "hello")
+	if _, err := open(s, person("alice", false, alice.Fingerprint), msg, "1"); !errors.Is(err, e2ee.ErrNoKey) || errors.Is(err, e2ee.ErrKeyChanged) {
+		t.Errorf("%v", err)
+	}
+}

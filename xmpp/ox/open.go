@@ -24,6 +24,7 @@ const maxText = 64 << 10
 //	e2ee.ErrTooLarge     what is there, or what it inflates to
 //	e2ee.ErrMalformed    not OpenPGP, altered, cut short, or no <signcrypt/>
 //	e2ee.ErrWrongKey     encrypted to a key that is not the bot's
+//	e2ee.ErrNoKey        signed by a key that counts and is not in the keyring yet
 //	e2ee.ErrKeyChanged   signed by another key than those that count
 //	e2ee.ErrKeyRevoked   signed by one that was revoked
 //	e2ee.ErrSignature    not signed, the signature does not hold, or made for somebody else
