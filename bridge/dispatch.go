@@ -129,11 +129,14 @@ func (d *dispatcher) handle(ctx context.Context) bool {
 		}
 		d.intents = append(d.intents, intent{msg: &it.msg, leg: d.from[i]})
 		in := &d.intents[len(d.intents)-1]
+		decided := false
 		if it.ev != nil {
-			d.gap(t, in, it.ev, now)
-			continue
+			it.msg.Room = it.ev.Room // of a gap
+			decided = d.gap(t, in, it.ev, now)
+		} else {
+			decided = d.decide(t, in, now)
 		}
-		if !d.decide(t, in, now) {
+		if !decided {
 			d.hold(i)
 			d.intents = d.intents[:len(d.intents)-1]
 			continue

@@ -5,8 +5,12 @@ import "time"
 // gap makes the bot's own words of a Gap: every room of the bridge hears from when
 // to when nothing said in the room reached us. They are taken in like a message:
 // kept, counted, in order, and not told again if the leg reports the same gap once
-// more after a restart.
-func (d *dispatcher) gap(t *table, in *intent, e *Event, now time.Time) {
+// more after a restart. It reports false when they have to wait, as a message would:
+// behind what is held, or for room in an outbox.
+func (d *dispatcher) gap(t *table, in *intent, e *Event, now time.Time) bool {
+	if d.held.rooms[e.Room] > 0 {
+		return false
+	}
 	until := e.Time
 	if until.IsZero() || until.After(now) {
 		until = now
@@ -20,7 +24,17 @@ func (d *dispatcher) gap(t *table, in *intent, e *Event, now time.Time) {
 	in.entry = Entry{Room: e.Room, ID: "gap " + e.Since.UTC().Format(time.RFC3339) + " " + e.Time.UTC().Format(time.RFC3339), At: now}
 	if len(in.routes) == 0 {
 		in.what = stray
-		return
+		return true
+	}
+	for _, from := range in.routes {
+		for _, to := range from.bridge.members {
+			if !to.out.hasRoom(gapSize, now) {
+				d.tellFull(to, now)
+				if !d.held.force {
+					return false
+				}
+			}
+		}
 	}
 	d.c.log.Warn("gap: what was said did not reach us", "leg", e.Room.Leg, "room", e.Room.Name, "took", until.Sub(since))
 	for _, from := range in.routes {
@@ -39,7 +53,11 @@ func (d *dispatcher) gap(t *table, in *intent, e *Event, now time.Time) {
 			in.copies = append(in.copies, copied{to, r})
 		}
 	}
+	return true
 }
+
+// gapSize is about what the words of a gap take, in bytes.
+const gapSize = 128
 
 // gapText says from when to when the bridge was not connected to a room.
 func gapText(room string, since, until time.Time, loc *time.Location) string {

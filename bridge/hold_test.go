@@ -266,3 +266,36 @@ func TestMoreRoomByReload(t *testing.T) {
 		}
 	})
 }
+
+// TestGapBehindWhatIsHeld: a gap is told after what was said before it, and waits like
+// a line while a destination is full.
+func TestGapBehindWhatIsHeld(t *testing.T) {
+	fullHouse(t, 10, func(h *house, j *stalledJournal) {
+		h.irc.SetError(dev, bridge.ErrNotReady)
+		for i := range 12 {
+			must(t, h.xmpp.Take(person(alice, fmt.Sprint(i))))
+		}
+		for i := range 20 {
+			must(t, h.xmpp.Notify(bridge.Event{Kind: bridge.Gap, Room: alice, Since: time.Now().Add(-time.Hour), Time: time.Now().Add(time.Duration(i) * time.Second)}))
+		}
+		must(t, h.xmpp.Take(person(alice, "last")))
+		synctest.Wait()
+		if n := h.core.Status().Legs[1].Intake.Held; n != 23 || j.kept(t) != 10 {
+			t.Errorf("%d held, %d kept", n, j.kept(t))
+		}
+		h.irc.SetError(dev, nil)
+		must(t, h.irc.RoomUp(dev))
+		time.Sleep(time.Minute)
+		var got []string
+		for _, m := range h.irc.TakeSent() {
+			if text := m.Text.Reveal(); strings.Contains(text, "Not connected") {
+				got = append(got, "gap")
+			} else {
+				got = append(got, text[strings.LastIndex(text, " ")+1:])
+			}
+		}
+		if s := strings.Join(got, " "); !strings.HasSuffix(s, " 10 11"+strings.Repeat(" gap", 20)+" last") {
+			t.Errorf("told %s", s)
+		}
+	})
+}
