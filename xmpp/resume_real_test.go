@@ -291,7 +291,7 @@ func TestCutsUnderLoad(t *testing.T) {
 		}
 		chat := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
 		room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
-		all := lab.Poll(60*time.Second, func() bool {
+		all := lab.Poll(4*time.Minute, func() bool {
 			return j.waiting() == 0 && len(j.got(chat)) >= n && len(j.got(room)) >= n &&
 				len(heardBy(alice, "bot@localhost/")) >= n && len(heardBy(alice, devRoom+"/bot")) >= n
 		})
