@@ -23,16 +23,19 @@ type Journal interface {
 	// all. A row that was ingested with Tried set needs no such call.
 	Tried(ctx context.Context, tries []Try) error
 	// Confirm ends rows: body and row are gone when it returns nil, but for those of
-	// FateDead. Unknown ones are ignored. After an error the call may come again.
+	// FateDead, FateAcked and FateUnread. Unknown ones are ignored. After an error the
+	// call may come again.
 	Confirm(ctx context.Context, done []Done) error
 	// Load calls yield for every row kept, in the order of Seq, with Tried as
-	// recorded, before the first Ingest of a run.
+	// recorded, before the first Ingest of a run. Rows of FateAcked are not among them:
+	// they are counted as relayed, and gone.
 	Load(ctx context.Context, yield func(*Row) error) error
 	// Rows returns those of seqs, which ascend, that wait and can be read, in order.
 	// It counts the others that it still has as dead. A journal that is not durable
 	// needs no such call.
 	Rows(ctx context.Context, seqs []uint64) ([]*Row, error)
-	// Ledgers returns what bridges counted, by their names; what waits is not in it.
+	// Ledgers returns what bridges counted, by their names; what waits is not in it,
+	// and what is unproven counts as relayed.
 	Ledgers(ctx context.Context) (map[string]Ledger, error)
 	// Durable reports whether rows outlive the process. What a journal that is not
 	// durable still holds at shutdown goes back to the sender's side.
@@ -115,9 +118,11 @@ type Row struct {
 	pos      uint64  // place in the outbox
 	doubt    bool    // it may have arrived: to be asked for before it is sent again
 	again    Settled // why it is sent again, until that is noted
-	doubts   int     // times it was in doubt
+	doubts   int     // times it was in doubt, or was not read
 	refusals int     // times it was refused
 	fleeting bool    // own words worth nothing later: dropped unless sent at once
+	unread   bool    // on the wire, and known not to be read: it goes back once it is off
+	acked    time.Time
 }
 
 // Settled says why a row that was in doubt is sent again.
@@ -149,6 +154,8 @@ const (
 	FateSkipped                 // in doubt, and the bridge does not resend
 	FateDropped                 // own words that could not be said
 	FateDead                    // refused for good: a durable journal keeps it for an admin, and yields it no more
+	FateAcked                   // no end: the network has it, and it may still come back
+	FateUnread                  // no end: it waits again, since it was not read
 )
 
 // Done says that a row has ended, and how.
@@ -161,6 +168,8 @@ type Done struct {
 	NetID  string // the network's own id of a relayed message, if any
 	// Found is set on a relayed one that was in doubt, and that the network had.
 	Found bool
+	// Unproven is set on one that was FateAcked before, and not FateUnread since.
+	Unproven bool
 	// Reason is why it is dead: for people, without text or secrets.
 	Reason string
 }

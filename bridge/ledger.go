@@ -5,7 +5,7 @@ import "sync"
 // Ledger counts what a bridge did. Two sums hold in every snapshot:
 //
 //	Received = Accepted + Refused + Unreadable + Commands + Again + Looped + Paused
-//	Queued   = Relayed + Waiting + Bounced + Missed + Skipped + Dead
+//	Queued   = Relayed + Waiting + Bounced + Missed + Skipped + Dead + Unproven
 //
 // The first counts messages taken in, the second their copies, one for each
 // destination. The bot's own words are in neither.
@@ -26,12 +26,17 @@ type Ledger struct {
 	Missed  uint64 `json:"missed"`  // let go for a person long offline, told as a count
 	Skipped uint64 `json:"skipped"` // in doubt, not sent again
 	Dead    uint64 `json:"dead"`    // parked for an admin, or lost with the key that sealed them
+	// Unproven: the network has them, and whoever they are for has not shown to have
+	// read them (OTR).
+	Unproven uint64 `json:"unproven"`
 
 	// What came of rows in doubt. Found ones are among Relayed, those given up among
 	// Skipped.
 	Found  uint64 `json:"found"`  // the network had them
 	Absent uint64 `json:"absent"` // the network had them not: times one was sent again
 	Resent uint64 `json:"resent"` // nobody could be asked: times one was sent again, and may be there twice
+
+	Unread uint64 `json:"unread"` // got there and were not read: times one was sent again
 
 	Gaps    uint64 `json:"gaps"`    // told, each counted as a message above
 	Dropped uint64 `json:"dropped"` // own words that could not be said, since the start
@@ -40,7 +45,7 @@ type Ledger struct {
 // Balanced reports whether the two sums hold.
 func (l Ledger) Balanced() bool {
 	return l.Received == l.Accepted+l.Refused+l.Unreadable+l.Commands+l.Again+l.Looped+l.Paused &&
-		l.Queued == l.Relayed+l.Waiting+l.Bounced+l.Missed+l.Skipped+l.Dead
+		l.Queued == l.Relayed+l.Waiting+l.Bounced+l.Missed+l.Skipped+l.Dead+l.Unproven
 }
 
 // Count is what one message taken in adds to the ledger of one bridge.
@@ -79,9 +84,20 @@ func (d Settled) Add(l *Ledger) {
 	}
 }
 
-// Add counts the end of a row that waited.
+// Add counts the end of a row that waited, or was unproven.
 func (d Done) Add(l *Ledger) {
 	switch d.Fate {
+	case FateAcked:
+		l.Unproven++
+		l.Waiting--
+		return
+	case FateUnread:
+		l.Unread++
+		if d.Unproven {
+			l.Unproven--
+			l.Waiting++
+		}
+		return
 	case FateRelayed:
 		l.Relayed++
 		if d.Found {
@@ -98,7 +114,20 @@ func (d Done) Add(l *Ledger) {
 	default:
 		return
 	}
-	l.Waiting--
+	if d.Unproven {
+		l.Unproven--
+	} else {
+		l.Waiting--
+	}
+}
+
+// Past is l as the next run takes it over: what waits is counted anew, and what is
+// unproven has arrived.
+func (l Ledger) Past() Ledger {
+	l.Waiting = 0
+	l.Relayed += l.Unproven
+	l.Unproven = 0
+	return l
 }
 
 // ledger is a Ledger that goroutines share.
@@ -169,7 +198,6 @@ func (l *ledger) lost(dead uint64) {
 // restore takes over what an earlier run counted.
 func (l *ledger) restore(old Ledger) {
 	l.mu.Lock()
-	old.Waiting = 0 // each row left is reloaded
-	l.l = old
+	l.l = old.Past() // each row left is reloaded
 	l.mu.Unlock()
 }

@@ -24,6 +24,10 @@ type Leg interface {
 	// goes on with the same session: then LegUp alone follows LegDown, and the proofs
 	// come as if nothing had happened. Errors: ErrNotReady,
 	// *HoldError, or anything else for a refusal that trying again cannot mend.
+	// One whose message may get there and not be read (a session of the reader's that
+	// is gone) proves Acked; of that id one Delivered or one Unread may follow within
+	// UnprovenFor, after which it counts as delivered. An Unread may also come before
+	// the proof, and does not replace it.
 	// A room the leg does not have (a reload tells the core first) is not ready.
 	// After an error nothing of m was sent.
 	Send(ctx context.Context, m Outgoing) error
@@ -87,6 +91,12 @@ const (
 	Delivered Outcome = iota + 1 // proven, as far as this network can
 	Failed                       // refused by the far side: Err says why
 	Doubt                        // the link ended before a proof came
+	// Acked: the network has it, and whoever it goes to may still turn out not to
+	// be able to read it. The window is free; Delivered or Unread may follow.
+	Acked
+	// Unread: it got there, or came back, and was not read: it is to be sent again,
+	// under the same id. It follows Acked, or comes before the proof of the Send.
+	Unread
 )
 
 // Proof tells what became of one Outgoing.

@@ -30,6 +30,7 @@ type Memory struct {
 type memRow struct {
 	row   *Row
 	tried time.Time
+	acked bool
 }
 
 type seenKey struct {
@@ -59,7 +60,7 @@ func (m *Memory) Ingest(_ context.Context, batch []*Entry) error {
 		for _, r := range e.Rows {
 			m.seq++
 			r.Seq = m.seq
-			m.rows[r.Seq] = memRow{r, r.Tried}
+			m.rows[r.Seq] = memRow{row: r, tried: r.Tried}
 		}
 	}
 	return nil
@@ -100,7 +101,7 @@ func (m *Memory) Tried(_ context.Context, tries []Try) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, t := range tries {
-		if r, ok := m.rows[t.Seq]; ok {
+		if r, ok := m.rows[t.Seq]; ok && !r.acked {
 			r.tried = t.At
 			m.rows[t.Seq] = r
 			t.Again.Add(m.ledger(t.Bridge))
@@ -114,8 +115,19 @@ func (m *Memory) Confirm(_ context.Context, done []Done) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range done {
-		if _, ok := m.rows[d.Seq]; ok {
-			d.Add(m.ledger(d.Bridge))
+		r, ok := m.rows[d.Seq]
+		if !ok {
+			continue
+		}
+		d.Add(m.ledger(d.Bridge))
+		switch d.Fate {
+		case FateAcked:
+			r.acked = true
+			m.rows[d.Seq] = r
+		case FateUnread:
+			r.acked, r.tried = false, time.Time{}
+			m.rows[d.Seq] = r
+		default:
 			delete(m.rows, d.Seq)
 		}
 	}
@@ -135,6 +147,12 @@ func (m *Memory) ledger(bridge string) *Ledger {
 // Load implements Journal.
 func (m *Memory) Load(ctx context.Context, yield func(*Row) error) error {
 	m.mu.Lock()
+	for seq, r := range m.rows {
+		if r.acked {
+			Done{Fate: FateRelayed, Unproven: true}.Add(m.ledger(r.row.Bridge))
+			delete(m.rows, seq)
+		}
+	}
 	seqs := slices.Sorted(maps.Keys(m.rows))
 	m.mu.Unlock()
 	rows, err := m.Rows(ctx, seqs)
@@ -176,9 +194,7 @@ func (m *Memory) Ledgers(context.Context) (map[string]Ledger, error) {
 	defer m.mu.Unlock()
 	out := make(map[string]Ledger, len(m.ledgers))
 	for name, l := range m.ledgers {
-		one := *l
-		one.Waiting = 0
-		out[name] = one
+		out[name] = l.Past()
 	}
 	return out, nil
 }

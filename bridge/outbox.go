@@ -64,7 +64,8 @@ type outbox struct {
 	leg      *legState
 	queue    rowQueue
 	own      int    // own words in queue
-	wire     []*Row // sent, unproven, in order
+	wire     []*Row // sent, without a proof, in order
+	unproven unproven
 	pos      uint64
 	drain    bool   // a row came back: wait for the outcome of all others first
 	unsure   bool   // rows in the queue are in doubt
@@ -211,7 +212,8 @@ func (o *outbox) finish(e end) {
 	if e.fate == FateDead && !o.c.journal.Durable() {
 		e.fate = FateBounced
 	}
-	done := Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: e.fate, NetID: e.netID, Found: e.found}
+	done := r.done(e.fate)
+	done.NetID, done.Found = e.netID, e.found
 	o.release(r.size)
 	r.ledger.ended(done)
 	switch e.fate {
@@ -233,18 +235,47 @@ func (o *outbox) finishAll(ends []end) {
 	}
 }
 
-// prove takes the outcome of a row on the wire. It never blocks.
+// prove takes the outcome of a row on the wire, or of one that was acked. It never
+// blocks.
 func (o *outbox) prove(p Proof) {
 	o.mu.Lock()
-	i := slices.IndexFunc(o.wire, func(r *Row) bool { return r.ID == p.ID })
-	if i < 0 {
-		o.mu.Unlock()
-		return
+	var ends []end
+	first := len(o.unproven.rows) == 0
+	if i := slices.IndexFunc(o.wire, func(r *Row) bool { return r.ID == p.ID }); i >= 0 {
+		ends = o.provedLocked(i, p)
+	} else {
+		ends = o.showedLocked(p)
 	}
+	if len(o.wire) == 0 {
+		o.drain = false
+	}
+	look := o.queue.len() > 0 || first && len(o.unproven.rows) > 0 // its time runs
+	o.mu.Unlock()
+	o.finishAll(ends)
+	if look {
+		poke(o.wake)
+	}
+	poke(o.c.settled)
+}
+
+// provedLocked takes the outcome of the i-th row on the wire.
+func (o *outbox) provedLocked(i int, p Proof) []end {
 	r := o.wire[i]
+	if p.Outcome == Unread {
+		r.unread, o.drain = true, true // its proof is still to come
+		return nil
+	}
+	unread := r.unread
+	r.unread = false
 	o.wire = slices.Delete(o.wire, i, i+1)
 	e := end{row: r, netID: p.NetID}
 	switch p.Outcome {
+	case Acked:
+		if unread {
+			e = o.unreadLocked(r)
+			break
+		}
+		return o.ackedLocked(r)
 	case Delivered:
 		e.fate = FateRelayed
 		o.deliveredLocked(r)
@@ -253,18 +284,10 @@ func (o *outbox) prove(p Proof) {
 	default:
 		e = o.doubtLocked(r)
 	}
-	if len(o.wire) == 0 {
-		o.drain = false
+	if e.row == nil {
+		return nil
 	}
-	look := o.queue.len() > 0
-	o.mu.Unlock()
-	if e.row != nil {
-		o.finish(e)
-	}
-	if look {
-		poke(o.wake)
-	}
-	poke(o.c.settled)
+	return []end{e}
 }
 
 // deliveredLocked notes that r has arrived.
@@ -366,7 +389,9 @@ func (o *outbox) forgettable() bool {
 func (o *outbox) retire() int {
 	o.mu.Lock()
 	o.retired = true
+	ends := o.unproven.takeAll()
 	o.mu.Unlock()
+	o.finishAll(ends)
 	return o.purge(func(*Row) bool { return true }, reasonRemoved)
 }
 

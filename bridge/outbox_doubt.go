@@ -29,7 +29,7 @@ func (o *outbox) doubtLocked(r *Row) end {
 	if r.Kind == RowOwn {
 		o.own++
 	}
-	r.doubt = true
+	r.doubt, r.unread = true, false
 	o.queue.putBack(r)
 	o.drain, o.unsure = true, true
 	return end{}

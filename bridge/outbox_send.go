@@ -13,6 +13,7 @@ const (
 	reasonFloor    = "the bridge now asks for more encryption"
 	reasonLowered  = "the bridge asked for more encryption when this was said, and that cannot be had"
 	reasonStopped  = "the bridge is stopping"
+	reasonUnread   = "it could not be read there, however often it was sent"
 	reasonDoubt    = "it could not be confirmed, however often it was sent"
 	reasonInternal = "internal error"
 	reasonNotReady = "not reachable"
@@ -60,7 +61,7 @@ func (o *outbox) pump(ctx context.Context) time.Duration {
 			if len(ends) > 0 {
 				continue
 			}
-			return wait
+			return soonest(wait, o.agedOut())
 		}
 		passed := o.send(ctx)
 		o.mu.Lock()

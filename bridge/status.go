@@ -48,19 +48,21 @@ type BridgeStatus struct {
 // QueueStatus is a room of a bridge and the outbox toward it. An outbox shared
 // by several bridges shows in each.
 type QueueStatus struct {
-	Room    Room          `json:"room"`
-	State   State         `json:"state"`
-	Detail  string        `json:"detail,omitempty"`
-	Proven  bool          `json:"proven"`
-	Scheme  string        `json:"scheme,omitempty"`
-	In      string        `json:"in,omitempty"`
-	Out     string        `json:"out,omitempty"`
-	Clear   bool          `json:"clear"`   // lines leave without end-to-end encryption
-	Waiting int           `json:"waiting"` // rows queued or on the wire
-	OnWire  int           `json:"on_wire"` // of these, unproven on the wire
-	Held    string        `json:"held,omitempty"`
-	Oldest  time.Duration `json:"oldest_ns"` // age of the oldest row waiting
-	Missed  int           `json:"missed,omitempty"`
+	Room    Room   `json:"room"`
+	State   State  `json:"state"`
+	Detail  string `json:"detail,omitempty"`
+	Proven  bool   `json:"proven"`
+	Scheme  string `json:"scheme,omitempty"`
+	In      string `json:"in,omitempty"`
+	Out     string `json:"out,omitempty"`
+	Clear   bool   `json:"clear"`   // lines leave without end-to-end encryption
+	Waiting int    `json:"waiting"` // rows queued or on the wire
+	OnWire  int    `json:"on_wire"` // of these, unproven on the wire
+	// Unproven are those that the network has, and that may still come back.
+	Unproven int           `json:"unproven,omitempty"`
+	Held     string        `json:"held,omitempty"`
+	Oldest   time.Duration `json:"oldest_ns"` // age of the oldest row waiting
+	Missed   int           `json:"missed,omitempty"`
 	// Paused is until when an operator of the room paused the bridge there.
 	Paused time.Time `json:"paused,omitzero"`
 	// Full is since when no more is taken in for it, zero when there is room.
@@ -113,7 +115,7 @@ func (o *outbox) status(now time.Time) QueueStatus {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	q := QueueStatus{
-		Room: o.room, Waiting: o.queue.len() - o.own, OnWire: 0, Missed: o.missed,
+		Room: o.room, Waiting: o.queue.len() - o.own, OnWire: 0, Missed: o.missed, Unproven: len(o.unproven.rows),
 	}
 	oldest := now
 	for _, r := range o.wire {

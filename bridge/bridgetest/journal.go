@@ -186,6 +186,43 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 			t.Error("with what waits it does not balance")
 		}
 	})
+	t.Run("acked rows count as relayed after a restart, unread ones wait again", func(t *testing.T) {
+		j := open(t)
+		a, b, c := row("a"), row("b"), row("c")
+		for _, r := range []*bridge.Row{a, b, c} {
+			r.Tried = time.Unix(3, 0)
+		}
+		one := entry("1", a, b, c)
+		one.Counts = []bridge.Count{{Bridge: "dev", Copies: 3}}
+		ingest(t, j, one)
+		done := func(r *bridge.Row, f bridge.Fate, unproven bool) bridge.Done {
+			return bridge.Done{Seq: r.Seq, ID: r.ID, Bridge: "dev", To: dest, Fate: f, Unproven: unproven}
+		}
+		acked, unread, read := bridge.FateAcked, bridge.FateUnread, bridge.FateRelayed
+		for _, part := range [][]bridge.Done{
+			{done(a, acked, false), done(b, acked, false), done(c, acked, false)},
+			{done(b, unread, true), done(c, unread, true), {Seq: 1 << 40, Bridge: "dev", Fate: acked}},
+			{done(c, acked, false), done(c, read, true)},
+		} {
+			if err := j.Confirm(t.Context(), part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// What is unproven is not on its way any more.
+		if err := j.Tried(t.Context(), []bridge.Try{{Seq: a.Seq, At: time.Unix(4, 0), Bridge: "dev", Again: bridge.NotKnown}}); err != nil {
+			t.Fatal(err)
+		}
+		want(t, j, "b:false")
+		got, err := j.Ledgers(t.Context())
+		dev := bridge.Ledger{Received: 1, Accepted: 1, Queued: 3, Relayed: 2, Unread: 2}
+		if err != nil || got["dev"] != dev {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		want(t, j, "b:false")
+		if again, err := j.Ledgers(t.Context()); err != nil || again["dev"] != dev {
+			t.Errorf("counted twice: %+v, %v", again, err)
+		}
+	})
 	t.Run("load passes an error on", func(t *testing.T) {
 		j := open(t)
 		ingest(t, j, entry("1", row("a")))

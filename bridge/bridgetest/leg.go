@@ -26,6 +26,7 @@ type Leg struct {
 	sent    []bridge.Outgoing
 	errs    map[bridge.Room]error
 	manual  bool
+	proof   bridge.Outcome
 	delay   time.Duration
 	window  int
 	rooms   []bridge.RoomStatus
@@ -39,7 +40,7 @@ var _ bridge.BatchLeg = (*Leg)(nil)
 
 // NewLeg returns a leg; proto is "irc" or "xmpp".
 func NewLeg(name, proto string) *Leg {
-	return &Leg{name: name, proto: proto, window: 8, running: make(chan struct{}), die: make(chan error, 1), errs: map[bridge.Room]error{}}
+	return &Leg{name: name, proto: proto, window: 8, proof: bridge.Delivered, running: make(chan struct{}), die: make(chan error, 1), errs: map[bridge.Room]error{}}
 }
 
 // Name implements bridge.Leg.
@@ -95,13 +96,13 @@ func (l *Leg) Send(ctx context.Context, m bridge.Outgoing) error {
 		}
 	}
 	l.sent = append(l.sent, m)
-	sink, manual, hook := l.sink, l.manual, l.hook
+	sink, manual, hook, proof := l.sink, l.manual, l.hook, l.proof
 	l.mu.Unlock()
 	if hook != nil {
 		hook(m)
 	}
 	if !manual {
-		sink.Prove(bridge.Proof{Room: m.To, ID: m.ID, Outcome: bridge.Delivered})
+		sink.Prove(bridge.Proof{Room: m.To, ID: m.ID, Outcome: proof})
 	}
 	return nil
 }
@@ -132,6 +133,10 @@ func (l *Leg) Status() bridge.LegStatus {
 
 // Manual leaves the proofs to the test.
 func (l *Leg) Manual() { l.set(func() { l.manual = true }) }
+
+// Acks makes every message be proven as Acked, as of a leg whose readers show later
+// what they could read; the test tells that by Prove.
+func (l *Leg) Acks() { l.set(func() { l.proof = bridge.Acked }) }
 
 // SetWindow sets what Window returns; 8 at first.
 func (l *Leg) SetWindow(n int) { l.set(func() { l.window = n }) }

@@ -19,7 +19,7 @@ func (b *bot) audit(ctx context.Context) ([]store.Account, error) {
 	}
 	out := []store.Account{}
 	for _, br := range b.core.Status().Bridges {
-		out = append(out, store.Account{Bridge: br.Name, Ledger: br.Ledger, Rows: br.Ledger.Waiting, Balanced: br.Ledger.Balanced()})
+		out = append(out, store.Account{Bridge: br.Name, Ledger: br.Ledger, Rows: br.Ledger.Waiting, Unproven: br.Ledger.Unproven, Balanced: br.Ledger.Balanced()})
 	}
 	return out, nil
 }
@@ -85,9 +85,9 @@ func (g *globals) printAccounts(accounts []store.Account) {
 		sayf(g.out, "BRIDGE %s\n", clean(a.Bridge))
 		sayf(g.out, "received %d = %d accepted + %d refused + %d unreadable + %d commands + %d again + %d looped + %d paused\n",
 			l.Received, l.Accepted, l.Refused, l.Unreadable, l.Commands, l.Again, l.Looped, l.Paused)
-		sayf(g.out, "copies %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead\n",
-			l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead)
-		sayf(g.out, "of the relayed %d were in doubt and had arrived; in doubt and sent again: %d that had not, %d that nobody could be asked for\n", l.Found, l.Absent, l.Resent)
+		sayf(g.out, "copies %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead + %d unproven\n",
+			l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead, l.Unproven)
+		sayf(g.out, "of the relayed %d were in doubt and had arrived; in doubt and sent again: %d that had not, %d that nobody could be asked for; %d got there, were not read, and were sent again\n", l.Found, l.Absent, l.Resent, l.Unread)
 		sayf(g.out, "of the dead %d are parked, %d lost their keys, the others were dropped; %d gaps were told\n", a.Parked, a.Lost, l.Gaps)
 		if a.Balanced {
 			sayf(g.out, "balanced: %d rows wait\n", a.Rows)

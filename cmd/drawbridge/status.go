@@ -232,10 +232,10 @@ func (r *report) printBridge(line func(string, ...any), b *bridge.BridgeStatus) 
 	l := &b.Ledger
 	line("received %d = %d accepted + %d refused + %d unreadable + %d commands + %d again + %d looped + %d paused",
 		l.Received, l.Accepted, l.Refused, l.Unreadable, l.Commands, l.Again, l.Looped, l.Paused)
-	line("queued %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead",
-		l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead)
-	line("in doubt: %d had arrived, %d had not and %d could not be asked for: sent again; %d gaps told, %d own words dropped",
-		l.Found, l.Absent, l.Resent, l.Gaps, l.Dropped)
+	line("queued %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead + %d unproven",
+		l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead, l.Unproven)
+	line("in doubt: %d had arrived, %d had not and %d could not be asked for: sent again; %d were not read where they got: sent again; %d gaps told, %d own words dropped",
+		l.Found, l.Absent, l.Resent, l.Unread, l.Gaps, l.Dropped)
 	if !l.Balanced() {
 		line("! these sums do not balance: please report it")
 	}

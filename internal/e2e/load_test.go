@@ -314,20 +314,20 @@ func (s *sealer) open(st string) (string, bool) {
 
 // ledger is what `drawbridge status --json` tells of a bridge.
 type ledger struct {
-	Received, Accepted, Refused, Unreadable, Commands, Again, Looped, Paused uint64
-	Queued, Relayed, Waiting, Bounced, Missed, Skipped, Dead, Resent         uint64
+	Received, Accepted, Refused, Unreadable, Commands, Again, Looped, Paused   uint64
+	Queued, Relayed, Waiting, Bounced, Missed, Skipped, Dead, Unproven, Resent uint64
 }
 
 func (l ledger) balanced() bool {
 	return l.Received == l.Accepted+l.Refused+l.Unreadable+l.Commands+l.Again+l.Looped+l.Paused &&
-		l.Queued == l.Relayed+l.Waiting+l.Bounced+l.Missed+l.Skipped+l.Dead
+		l.Queued == l.Relayed+l.Waiting+l.Bounced+l.Missed+l.Skipped+l.Dead+l.Unproven
 }
 
 func (l ledger) String() string {
 	return fmt.Sprintf("received %d = %d accepted + %d refused + %d unreadable + %d commands + %d again + %d looped + %d paused; "+
-		"queued %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead; %d sent again",
+		"queued %d = %d relayed + %d waiting + %d bounced + %d missed + %d skipped + %d dead + %d unproven; %d sent again",
 		l.Received, l.Accepted, l.Refused, l.Unreadable, l.Commands, l.Again, l.Looped, l.Paused,
-		l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead, l.Resent)
+		l.Queued, l.Relayed, l.Waiting, l.Bounced, l.Missed, l.Skipped, l.Dead, l.Unproven, l.Resent)
 }
 
 // ledger asks the bot for the ledger of its bridge; it must balance whenever it

@@ -19,6 +19,8 @@ type Account struct {
 	Bridge string        `json:"bridge"`
 	Ledger bridge.Ledger `json:"ledger"`
 	Rows   uint64        `json:"rows"`   // that wait
+	// Unproven are rows that the network has, and that may still come back.
+	Unproven uint64 `json:"unproven"`
 	Parked uint64        `json:"parked"` // refused for good, until an admin retries or drops them
 	Lost   uint64        `json:"lost"`   // their keys are gone
 	// Balanced: the sums of the ledger hold, and as many rows wait as it says.
@@ -105,6 +107,8 @@ func audit(ctx context.Context, db *sql.DB) ([]Account, error) {
 			a.Parked += n
 		case stateLost:
 			a.Lost += n
+		case stateUnproven:
+			a.Unproven += n
 		default:
 			a.Rows += n
 		}
@@ -112,7 +116,7 @@ func audit(ctx context.Context, db *sql.DB) ([]Account, error) {
 	out := []Account{}
 	for _, name := range slices.Sorted(maps.Keys(accounts)) {
 		a := accounts[name]
-		a.Balanced = a.Ledger.Balanced() && a.Ledger.Waiting == a.Rows && a.Parked+a.Lost <= a.Ledger.Dead
+		a.Balanced = a.Ledger.Balanced() && a.Ledger.Waiting == a.Rows && a.Ledger.Unproven == a.Unproven && a.Parked+a.Lost <= a.Ledger.Dead
 		out = append(out, *a)
 	}
 	return out, rows.Err()
@@ -125,7 +129,7 @@ type Trace struct {
 	To     bridge.Room `json:"to"`
 	WireID string      `json:"wire_id"`          // that we gave it
 	NetID  string      `json:"net_id,omitempty"` // that the network gave it
-	State  string      `json:"state"`            // "delivered", "queued", "tried", "parked" or "lost"
+	State  string      `json:"state"`            // "delivered", "unproven", "queued", "tried", "parked" or "lost"
 	At     time.Time   `json:"at"`               // when it was delivered, or queued
 }
 
@@ -150,7 +154,7 @@ func (s *Store) trace(ctx context.Context, id string) (out []Trace, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT src, src_id, dst, wire_id, net_id, -1, at * 1000000000 FROM msgmap WHERE src_id = ? OR wire_id = ? OR net_id = ?
+	rows, err := s.read.QueryContext(ctx, `SELECT src, src_id, dst, wire_id, net_id, -2, at * 1000000000 FROM msgmap WHERE src_id = ? OR wire_id = ? OR net_id = ?
 		UNION ALL SELECT src, src_id, dst, wire_id, '', state, queued FROM outbox WHERE src_id = ? OR wire_id = ? LIMIT ?`, id, id, id, id, id, maxTraces)
 	if err != nil {
 		return nil, err
@@ -164,7 +168,7 @@ func (s *Store) trace(ctx context.Context, id string) (out []Trace, err error) {
 			return nil, err
 		}
 		t.From, t.To, t.At = rooms[src], rooms[dst], fromNanos(at)
-		t.State = map[int]string{-1: "delivered", stateQueued: "queued", stateTried: "tried", stateDead: "parked", stateLost: "lost"}[state]
+		t.State = map[int]string{-2: "delivered", stateUnproven: "unproven", stateQueued: "queued", stateTried: "tried", stateDead: "parked", stateLost: "lost"}[state]
 		out = append(out, t)
 	}
 	return out, rows.Err()

@@ -237,7 +237,7 @@ func loseRows(ctx context.Context, db *sql.DB) error {
 	}
 	for name, l := range all {
 		l.Dead += l.Waiting
-		l.Waiting = 0
+		l = l.Past()
 		text, err := json.Marshal(l)
 		if err != nil {
 			return err
@@ -245,6 +245,9 @@ func loseRows(ctx context.Context, db *sql.DB) error {
 		if _, err := tx.ExecContext(ctx, "UPDATE ledger SET counters = ? WHERE bridge = ?", string(text), name); err != nil {
 			return err
 		}
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM outbox WHERE state = -1"); err != nil { // they arrived
+		return err
 	}
 	if _, err := tx.ExecContext(ctx, "UPDATE outbox SET state = 3, key_id = 0, body = ? WHERE state < 3", []byte{}); err != nil {
 		return err
@@ -264,7 +267,7 @@ func nothingWaits(ctx context.Context, f *folder) error {
 	}
 	defer func() { _ = db.Close() }()
 	n := 0
-	if db.QueryRowContext(ctx, "SELECT count(*) FROM outbox WHERE state < 3").Scan(&n) == nil && n > 0 {
+	if db.QueryRowContext(ctx, "SELECT count(*) FROM outbox WHERE state BETWEEN 0 AND 2").Scan(&n) == nil && n > 0 {
 		return fmt.Errorf("%w: %d", ErrRowsWait, n)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
+	"errors"
 	"fmt"
 	"hash"
 	"strings"
@@ -14,7 +15,8 @@ import (
 
 // States of a row in the outbox.
 const (
-	stateQueued = iota
+	stateUnproven = iota - 1 // the network has it, and it may still come back
+	stateQueued
 	stateTried
 	stateDead // parked: nobody takes it
 	stateLost // its body cannot be opened any more
@@ -155,15 +157,28 @@ func (s *Store) Confirm(ctx context.Context, done []bridge.Done) error {
 
 const confirmPart = 512 // rows ended by one operation
 
-// confirm ends one row.
+// confirm ends one row, or notes what became of it.
 func (w *writer) confirm(d *bridge.Done, at int64) error {
-	if d.Fate == bridge.FateDead {
-		n, err := w.parkRow.exec(d.Reason, int64(d.Seq))
-		if n > 0 {
-			d.Add(w.count(d.Bridge))
-		}
-		return err
+	var n int64
+	var err error
+	switch d.Fate {
+	case bridge.FateDead:
+		n, err = w.parkRow.exec(d.Reason, int64(d.Seq))
+	case bridge.FateAcked:
+		n, err = w.ackRow.exec(int64(d.Seq))
+	case bridge.FateUnread:
+		n, err = w.unreadRow.exec(int64(d.Seq))
+	default:
+		return w.end(d, at)
 	}
+	if n > 0 {
+		d.Add(w.count(d.Bridge))
+	}
+	return err
+}
+
+// end takes a row away.
+func (w *writer) end(d *bridge.Done, at int64) error {
 	if d.Fate == bridge.FateRelayed {
 		w.mapID++
 		if _, err := w.mapRow.exec(w.mapID, d.NetID, at, int64(d.Seq)); err != nil {
@@ -182,11 +197,32 @@ func (w *writer) confirm(d *bridge.Done, at int64) error {
 // key is gone or they were altered, are not yielded: they are marked as lost,
 // and counted in the log.
 func (s *Store) Load(ctx context.Context, yield func(*bridge.Row) error) error {
+	if err := s.endUnproven(ctx); err != nil {
+		return fmt.Errorf("store: load: %w", err)
+	}
 	lost, err := s.load(ctx, yield)
 	if err != nil {
 		return fmt.Errorf("store: load: %w", classify(err))
 	}
 	return s.markLost(ctx, lost)
+}
+
+// endUnproven counts as relayed what the network had when the run before ended.
+func (s *Store) endUnproven(ctx context.Context) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT seq, bridge FROM outbox WHERE state = -1")
+	if err != nil {
+		return classify(err)
+	}
+	var done []bridge.Done
+	for rows.Next() && err == nil {
+		d := bridge.Done{Fate: bridge.FateRelayed, Unproven: true}
+		err = rows.Scan(&d.Seq, &d.Bridge)
+		done = append(done, d)
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return classify(err)
+	}
+	return s.Confirm(ctx, done)
 }
 
 // Rows implements bridge.Journal.
@@ -214,7 +250,7 @@ func (s *Store) Rows(ctx context.Context, seqs []uint64) (out []*bridge.Row, err
 
 const rowsPage = 256 // rows of one query of Rows
 
-const loadRows = "SELECT seq, dst, src, wire_id, bridge, tried, queued, key_id, body FROM outbox WHERE state < 2 AND "
+const loadRows = "SELECT seq, dst, src, wire_id, bridge, tried, queued, key_id, body FROM outbox WHERE state IN (0, 1) AND "
 
 func (s *Store) load(ctx context.Context, yield func(*bridge.Row) error) (lost []lostRow, err error) {
 	return s.loadWhere(ctx, "seq > ?", []any{int64(0)}, yield)

@@ -16,8 +16,7 @@ func (s *Store) Ledgers(ctx context.Context) (map[string]bridge.Ledger, error) {
 		return nil, fmt.Errorf("store: ledgers: %w", classify(err))
 	}
 	for name, l := range out {
-		l.Waiting = 0
-		out[name] = l
+		out[name] = l.Past()
 	}
 	return out, nil
 }

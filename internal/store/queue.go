@@ -24,7 +24,7 @@ func (s *Store) Waiting(ctx context.Context) ([]Waiting, error) {
 
 func waiting(ctx context.Context, db *sql.DB) (out []Waiting, err error) {
 	rows, err := db.QueryContext(ctx, `SELECT d.leg, d.kind, d.name, o.state, count(*), min(o.queued)
-		FROM outbox o JOIN room d ON d.id = o.dst GROUP BY d.leg, d.kind, d.name, o.state ORDER BY d.leg, d.kind, d.name`)
+		FROM outbox o JOIN room d ON d.id = o.dst WHERE o.state >= 0 GROUP BY d.leg, d.kind, d.name, o.state ORDER BY d.leg, d.kind, d.name`)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ type writer struct {
 	truncate                           stmt
 	addKey, addRow, tried, mapRow      stmt
 	delRow, parkRow, wipeRow, queueRow stmt
-	delParked                          stmt
+	delParked, ackRow, unreadRow       stmt
 	addRoom, setSecret, delSecret      stmt
 	setCursor, delCursor               stmt
 	delKey, delReplay, delMap          stmt
@@ -93,7 +93,9 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 		{&w.truncate, "PRAGMA wal_checkpoint(TRUNCATE)"},
 		{&w.addKey, "INSERT INTO ingress (key, at) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"},
 		{&w.addRow, "INSERT INTO outbox (seq, dst, src, src_id, wire_id, bridge, state, tried, queued, key_id, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
-		{&w.tried, "UPDATE outbox SET state = ?, tried = ? WHERE seq = ? AND state < 2"},
+		{&w.tried, "UPDATE outbox SET state = ?, tried = ? WHERE seq = ? AND state IN (0, 1)"},
+		{&w.ackRow, "UPDATE outbox SET state = -1 WHERE seq = ? AND state IN (0, 1)"},
+		{&w.unreadRow, "UPDATE outbox SET state = 0, tried = 0 WHERE seq = ? AND state < 2"},
 		{&w.mapRow, "INSERT INTO msgmap (id, src, src_id, dst, wire_id, net_id, at) SELECT ?, src, src_id, dst, wire_id, ?, ? FROM outbox WHERE seq = ? AND state < 2"},
 		{&w.delRow, "DELETE FROM outbox WHERE seq = ? AND state < 2"},
 		{&w.parkRow, "UPDATE outbox SET state = 2, detail = ? WHERE seq = ? AND state < 2"},

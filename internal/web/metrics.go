@@ -123,7 +123,7 @@ func collectLedger(counter func(*prometheus.Desc, uint64, ...string), gauge func
 		counter(copiesDesc, m.n, b.Name, m.fate)
 	}
 	counter(queuedDesc, l.Queued, b.Name)
-	for answer, n := range map[string]uint64{"present": l.Found, "absent": l.Absent, "resent": l.Resent, "skipped": l.Skipped} {
+	for answer, n := range map[string]uint64{"present": l.Found, "absent": l.Absent, "resent": l.Resent, "unread": l.Unread, "skipped": l.Skipped} {
 		counter(foundDesc, n, b.Name, answer)
 	}
 	counter(gapsDesc, l.Gaps, b.Name)
