@@ -81,7 +81,28 @@ func (l *Leg) Ask(ctx context.Context, ms []bridge.Outgoing) ([]bridge.Answer, e
 	if err != nil {
 		return nil, err
 	}
-	return l.answers(q, ms, whole), nil
+	answers := l.answers(q, ms, whole)
+	if s.inSessions(&ms[0]) {
+		for i, a := range answers {
+			if a == bridge.Absent { // it asked not to be kept (no-store)
+				answers[i] = bridge.Unanswered
+			}
+		}
+	}
+	return answers, nil
+}
+
+// inSessions reports whether lines like m go to their person in sessions.
+func (s *session) inSessions(m *bridge.Outgoing) bool {
+	if m.To.Kind != bridge.Chat || len(s.leg.talks) == 0 {
+		return false
+	}
+	p, _, err := s.addressee(m.To.Name)
+	if err != nil {
+		return true // gone again: nothing is known
+	}
+	scheme, _, err := s.choose(*m, p)
+	return err == nil && isSession(scheme)
 }
 
 // inquireToRest is inquire, again and again where an archive may get messages late,

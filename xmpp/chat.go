@@ -62,6 +62,7 @@ func (s *session) message(e *element.Element, ticket uint64) bool {
 	}
 	if r := e.Child(nsReceipts, "received"); r != nil {
 		s.proofs.receipt(c.room, r.Get("id"))
+		c.unread.received(r.Get("id"), from, time.Now())
 	}
 	return s.waits(s.bare, e, ticket) || s.chat(c, e, bare, res, ticket)
 }
@@ -152,7 +153,7 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 			s.handshake(p, reply)
 		}
 	})
-	l.changed(c, it, o.Changes)
+	s.changed(c, it, p, in.Stamp, o.Changes)
 	if err != nil {
 		l.unreadable(it, scheme, err)
 		return
@@ -350,6 +351,10 @@ func (s *session) bounced(e *element.Element, bare string) {
 	c := l.byJID[bare]
 	l.mu.Unlock()
 	if c == nil {
+		return
+	}
+	if s.cameBack(c, e.Get("from"), id) {
+		l.drop(c, func(_ string, r *resource) bool { return r.silent && r.bare == bare }, "not reachable: "+why.Condition)
 		return
 	}
 	if why.Condition == "not-acceptable" { // Psi: "Unable to decrypt"

@@ -2,6 +2,7 @@ package xmpp
 
 import (
 	"errors"
+	"strconv"
 	"time"
 
 	"drawbridge/bridge"
@@ -158,10 +159,10 @@ func (s *session) online(c *contact, bare, res string, e *element.Element) {
 			l.mu.Unlock()
 			return
 		}
-		r = &resource{bare: bare}
+		r = &resource{bare: bare, came: time.Now()}
 		c.resources[full] = r
 	}
-	r.silent = false
+	r.silent, r.priority = false, priorityOf(e)
 	if name := clientOf(node); name != "" {
 		r.client = name
 	}
@@ -193,6 +194,16 @@ func (s *session) online(c *contact, bare, res string, e *element.Element) {
 	if x := e.Child(nsSigned, "x"); x != nil && len(l.signers) > 0 {
 		s.checkSignature(c, bare, res, statusOf(e), x)
 	}
+}
+
+// priorityOf is the priority of a presence (RFC 6121 §4.7.2.3), 0 if it has none.
+func priorityOf(e *element.Element) int {
+	if p := e.Child(nsClient, "priority"); p != nil {
+		if n, err := strconv.ParseInt(p.Text, 10, 8); err == nil {
+			return int(n)
+		}
+	}
+	return 0
 }
 
 func statusOf(e *element.Element) string {

@@ -16,6 +16,8 @@ type waiting struct {
 	sent time.Time // without the time there was no stream
 	// wrote is when it was sent, by our clock.
 	wrote time.Time
+	// session is set for one sealed in a session: that the server has it is not all.
+	session bool
 }
 
 // recentMax bounds the ids that late bounces and receipts are matched with.
@@ -55,7 +57,7 @@ func (p *proofs) chat(w waiting) (ask bool) {
 	p.remember(w)
 	switch {
 	case w.seq <= p.acked:
-		p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: bridge.Delivered})
+		p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: w.arrived()})
 	case p.closed:
 		p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: bridge.Doubt})
 	default:
@@ -125,7 +127,7 @@ func (p *proofs) upTo(seq uint64) int {
 	n := 0
 	for n < len(p.chats) && p.chats[n].seq <= p.acked {
 		w := p.chats[n]
-		p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: bridge.Delivered})
+		p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: w.arrived()})
 		n++
 	}
 	p.chats = slices.Delete(p.chats, 0, n)
@@ -234,7 +236,7 @@ func (p *proofs) receipt(room bridge.Room, id string) {
 }
 
 func (p *proofs) drop(room bridge.Room, id string) bool {
-	i := slices.IndexFunc(p.chats, func(w waiting) bool { return w.id == id && w.room == room })
+	i := slices.IndexFunc(p.chats, func(w waiting) bool { return w.id == id && w.room == room && !w.session })
 	if i < 0 {
 		return false
 	}
@@ -295,7 +297,7 @@ func (p *proofs) settleInherited(id string) {
 	if i := slices.IndexFunc(p.inherited, func(w waiting) bool { return w.id == id }); i >= 0 {
 		w := p.inherited[i]
 		p.inherited = slices.Delete(p.inherited, i, i+1)
-		p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: bridge.Delivered})
+		p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: w.arrived()})
 	}
 }
 

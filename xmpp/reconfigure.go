@@ -35,6 +35,7 @@ func (l *Leg) Reconfigure(c Config) error {
 
 	for _, c := range gonePeople {
 		l.notify(bridge.Event{Kind: bridge.RoomDown, Room: c.room, Detail: "no longer configured"})
+		l.quit(s, c)
 	}
 	if relogin(old, conf) || refused {
 		if s != nil {

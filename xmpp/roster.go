@@ -15,12 +15,13 @@ import (
 const maxResources = 16
 
 // contact is a configured person as this account sees them. Its fields are
-// guarded by Leg.mu, except lane, which belongs to the workers, and turn.
+// guarded by Leg.mu, except lane, which belongs to the workers, turn and unread.
 type contact struct {
 	room   bridge.Room
 	person *policy.Person // replaced as a whole
 	lane   *lane
 	turn   sync.Mutex // see Leg.inTurn; never taken with Leg.mu held
+	unread unreadLines
 
 	resources map[string]*resource // by full JID
 	// last is the full JID that spoke last, "" while replies go to the bare JID:
@@ -41,6 +42,9 @@ type resource struct {
 	bare   string
 	client string
 	asked  bool // for its version
+	// priority and came say which one is written to first while none has spoken.
+	priority int
+	came     time.Time
 	// silent is set for one that wrote to us without having shown a presence.
 	silent bool
 }

@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,21 +56,28 @@ func (s *session) sendChat(ctx context.Context, ms []bridge.Outgoing) (n int, er
 	s.leg.mu.Lock()
 	c := s.leg.people[ms[0].To.Name]
 	s.leg.mu.Unlock()
-	s.leg.inTurn(c, func() { n, err = s.sendChatNow(ctx, ms) })
+	s.leg.inTurn(c, func() { n, err = s.sendChatNow(ctx, c, ms) })
 	return n, err
 }
 
-func (s *session) sendChatNow(ctx context.Context, ms []bridge.Outgoing) (int, error) {
+func (s *session) sendChatNow(ctx context.Context, c *contact, ms []bridge.Outgoing) (int, error) {
 	p, to, err := s.addressee(ms[0].To.Name)
 	if err != nil {
 		return 0, err
 	}
-	msgs, err := s.chatMessages(ctx, p, to, ms)
-	if len(msgs) == 0 {
+	made, err := s.chatMessages(ctx, p, to, ms)
+	if len(made) == 0 {
 		return 0, err
 	}
-	ms = ms[:len(msgs)]
+	ms = ms[:len(made)]
 	now := time.Now()
+	msgs := make([]*element.Element, 0, len(made)+1) // and a request for acknowledgement
+	for i := range made {
+		msgs = append(msgs, made[i].msg)
+		if made[i].session {
+			c.unread.sent(ms[i].ID, made[i].msg.Get("to"), now)
+		}
+	}
 	if s.st().SM() && s.proofs.request(now) {
 		msgs = append(msgs, stream.AckRequest()) // in one write
 	}
@@ -84,7 +92,7 @@ func (s *session) sendChatNow(ctx context.Context, ms []bridge.Outgoing) (int, e
 	ask := false
 	first := last - uint64(len(ms)) + 1
 	for i := range ms {
-		ask = s.proofs.chat(waiting{room: ms[i].To, id: ms[i].ID, seq: first + uint64(i), sent: now}) || ask
+		ask = s.proofs.chat(waiting{room: ms[i].To, id: ms[i].ID, seq: first + uint64(i), sent: now, session: made[i].session}) || ask
 	}
 	if ask {
 		s.wantAck()
@@ -92,10 +100,22 @@ func (s *session) sendChatNow(ctx context.Context, ms []bridge.Outgoing) (int, e
 	return len(ms), err
 }
 
+// made is a message to a contact, ready to be written.
+type made struct {
+	msg *element.Element
+	sealing
+}
+
+// sealing is how a text went into a message.
+type sealing struct {
+	carried bool // the request for a receipt is inside of the encryption
+	session bool // a session of one resource can read it, and nothing else
+}
+
 // chatMessages makes the stanzas of the messages that come before one that cannot
 // be sent, and says why that is so. Where the scheme allows it, all cores seal.
-func (s *session) chatMessages(ctx context.Context, p e2ee.Peer, to string, ms []bridge.Outgoing) ([]*element.Element, error) {
-	msgs := make([]*element.Element, len(ms), len(ms)+1) // and a request for acknowledgement
+func (s *session) chatMessages(ctx context.Context, p e2ee.Peer, to string, ms []bridge.Outgoing) ([]made, error) {
+	msgs := make([]made, len(ms))
 	errs := make([]error, len(ms))
 	var next atomic.Int64
 	work := func() {
@@ -135,18 +155,18 @@ func (s *session) unordered(p e2ee.Peer, ms []bridge.Outgoing) bool {
 	return len(ms) > 1
 }
 
-func (s *session) chatMessage(ctx context.Context, p e2ee.Peer, to string, m *bridge.Outgoing) (*element.Element, error) {
+func (s *session) chatMessage(ctx context.Context, p e2ee.Peer, to string, m *bridge.Outgoing) (made, error) {
 	msg := element.New(nsClient, "message", "to", to, "type", "chat", "id", m.ID)
-	carried, err := s.body(ctx, msg, p, *m)
+	how, err := s.body(ctx, msg, p, *m)
 	if err != nil {
-		return nil, err
+		return made{}, err
 	}
 	msg.Add(element.New(nsSID, "origin-id", "id", m.ID))
-	if !carried {
+	if !how.carried {
 		msg.Add(element.New(nsReceipts, "request"))
 	}
 	s.stamp(msg, m)
-	return msg, s.fits(msg)
+	return made{msg, how}, s.fits(msg)
 }
 
 // stamp tells when a line that waited long was said (XEP-0203). Beside an encrypted
@@ -194,46 +214,64 @@ func (s *session) addressee(name string) (p e2ee.Peer, to string, err error) {
 			}
 		}
 	}
+	p.Resource = c.foremost(p.Bare)
 	return p, p.Bare, nil
 }
 
+// foremost is the resource of bare to begin a session with while none has spoken:
+// the one of the highest priority, of several the one that came last. l.mu is held.
+func (c *contact) foremost(bare string) string {
+	best := ""
+	for full, r := range c.resources {
+		if r.bare != bare {
+			continue
+		}
+		b := c.resources[best]
+		if b == nil || cmp.Or(cmp.Compare(r.priority, b.priority), r.came.Compare(b.came), cmp.Compare(best, full)) > 0 {
+			best = full
+		}
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(best, bare), "/")
+}
+
 // body seals the text of m into msg, or writes it in clear where that is
-// licensed and no scheme can be used. It tells whether the request for a receipt is
-// inside of the encryption.
-func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m bridge.Outgoing) (carried bool, err error) {
+// licensed and no scheme can be used.
+func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m bridge.Outgoing) (how sealing, err error) {
 	scheme, _, err := s.choose(m, p)
 	if err != nil {
 		if m.Floor == policy.Clear && m.Clear.Licenses(m.To) {
 			b, err := clearBody(m)
 			if err != nil {
-				return false, err
+				return how, err
 			}
 			msg.Add(b)
-			return false, nil
+			return how, nil
 		}
-		return false, held(err)
+		return how, held(err)
 	}
-	pay, carried, err := s.carry(ctx, scheme, p, &m)
+	var pay e2ee.Payload
+	pay, how.carried, err = s.carry(ctx, scheme, p, &m)
 	switch {
 	case err == nil && pay.Rung < m.Floor: // the better key was revoked since choose
-		return false, held(fmt.Errorf("%w: reaches only %s", e2ee.ErrFloor, pay.Rung))
+		return how, held(fmt.Errorf("%w: reaches only %s", e2ee.ErrFloor, pay.Rung))
 	case err == nil:
 		addPayload(msg, pay)
 		if pay.Resource != "" {
 			msg.Set("to", p.Bare+"/"+pay.Resource)
 		}
-		return carried, nil
+		how.session = isSession(scheme)
+		return how, nil
 	case errors.Is(err, e2ee.ErrHandshake):
 		if len(pay.Children) > 0 || pay.Body != "" {
 			s.handshake(p, pay)
 		}
-		return false, held(err)
+		return how, held(err)
 	case errors.Is(err, e2ee.ErrTooLarge), errors.Is(err, errSchemePanic):
-		return false, fmt.Errorf("xmpp: send to %s by %s: %w", m.To.Name, scheme.Name(), err)
+		return how, fmt.Errorf("xmpp: send to %s by %s: %w", m.To.Name, scheme.Name(), err)
 	case ctx.Err() != nil:
-		return false, ctx.Err()
+		return how, ctx.Err()
 	}
-	return false, held(err)
+	return how, held(err)
 }
 
 func held(err error) *bridge.HoldError {

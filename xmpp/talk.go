@@ -78,8 +78,33 @@ func (l *Leg) leave(jids ...string) {
 	}
 }
 
+// quit ends the sessions with the JIDs of a contact that was taken out, but for those
+// that another has now; s is nil while nothing can be written.
+func (l *Leg) quit(s *session, c *contact) {
+	for _, j := range c.person.JIDs {
+		bare, _ := splitJID(j)
+		l.mu.Lock()
+		kept := l.byJID[bare] != nil
+		l.mu.Unlock()
+		if kept {
+			continue
+		}
+		p := e2ee.Peer{Account: l.name, Bare: bare, Person: c.person}
+		l.inTurn(c, func() {
+			for _, t := range l.talks {
+				for _, pay := range t.Quit(p) {
+					if s != nil {
+						s.handshake(p, pay)
+					}
+				}
+			}
+		})
+	}
+}
+
 // due sends what time has made due.
 func (s *session) due(now time.Time) {
+	s.readLately(now)
 	for _, t := range s.leg.talks {
 		s.guard("due", func() {
 			for _, d := range t.Due(now) {
@@ -91,11 +116,19 @@ func (s *session) due(now time.Time) {
 	}
 }
 
-// changed makes events of what a message changed in a session.
-func (l *Leg) changed(c *contact, it *item, changes []e2ee.Change) {
+// changed does what a message, said at, changed in the session with p: events follow
+// it, and the core hears which lines were read, or not.
+func (s *session) changed(c *contact, it *item, p e2ee.Peer, at time.Time, changes []e2ee.Change) {
+	l := s.leg
+	full := p.Bare + "/" + p.Resource
 	for _, ch := range changes {
 		l.log.Debug("session", "leg", l.name, "from", c.room.Name, "rule", ch.String())
-		if ch == e2ee.Established {
+		switch ch {
+		case e2ee.Proven:
+			s.showed(c, bridge.Delivered, c.unread.proven(full, at))
+		case e2ee.Lost:
+			s.unread(c, c.unread.lost(full, time.Now()), ch.String())
+		case e2ee.Established:
 			it.events = append(it.events, bridge.Event{Kind: bridge.RoomKeys, Leg: l.name, Room: c.room, Time: time.Now()})
 		}
 	}

@@ -48,7 +48,7 @@ func needRestart(old, now *config.Config) []string {
 		if o := old.Account(a.Name); o != nil && o.OpenPGP != nil && a.OpenPGP != nil && o.OpenPGP.Unsigned != a.OpenPGP.Unsigned {
 			out = append(out, "accounts."+a.Name+".openpgp.unsigned")
 		}
-		if o := old.Account(a.Name); o != nil && (o.OTR.Start != a.OTR.Start || speaksOTR(old, a.Name) != speaksOTR(now, a.Name)) {
+		if o := old.Account(a.Name); o != nil && speaksOTR(old, a.Name) != speaksOTR(now, a.Name) {
 			out = append(out, "accounts."+a.Name+".otr")
 		}
 	}

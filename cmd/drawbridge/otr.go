@@ -39,7 +39,12 @@ func (k *keys) openOTR(c *config.Config, prev *keys, st *store.Store, log *slog.
 			continue
 		}
 		if prev != nil && prev.otr[a.Name] != nil {
+			start, err := otr.ParseStart(a.OTR.Start)
+			if err != nil {
+				return c.Errorf("accounts."+a.Name+".otr", "", "%v", err)
+			}
 			k.otr[a.Name] = prev.otr[a.Name]
+			k.otr[a.Name].SetStart(start)
 			continue
 		}
 		key, err := otrKey(context.Background(), a, st, log)

@@ -228,6 +228,8 @@ func TestReplayCacheStaysBounded(t *testing.T) {
 	}
 }
 
+var _ e2ee.Session = talker{}
+
 // talker is a scheme with a session with one resource.
 type talker struct {
 	fake
@@ -237,6 +239,7 @@ type talker struct {
 func (s talker) Established(p e2ee.Peer) bool                        { return p.Resource == s.with }
 func (s talker) Arrive(e2ee.Peer, string, bool) (out []e2ee.Payload) { return nil }
 func (s talker) Leave(e2ee.Peer)                                     {}
+func (s talker) Quit(e2ee.Peer) []e2ee.Payload                       { return nil }
 func (s talker) Due(time.Time) []e2ee.Letter                         { return nil }
 
 func TestClaimRefusesClearTextInsideASession(t *testing.T) {

@@ -35,6 +35,9 @@ type Session interface {
 	Arrive(p Peer, client string, talk bool) []Payload
 	// Leave says that a resource is gone; "" for all of the peer's.
 	Leave(p Peer)
+	// Quit ends all that there is with the peer's bare JID, for a person who is no
+	// contact any more, and returns what tells their resources.
+	Quit(p Peer) []Payload
 	// Due returns what time has made due: keys to be renewed, heartbeats. The leg
 	// calls it about once a second.
 	Due(now time.Time) []Letter

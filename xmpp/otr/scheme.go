@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/policy"
@@ -82,7 +83,7 @@ const (
 type Scheme struct {
 	account string
 	key     *Key
-	start   Start
+	start   atomic.Uint32 // a Start
 	rekey   time.Duration
 	format  func(*policy.Person) Format
 	now     func() time.Time
@@ -112,10 +113,11 @@ func New(cfg Config, deps Deps) *Scheme {
 		panic("otr: New without a key")
 	}
 	s := &Scheme{
-		account: cfg.Account, key: cfg.Key, start: cfg.Start, rekey: cfg.Rekey, format: cfg.Format,
+		account: cfg.Account, key: cfg.Key, rekey: cfg.Rekey, format: cfg.Format,
 		now: deps.Now, log: deps.Log, trust: deps.Trust, smp: deps.SMP,
 		talks: map[string]map[string]*talk{},
 	}
+	s.SetStart(cfg.Start)
 	if s.rekey <= 0 {
 		s.rekey = defaultRekey
 	}
@@ -136,6 +138,12 @@ func New(cfg Config, deps Deps) *Scheme {
 	}
 	return s
 }
+
+// SetStart changes when the bot asks for a session, from now on.
+func (s *Scheme) SetStart(start Start) { s.start.Store(uint32(start)) }
+
+// starts returns when it does.
+func (s *Scheme) starts() Start { return Start(s.start.Load()) }
 
 // Name returns "otr".
 func (s *Scheme) Name() string { return Name }

@@ -82,7 +82,7 @@ func (s *Scheme) ask(p e2ee.Peer) *talk {
 	for _, t := range s.of(p.Bare) {
 		t.mu.Lock()
 		t.wants = true
-		ok := !t.dead && t.here && !t.live() && !t.busy(now) && s.start != StartPeer
+		ok := !t.dead && t.here && !t.live() && !t.busy(now) && s.starts() != StartPeer
 		if ok && (to == nil || t.resource == p.Resource) {
 			to = t
 		}

@@ -183,7 +183,7 @@ func (s *Scheme) Arrive(p e2ee.Peer, client string, talking bool) []e2ee.Payload
 	if fresh {
 		t.here, t.pause, t.asked = true, 0, time.Time{}
 	}
-	if !talking || t.live() || t.busy(now) || s.start == StartPeer || !t.wants && !(fresh && s.start == StartPresence) {
+	if !talking || t.live() || t.busy(now) || s.starts() == StartPeer || !t.wants && !(fresh && s.starts() == StartPresence) {
 		return nil
 	}
 	if !t.mayAsk(now) {
@@ -206,6 +206,23 @@ func (s *Scheme) Leave(p e2ee.Peer) {
 		}
 		t.mu.Unlock()
 	}
+}
+
+// Quit implements e2ee.Session.
+func (s *Scheme) Quit(p e2ee.Peer) (out []e2ee.Payload) {
+	for _, t := range s.of(p.Bare) {
+		t.mu.Lock()
+		if t.here && t.conv.Established() {
+			var msg string
+			var err error
+			if perr := s.guarded(t, func() { msg, err = t.conv.Disconnect() }); perr == nil && err == nil {
+				out = append(out, t.payload(msg))
+			}
+		}
+		t.mu.Unlock()
+		s.forget(t)
+	}
+	return out
 }
 
 // Due implements e2ee.Session. Nothing it returns is sealed in a session.
@@ -252,7 +269,7 @@ func (s *Scheme) due(t *talk, now time.Time) (msg string, idle bool) {
 	case t.live() && now.Sub(t.since) >= s.rekey && t.finish == nil && t.mayAsk(now):
 		t.shook = now
 		return t.conv.Renew(), false
-	case !t.live() && t.wants && s.start != StartPeer && t.mayAsk(now):
+	case !t.live() && t.wants && s.starts() != StartPeer && t.mayAsk(now):
 		return query, false
 	}
 	return "", false
