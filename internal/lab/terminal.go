@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -59,6 +60,14 @@ func (t *Terminal) Type(line string) {
 func (t *Terminal) Keys(keys ...string) {
 	t.lab.Helper()
 	t.tmux(append([]string{"send-keys", "-t", "t"}, keys...)...)
+}
+
+// Kill ends the program at once (SIGKILL).
+func (t *Terminal) Kill() {
+	t.lab.Helper()
+	pid, err := strconv.Atoi(strings.TrimSpace(t.tmux("display-message", "-p", "-t", "t", "#{pane_pid}")))
+	t.lab.must(err)
+	t.lab.must(syscall.Kill(pid, syscall.SIGKILL))
 }
 
 // Screen returns what the terminal shows.
