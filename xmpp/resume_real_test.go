@@ -246,6 +246,27 @@ func compare(t *testing.T, what string, got, want []string) {
 	}
 }
 
+// patient waits for done as long as lines go on to arrive: half a minute without one
+// is too long on any machine.
+func patient(j *journal, alice *lab.XMPPUser, done func() bool) bool {
+	for last := -1; ; {
+		if lab.Poll(30*time.Second, done) {
+			return true
+		}
+		n := len(alice.Stanzas())
+		j.mu.Lock()
+		n += j.again
+		for _, lines := range j.heard {
+			n += len(lines)
+		}
+		j.mu.Unlock()
+		if n == last {
+			return false
+		}
+		last = n
+	}
+}
+
 // TestCutsUnderLoad resets the bot's connection again and again while four flows
 // run: bot to alice, alice to bot, bot to room, alice to room. Nothing is lost, nothing
 // comes twice or out of order, and nobody in the room sees the bot leave.
@@ -291,7 +312,7 @@ func TestCutsUnderLoad(t *testing.T) {
 		}
 		chat := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
 		room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
-		all := lab.Poll(4*time.Minute, func() bool {
+		all := patient(j, alice, func() bool {
 			return j.waiting() == 0 && len(j.got(chat)) >= n && len(j.got(room)) >= n &&
 				len(heardBy(alice, "bot@localhost/")) >= n && len(heardBy(alice, devRoom+"/bot")) >= n
 		})
@@ -378,7 +399,7 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	}
 	time.Sleep(time.Second)
 	proxy.Restore()
-	all := lab.Poll(60*time.Second, func() bool {
+	all := patient(j, alice, func() bool {
 		return j.waiting() == 0 && len(j.got(chat)) >= n && len(j.got(room)) >= n &&
 			len(heardBy(alice, "bot@localhost/")) >= n && len(heardBy(alice, devRoom+"/bot")) >= n
 	})
@@ -492,7 +513,7 @@ func TestRestart(t *testing.T) {
 		}
 		time.Sleep(time.Second) // ejabberd's archive is slow
 		h.runWith(t, j)
-		lab.Poll(30*time.Second, all)
+		patient(j, alice, all)
 		time.Sleep(300 * time.Millisecond)
 		t.Logf("%d known again; counts %v", j.again, h.leg.Counts())
 		compare(t, "alice to bot", j.got(chat), fromAlice)
@@ -543,7 +564,7 @@ func TestKilledAndBack(t *testing.T) {
 		proxy.Restore()
 		h.sink.Forget()
 		h.runWith(t, j)
-		lab.Poll(30*time.Second, all)
+		patient(j, alice, all)
 		await(t, "the room again, and alice", func() bool { return h.room(devRoom).Proven && h.sink.event(bridge.RoomUp, "alice", "") })
 		for i := range 20 {
 			for _, m := range []bridge.Outgoing{

@@ -197,7 +197,9 @@ func TestSixtyOccupants(t *testing.T) {
 		}
 		speak()
 		say()
-		await(t, "what all said", func() bool { return len(j.got(room)) >= said && j.waiting() == 0 })
+		if !patient(j, users[0], func() bool { return len(j.got(room)) >= said && j.waiting() == 0 }) {
+			t.Fatal("waited in vain for what all said")
+		}
 		proxy.Cut()
 		h.XMPPUser(h.server, "bot", "drawbridge").Close() // ends the bot's session
 		say()
@@ -206,7 +208,7 @@ func TestSixtyOccupants(t *testing.T) {
 		last.Expect(func(st string) bool { return strings.Contains(st, "crowd-identifier-"+fmt.Sprint(said-1)) }, "the last line")
 		proxy.Restore()
 		speak()
-		lab.Poll(60*time.Second, func() bool {
+		patient(j, last, func() bool {
 			return len(j.got(room)) >= said && j.waiting() == 0 && len(heardBy(last, devRoom+"/bot")) >= len(want)
 		})
 		compare(t, "bot to room", heardBy(last, devRoom+"/bot"), want)

@@ -495,6 +495,11 @@ func (s *session) keepHouse(st *link) {
 		if busy {
 			s.lastRead.Store(now.UnixNano())
 		}
+		// An ejabberd that writes its archive slowly answers late, but goes on to send.
+		// Prosody may send and read nothing, if a stanza was torn: it is given up.
+		if v, ok := st.Saved(0); ok && v.GoesOn() {
+			busy = busy || now.UnixNano()-s.lastRead.Load() < int64(time.Second)
+		}
 		if s.proofs.overdue(now, s.conf().PingTimeout, busy) {
 			s.end(errNoPong)
 			return

@@ -155,6 +155,9 @@ func (r *Resumption) GoesOn() bool {
 	return r != nil && r.sm != nil && strings.HasPrefix(r.sm.id, erlangTerm)
 }
 
+// GoesOn is that of a Resumption.
+func (v Saved) GoesOn() bool { return strings.HasPrefix(v.ID, erlangTerm) }
+
 // usable reports whether it is worth a try.
 func (r *Resumption) usable() bool {
 	if r == nil || r.sm == nil {
