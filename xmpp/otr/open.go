@@ -245,6 +245,9 @@ func (s *Scheme) opened(t *talk, o e2ee.Opened, res engine.Result, run e2ee.SMPO
 	}
 	if !res.Old && res.Instance == t.conv.Instance() {
 		t.heard, t.pause = now, 0
+		if len(res.Text) > 0 {
+			t.spoke = now
+		}
 		if t.stale { // it kept the session after all
 			t.stale = false
 			changes = append(changes, e2ee.Established)

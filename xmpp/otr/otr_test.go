@@ -516,7 +516,16 @@ func TestTwoResources(t *testing.T) {
 			t.Fatalf("%d: %+v", i, g)
 		}
 	}
-	// One that leaves takes the talk to the other.
+	// One that comes online again takes nothing; one that leaves takes the talk to
+	// the other.
+	w.clock.pass(time.Second)
+	w.bot.s.Leave(atPhone.peer)
+	for _, p := range w.bot.s.Arrive(atPhone.peer, "", true) {
+		phone.open(atPhone, p.Body)
+	}
+	if p, err := w.bot.s.Seal(context.Background(), atPhone.peer, e2eetest.Text("x")); err != nil || p.Resource != w.bot.peer.Resource || !w.bot.s.Established(atPhone.peer) {
+		t.Errorf("to %q, %v", p.Resource, err)
+	}
 	w.bot.s.Leave(w.bot.peer)
 	if p, err := w.bot.s.Seal(context.Background(), w.bot.peer, e2eetest.Text("x")); err != nil || p.Resource != "phone" {
 		t.Errorf("to %q, %v", p.Resource, err)

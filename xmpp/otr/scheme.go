@@ -178,18 +178,18 @@ func (s *Scheme) Established(p e2ee.Peer) bool {
 // a key that may be used the one that spoke last. It is not locked.
 func (s *Scheme) pick(p e2ee.Peer) (best *talk, rung policy.Rung, err error) {
 	err = e2ee.ErrHandshake
-	var spoke time.Time
+	var last turn
 	for _, t := range s.of(p.Bare) {
 		t.mu.Lock()
-		live, at, fpr := t.live(), t.heard, t.fpr
+		live, at, fpr := t.live(), t.turn(), t.fpr
 		t.mu.Unlock()
 		if !live {
 			continue
 		}
 		r, e := s.trust.Rung(t.asPeer(p), e2ee.KeyOTR, fpr)
 		switch {
-		case e == nil && (err != nil || at.After(spoke)):
-			best, rung, err, spoke = t, r, nil, at
+		case e == nil && (err != nil || at.after(last)):
+			best, rung, err, last = t, r, nil, at
 		case e != nil && err == e2ee.ErrHandshake: //nolint:errorlint // our own, just set
 			err = e
 		}

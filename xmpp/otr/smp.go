@@ -44,11 +44,11 @@ func (s *Scheme) AskSMP(p e2ee.Peer, question string) (e2ee.Payload, error) {
 // latest returns the talk, locked, with the live session that spoke last, whatever
 // its key is worth, or that of the peer's resource.
 func (s *Scheme) latest(p e2ee.Peer) (best *talk) {
-	var at time.Time
+	var last turn
 	for _, t := range s.of(p.Bare) {
 		t.mu.Lock()
-		if t.live() && (p.Resource == "" || p.Resource == t.resource) && (best == nil || t.heard.After(at)) {
-			best, at = t, t.heard
+		if t.live() && (p.Resource == "" || p.Resource == t.resource) && (best == nil || t.turn().after(last)) {
+			best, last = t, t.turn()
 		}
 		t.mu.Unlock()
 	}

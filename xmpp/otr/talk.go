@@ -36,6 +36,7 @@ type talk struct {
 	fpr   string    // of the session
 	since time.Time // of the session, or of the talk
 	heard time.Time // when it last spoke in the session, or the session began
+	spoke time.Time // when it last wrote text, in this session or another
 	sent  time.Time // when something was last sealed for it
 	here  bool      // its presence was seen, or it wrote
 	left  time.Time
@@ -64,6 +65,17 @@ type talk struct {
 
 // live reports whether text may be sealed in the session.
 func (t *talk) live() bool { return !t.dead && t.conv.Established() && !t.stale }
+
+// turn tells whose turn it is: who spoke last gets the talk, and of those that have
+// not spoken the newest session. A client that merely comes online takes nothing
+// from the one that its user writes in.
+type turn struct{ spoke, heard time.Time }
+
+func (t *talk) turn() turn { return turn{t.spoke, t.heard} }
+
+func (a turn) after(b turn) bool {
+	return a.spoke.After(b.spoke) || a.spoke.Equal(b.spoke) && a.heard.After(b.heard)
+}
 
 // asPeer is p with the talk's resource.
 func (t *talk) asPeer(p e2ee.Peer) e2ee.Peer {
