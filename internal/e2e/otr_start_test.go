@@ -59,7 +59,7 @@ bridges:
 	dora.send("?OTRv2?")
 	prof.Type("/msg " + botJID)
 	prof.Type("/otr start")
-	prof.Expect("OTR session started")
+	prof.Expect("[OTR]")
 	bob.Sees(botJID)
 	bob.Do("otrpolicy " + botJID + " opportunistic")
 	bob.Say(botJID, "bob's first line, in clear")
@@ -133,7 +133,7 @@ func TestOTRWithTwoClientsOfOnePerson(t *testing.T) {
 	mcab := h.Mcabber(prosody, lab.McabberUser{Name: "alice", OTR: mcabKey})
 	desk, pocket, onIRC := heard(prof), heard(mcab), onIRC(carl, channel)
 	prof.Type("/msg " + botJID)
-	prof.Expect("OTR session started")
+	prof.Expect("[OTR]")
 
 	for i, line := range numbered("turn", 6) {
 		speaks, is, silent := func() { prof.Type("desk says " + line) }, desk, pocket

@@ -147,6 +147,7 @@ func TestOTRQuestion(t *testing.T) {
 	prof := h.Profanity(prosody, lab.ProfanityUser{Name: "alice", OTR: key})
 	prof.Type("/msg " + botJID)
 	h.otrStands("alice", "waiting")
+	prof.Expect("[OTR]") // the bot has the session first
 
 	// The wrong secret, asked by alice; then the right one, asked by the bot.
 	prof.Type("/otr secret overbridge")
