@@ -50,7 +50,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 bench: deps build ## benchmarks, then ratios to a bare relay on real servers (PROFILE=smoke is quicker)
 	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v internal/bench)
 	$(GO) build -o bin/bench ./internal/bench
-	cd internal/bench && for pair in null,drawbridge null,drawbridge-journal null-xep0027,drawbridge-xep0027 null-xep0027,drawbridge-xep0027-journal null-xep0027,drawbridge-xep0027-signed; do \
+	cd internal/bench && for pair in null,drawbridge null,drawbridge-journal null-xep0027,drawbridge-xep0027 null-xep0027,drawbridge-xep0027-journal null-xep0027,drawbridge-xep0027-signed null-otr,drawbridge-otr-journal; do \
 		../../bin/bench -vs -reps $(REPS) -profile $(PROFILE) -bin drawbridge=$(CURDIR)/bin/drawbridge -json /dev/null \
 			-spec specs/$${pair%,*}.json,specs/$${pair#*,}.json || exit 1; \
 	done

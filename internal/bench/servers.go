@@ -74,6 +74,7 @@ func NewServers(dir string, p Ports, bins Bins, users []string, bridgeUser strin
 <limits maxnick="31" maxchan="64" maxline="512">
 <path configdir="%s" datadir="%s" logdir="%s">
 <log method="file" type="* -USERINPUT -USEROUTPUT" level="default" target="%s/ircd.log">
+<module name="cap">
 `, p.IRC, ircDir, ircDir, ircDir, ircDir, ircDir)
 	if bins.IRCDHistory {
 		conf = strings.Replace(conf, `defaultmodes=""`, `defaultmodes="H 500:1h"`, 1)
