@@ -287,6 +287,11 @@ func (l *Leg) drop(c *contact, match func(full string, r *resource) bool, why st
 	down := before > 0 && len(c.resources) == 0
 	l.mu.Unlock()
 	l.leave(left...)
+	if s := l.session(); s != nil {
+		for _, full := range left {
+			s.unread(c, c.unread.left(full, time.Now()), "left")
+		}
+	}
 	if down {
 		l.notify(bridge.Event{Kind: bridge.RoomDown, Room: c.room, Detail: why})
 	}

@@ -18,6 +18,9 @@ const (
 	unreadMax = 256 // lines to one contact
 	// lostFor is how far back an error reaches that a resource could not read us.
 	lostFor = time.Minute
+	// leftFor is how far back it is not known what a resource read that has left: a
+	// client that is killed swallows what the server still writes to it.
+	leftFor = 10 * time.Second
 	// flightFor is how old a line must be to be proven by a message of its reader: a
 	// younger one may have crossed it.
 	flightFor = 2 * time.Second
@@ -91,6 +94,11 @@ func (u *unreadLines) proven(full string, at time.Time) []string {
 // lost takes out what the resource may not have read.
 func (u *unreadLines) lost(full string, now time.Time) []string {
 	return u.take(func(l *unreadLine) bool { return l.to == full && now.Sub(l.sent) <= lostFor })
+}
+
+// left takes out what a resource that is gone may not have read.
+func (u *unreadLines) left(full string, now time.Time) []string {
+	return u.take(func(l *unreadLine) bool { return l.to == full && l.receipt.IsZero() && now.Sub(l.sent) <= leftFor })
 }
 
 // returned takes out the line that came back, and those behind it to the same

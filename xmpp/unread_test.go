@@ -23,6 +23,7 @@ func TestUnreadLines(t *testing.T) {
 		{"a message proves what it cannot have crossed", func(u *unreadLines) []string { return u.proven(a, at(3)) }, []string{"1"}, []string{"2", "3", "4"}},
 		{"of its own resource alone", func(u *unreadLines) []string { return u.proven(b, at(60)) }, []string{"3"}, []string{"1", "2", "4"}},
 		{"an error reaches back a minute", func(u *unreadLines) []string { return u.lost(a, at(61)) }, []string{"2", "4"}, []string{"1", "3"}},
+		{"a client that was killed", func(u *unreadLines) []string { u.received("4", a, at(5)); return u.left(a, at(11)) }, []string{"2"}, []string{"1", "3", "4"}},
 		{"a line that came back, and those behind it", func(u *unreadLines) []string { return u.returned("2") }, []string{"2", "4"}, []string{"1", "3"}},
 		{"a line that came back before", func(u *unreadLines) []string { u.returned("4"); return u.returned("4") }, nil, []string{"1", "2", "3"}},
 		{"a receipt counts after a while", func(u *unreadLines) []string {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,69 @@ func eachOTRClient(t *testing.T, test func(t *testing.T, o *otrTalk)) {
 			test(t, o)
 		})
 	}
+}
+
+// once holds that all lines were read by the clients together: each line first in its
+// order, and twice only those that excused allows.
+func (o *otrTalk) once(want []string, excused func(string) bool, clients ...otrClient) {
+	o.t.Helper()
+	mark, _, _ := strings.Cut(want[0], " ")
+	var got []string
+	lab.Poll(3*wait, func() bool {
+		got = nil
+		for _, c := range clients {
+			for _, l := range c.Heard(botJID) {
+				if i := strings.Index(l, mark); i >= 0 {
+					got = append(got, l[i:])
+				}
+			}
+		}
+		return slices.Contains(got, want[len(want)-1])
+	})
+	var first []string
+	for _, l := range got {
+		switch {
+		case !slices.Contains(first, l):
+			first = append(first, l)
+		case !excused(l):
+			o.t.Errorf("%s read %q twice", o.name, l)
+		}
+	}
+	if !slices.Equal(first, want) {
+		o.t.Errorf("%s read %d of %d lines, or not in order:\n%s", o.name, len(first), len(want), strings.Join(got, "\n"))
+	}
+}
+
+// TestOTRClientRestarts: the client is killed and starts again, without its session,
+// while lines are on their way to it.
+func TestOTRClientRestarts(t *testing.T) {
+	t.Parallel()
+	eachOTRClient(t, func(_ *testing.T, o *otrTalk) {
+		lines := numbered("restart", 60)
+		first := o.open()
+		o.carl.Say(channel, "hello")
+		o.reads(o.name, heard(first), "hello")
+		for _, l := range lines[:20] {
+			o.carl.Say(channel, l)
+		}
+		o.reads(o.name, heard(first), lines[19])
+		for _, l := range lines[20:30] { // some of these it may read, and not live to tell
+			o.carl.Say(channel, l)
+		}
+		first.Kill()
+		for _, l := range lines[30:45] {
+			o.carl.Say(channel, l)
+		}
+		second := o.open()
+		for _, l := range lines[45:] {
+			o.carl.Say(channel, l)
+		}
+		o.once(lines, func(l string) bool { return slices.Contains(lines[:30], l) }, first, second)
+		o.otrOnly(o.prosody, "restart 0")
+		if l, ok := o.ledger(); ok && !l.balanced() {
+			o.t.Errorf("the ledger: %s", l)
+		}
+	})
 }
 
 // TestOTRKilled: the bot is killed while lines are on their way in both directions. A
