@@ -125,7 +125,14 @@ func (s *session) settled() {
 	s.ask("get", s.domain, element.New(nsPing, "ping"), s.conf().PingTimeout, func(_ *element.Element, err error) {
 		switch {
 		case number != s.held.number.Load(): // asked on an earlier stream
-		case errors.Is(err, errIQTimeout), errors.Is(err, errIQMany): // not the reader: it sees it
+		case errors.Is(err, errIQTimeout): // not the reader: it sees it
+			s.held.expired.Store(true)
+			// Prosody may swallow all that we say after a resumption, and go on telling us
+			// what others say: no silence would show it.
+			if !s.stuck(time.Now()) {
+				s.end(errNoPong)
+			}
+		case errors.Is(err, errIQMany):
 			s.held.expired.Store(true)
 		default:
 			s.release()

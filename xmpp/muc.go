@@ -26,7 +26,6 @@ type muc struct {
 
 	nick      string // ours, as the room has it, or as we ask for it
 	occupants map[string]*occupant
-	brought   bool // a resumed session brings what was said: it is not read
 	settled   bool // the history is over: what comes now is live
 	stableIDs bool // the room announces XEP-0359: its stanza-ids can be trusted
 	keepsIDs  bool // the room reflects our ids as they are (XEP-0045 §18.1.1)
@@ -133,7 +132,9 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	l.mu.Lock()
 	if m.state != bridge.StateUp && !m.reading {
 		// ejabberd leaves the seat of a session that was lost to the next one of the
-		// same address, before it asks for it. It is read once we are in.
+		// same address, before it asks for it; and what the session of an earlier
+		// process brings may come before what that process was still reading. All of it
+		// is read once we are in.
 		l.mu.Unlock()
 		l.counts.add(countHistory)
 		return false

@@ -26,11 +26,6 @@ func (l *Leg) joinAll(s *session) {
 			rooms = append(rooms, m)
 		}
 	}
-	if s.revived {
-		for _, m := range rooms { // the session brings all that was said
-			m.brought, m.settled = true, true
-		}
-	}
 	s.joins = rooms
 	l.mu.Unlock()
 	s.joinSome(joinBurst)
@@ -72,13 +67,12 @@ func (s *session) join(m *muc) {
 	} else {
 		m.state, m.detail = bridge.StateOpening, "joining"
 		m.deadline, m.retry = time.Now().Add(joinTimeout), time.Time{}
-		m.occupants, m.settled, m.from = map[string]*occupant{}, m.brought, time.Time{}
+		m.occupants, m.settled, m.from = map[string]*occupant{}, false, time.Time{}
 		m.lines, m.overlaps, m.created = 0, false, false
 		m.hadLines = m.recent.n > 0
 	}
 	since, known := l.places[conf.JID]
-	known = known && !in && !m.brought
-	m.brought = false
+	known = known && !in
 	l.mu.Unlock()
 	if !in {
 		s.askFeatures(m, func() {

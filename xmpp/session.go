@@ -157,6 +157,13 @@ func (s *session) end(why error) {
 	_ = st.Close()
 }
 
+// stuck reports whether the reader waits for the core: what the server has
+// answered is not read then.
+func (s *session) stuck(now time.Time) bool {
+	since := s.inHand.Load()
+	return since != 0 && now.UnixNano()-since > int64(readerStuck)
+}
+
 // read takes stanzas until the stream ends.
 func (s *session) read(st *link) error {
 	for {
@@ -490,8 +497,7 @@ func (s *session) keepHouse(st *link) {
 		s.guard("keys", func() { s.tendKeys(now) })
 		s.due(now)
 		s.guard("archives", func() { s.leg.rereadArchives(s, now) })
-		since := s.inHand.Load()
-		busy := since != 0 && now.UnixNano()-since > int64(readerStuck)
+		busy := s.stuck(now)
 		if busy {
 			s.lastRead.Store(now.UnixNano())
 		}
