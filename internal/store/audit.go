@@ -18,11 +18,11 @@ import (
 type Account struct {
 	Bridge string        `json:"bridge"`
 	Ledger bridge.Ledger `json:"ledger"`
-	Rows   uint64        `json:"rows"`   // that wait
+	Rows   uint64        `json:"rows"` // that wait
 	// Unproven are rows that the network has, and that may still come back.
 	Unproven uint64 `json:"unproven"`
-	Parked uint64        `json:"parked"` // refused for good, until an admin retries or drops them
-	Lost   uint64        `json:"lost"`   // their keys are gone
+	Parked   uint64 `json:"parked"` // refused for good, until an admin retries or drops them
+	Lost     uint64 `json:"lost"`   // their keys are gone
 	// Balanced: the sums of the ledger hold, and as many rows wait as it says.
 	Balanced bool `json:"balanced"`
 }
