@@ -26,6 +26,7 @@ type muc struct {
 
 	nick      string // ours, as the room has it, or as we ask for it
 	occupants map[string]*occupant
+	sent      bool // the join was sent: a presence of ours before it is no answer
 	settled   bool // the history is over: what comes now is live
 	stableIDs bool // the room announces XEP-0359: its stanza-ids can be trusted
 	keepsIDs  bool // the room reflects our ids as they are (XEP-0045 §18.1.1)

@@ -68,7 +68,7 @@ func (s *session) join(m *muc) {
 		m.state, m.detail = bridge.StateOpening, "joining"
 		m.deadline, m.retry = time.Now().Add(joinTimeout), time.Time{}
 		m.occupants, m.settled, m.from = map[string]*occupant{}, false, time.Time{}
-		m.lines, m.overlaps, m.created = 0, false, false
+		m.sent, m.lines, m.overlaps, m.created = false, 0, false, false
 		m.hadLines = m.recent.n > 0
 	}
 	since, known := l.places[conf.JID]
@@ -102,6 +102,7 @@ func (s *session) askIn(m *muc, nick string, in bool, since place) {
 	l := s.leg
 	l.mu.Lock()
 	conf := m.conf
+	m.sent = true
 	m.since, m.history = since, !since.at.IsZero() && !m.mam
 	if m.history {
 		m.since.id = "" // it is of no use
@@ -287,7 +288,8 @@ func (s *session) roomPresence(m *muc, e *element.Element, typ, nick string) {
 func (s *session) selfPresence(m *muc, nick string, u mucUser) {
 	l := s.leg
 	l.mu.Lock()
-	if m.state != bridge.StateOpening && m.state != bridge.StateUp {
+	if m.state != bridge.StateUp && (m.state != bridge.StateOpening || !m.sent) {
+		// Not asked for: a session of an earlier process brings what that one asked for.
 		l.mu.Unlock()
 		return
 	}
