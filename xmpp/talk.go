@@ -128,6 +128,8 @@ func (s *session) changed(c *contact, it *item, p e2ee.Peer, at time.Time, chang
 			s.showed(c, bridge.Delivered, c.unread.proven(full, at))
 		case e2ee.Lost:
 			s.unread(c, c.unread.lost(full, time.Now()), ch.String())
+		case e2ee.Ended: // what crossed it was not read, and mcabber does not say so
+			s.unread(c, c.unread.left(full, at), ch.String())
 		case e2ee.Established:
 			it.events = append(it.events, bridge.Event{Kind: bridge.RoomKeys, Leg: l.name, Room: c.room, Time: time.Now()})
 		}

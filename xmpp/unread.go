@@ -18,8 +18,8 @@ const (
 	unreadMax = 256 // lines to one contact
 	// lostFor is how far back an error reaches that a resource could not read us.
 	lostFor = time.Minute
-	// leftFor is how far back it is not known what a resource read that has left: a
-	// client that is killed swallows what the server still writes to it.
+	// leftFor is how far back it is not known what a resource read that has left or has
+	// ended the session: it swallows what the server still writes to it.
 	leftFor = 10 * time.Second
 	// flightFor is how old a line must be to be proven by a message of its reader: a
 	// younger one may have crossed it.
@@ -80,9 +80,21 @@ func (u *unreadLines) received(id, from string, now time.Time) {
 	}
 }
 
+// believed reports whether the receipt of l proves that it was read.
+func (l *unreadLine) believed(now time.Time) bool {
+	return !l.receipt.IsZero() && now.Sub(l.receipt) >= receiptFor
+}
+
+// receipted reports whether read has something to take.
+func (u *unreadLines) receipted(now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.ContainsFunc(u.lines, func(l unreadLine) bool { return l.believed(now) })
+}
+
 // read takes out what receipts have proven.
 func (u *unreadLines) read(now time.Time) []string {
-	return u.take(func(l *unreadLine) bool { return !l.receipt.IsZero() && now.Sub(l.receipt) >= receiptFor })
+	return u.take(func(l *unreadLine) bool { return l.believed(now) })
 }
 
 // proven takes out what a message proves that the resource wrote at: in the session,
@@ -96,9 +108,13 @@ func (u *unreadLines) lost(full string, now time.Time) []string {
 	return u.take(func(l *unreadLine) bool { return l.to == full && now.Sub(l.sent) <= lostFor })
 }
 
-// left takes out what a resource that is gone may not have read.
-func (u *unreadLines) left(full string, now time.Time) []string {
-	return u.take(func(l *unreadLine) bool { return l.to == full && l.receipt.IsZero() && now.Sub(l.sent) <= leftFor })
+// left takes out what a resource may not have read that was gone at, or had ended the
+// session. A receipt of about then proves nothing: mcabber sends one also for a line
+// that it cannot read, and what is behind the end is noted before that is opened.
+func (u *unreadLines) left(full string, at time.Time) []string {
+	return u.take(func(l *unreadLine) bool {
+		return l.to == full && at.Sub(l.sent) <= leftFor && !l.believed(at)
+	})
 }
 
 // returned takes out the line that came back, and those behind it to the same
@@ -136,7 +152,8 @@ func (s *session) unread(c *contact, ids []string, why string) {
 	}
 }
 
-// readLately tells the core what receipts have proven.
+// readLately tells the core what receipts have proven, in turn: an end of the session or
+// an error that came before them may still wait to be opened.
 func (s *session) readLately(now time.Time) {
 	l := s.leg
 	if len(l.talks) == 0 {
@@ -149,7 +166,9 @@ func (s *session) readLately(now time.Time) {
 	}
 	l.mu.Unlock()
 	for _, c := range all {
-		s.showed(c, bridge.Delivered, c.unread.read(now))
+		if c.unread.receipted(now) {
+			l.work.submit(c.lane, func() { s.showed(c, bridge.Delivered, c.unread.read(now)) })
+		}
 	}
 }
 

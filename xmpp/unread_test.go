@@ -2,11 +2,14 @@ package xmpp
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/element"
 )
 
@@ -24,6 +27,13 @@ func TestUnreadLines(t *testing.T) {
 		{"of its own resource alone", func(u *unreadLines) []string { return u.proven(b, at(60)) }, []string{"3"}, []string{"1", "2", "4"}},
 		{"an error reaches back a minute", func(u *unreadLines) []string { return u.lost(a, at(61)) }, []string{"2", "4"}, []string{"1", "3"}},
 		{"a client that was killed", func(u *unreadLines) []string { u.received("4", a, at(5)); return u.left(a, at(11)) }, []string{"2"}, []string{"1", "3", "4"}},
+		{"a client that gave a receipt and had ended the session", func(u *unreadLines) []string {
+			u.received("1", a, at(5))
+			u.received("2", a, at(5.9)) // right before the end, or after it
+			u.received("4", a, at(6.1)) // behind the end, and noted before it was opened
+			return u.left(a, at(6))
+		}, []string{"2", "4"}, []string{"1", "3"}},
+		{"an end that the server kept back", func(u *unreadLines) []string { return u.left(a, at(1)) }, []string{"1", "2", "4"}, []string{"3"}},
 		{"a line that came back, and those behind it", func(u *unreadLines) []string { return u.returned("2") }, []string{"2", "4"}, []string{"1", "3"}},
 		{"a line that came back before", func(u *unreadLines) []string { u.returned("4"); return u.returned("4") }, nil, []string{"1", "2", "3"}},
 		{"a receipt counts after a while", func(u *unreadLines) []string {
@@ -51,6 +61,40 @@ func TestUnreadLines(t *testing.T) {
 			}
 			if got := u.take(func(*unreadLine) bool { return true }); !slices.Equal(got, tt.left) {
 				t.Errorf("left %v, want %v", got, tt.left)
+			}
+		})
+	}
+}
+
+// What the core hears of four lines when a message of their reader, said four seconds
+// after the first, changes the session. The last has a receipt.
+func TestChanged(t *testing.T) {
+	for _, tt := range []struct {
+		changes []e2ee.Change
+		want    string
+	}{
+		{[]e2ee.Change{e2ee.Proven}, "1 read, 2 read"},
+		{[]e2ee.Change{e2ee.Lost}, "1 unread, 2 unread, 3 unread, 4 unread"},
+		{[]e2ee.Change{e2ee.Proven, e2ee.Ended}, "1 read, 2 read, 3 unread, 4 unread"},
+		{[]e2ee.Change{e2ee.Established}, ""},
+	} {
+		t.Run(fmt.Sprint(tt.changes), func(t *testing.T) {
+			var got []string
+			word := map[bridge.Outcome]string{bridge.Delivered: "read", bridge.Unread: "unread"}
+			room := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
+			s := &session{
+				leg:    &Leg{name: "bot", log: slog.New(slog.DiscardHandler)},
+				proofs: newProofs(func(p bridge.Proof) { got = append(got, p.ID+" "+word[p.Outcome]) }),
+			}
+			c, now := &contact{room: room}, time.Now()
+			for i := range 4 {
+				c.unread.sent(fmt.Sprint(i+1), "alice@x/a", now.Add(time.Duration(i-4)*time.Second))
+			}
+			c.unread.sent("5", "alice@x/b", now.Add(-3*time.Second)) // to another client
+			c.unread.received("4", "alice@x/a", now)
+			s.changed(c, &item{}, e2ee.Peer{Bare: "alice@x", Resource: "a"}, now.Add(-time.Millisecond), tt.changes)
+			if got := strings.Join(got, ", "); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}

@@ -116,6 +116,37 @@ func TestOTRClientRestarts(t *testing.T) {
 	})
 }
 
+// TestOTRClientEnds: the client ends the session while lines are on their way. They
+// wait, nothing is said in clear, and the bot asks for a new session.
+func TestOTRClientEnds(t *testing.T) {
+	t.Parallel()
+	eachOTRClient(t, func(_ *testing.T, o *otrTalk) {
+		lines := numbered("ending", 40)
+		c := o.open()
+		o.carl.Say(channel, "hello")
+		o.reads(o.name, heard(c), "hello")
+		for _, l := range lines[:20] {
+			o.carl.Say(channel, l)
+		}
+		if o.name == "alice" {
+			c.Type("/msg " + botJID)
+			c.Type("/otr end")
+		} else {
+			c.Type("/otr stop " + botJID)
+		}
+		for _, l := range lines[20:] {
+			o.carl.Say(channel, l)
+		}
+		// What was read right before the end is sent again, for nothing tells it from what
+		// came right after.
+		o.once(lines, func(l string) bool { return slices.Contains(lines[:20], l) }, c)
+		o.otrOnly(o.prosody, "ending 0")
+		if l, ok := o.ledger(); ok && !l.balanced() {
+			o.t.Errorf("the ledger: %s", l)
+		}
+	})
+}
+
 // TestOTRKilled: the bot is killed while lines are on their way in both directions. A
 // line that the server had counts as delivered; the others come, in their order. What
 // a client said into the lost session is asked for again.
