@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -93,14 +92,15 @@ func TestFaultCanariesInTheStore(t *testing.T) {
 	tr.toJab.Cut()
 	tr.legIsDown("corp")
 	tr.legIsDown("bot")
-	if out := h.ok("store", "queue"); strings.Contains(out, "nothing waits") {
-		tr.t.Logf("nothing waits yet:\n%s", out)
-	}
 	tr.toJab.Restore()
 	tr.load.goesOn(20)
-	h.statusShows("corp/#dev", "waiting")
+	var waiting ledger
+	if !lab.Poll(wait, func() bool { waiting, _ = h.ledger(); return waiting.Waiting >= 20 }) {
+		t.Fatalf("nothing waits: %s", waiting)
+	}
 	search("rows wait")
 	h.ok("store", "backup", filepath.Join(h.dir, "waiting.backup"))
+	search("rows wait, there is a backup")
 	tr.bot.Kill()
 	search("rows wait, the bot was killed")
 	tr.bot = h.start()

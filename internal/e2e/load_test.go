@@ -385,9 +385,9 @@ var pairs = []struct {
 		false, 0,
 	},
 	{
-		"ngircd+prosody",
+		"ngircd+ejabberd",
 		func(h *house) *lab.IRCServer { return h.NgIRCd(lab.NgIRCd{Fast: true}) },
-		func(h *house) *lab.XMPPServer { return h.Prosody(lab.Prosody{Archive: true}) },
+		func(h *house) *lab.XMPPServer { return h.Ejabberd(lab.Ejabberd{}) },
 		true, window,
 	},
 }
