@@ -319,6 +319,9 @@ func TestRealLinkCut(t *testing.T) {
 				return true
 			})
 			awaitRooms(t, l, leg)
+			// alice may have lines yet to read: what is said now comes behind all of them.
+			l.IRCUser(s, "last", "#dev").Say("#dev", "that was all")
+			u.Expect("that was all")
 			heard := map[string]int{}
 			for _, h := range u.Heard("#dev") {
 				if heard[h.Text]++; heard[h.Text] > 1 {
