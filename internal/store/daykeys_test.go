@@ -38,8 +38,8 @@ func end(t *testing.T, s *Store, rows ...*bridge.Row) {
 // have another.
 func TestDayKeys(t *testing.T) {
 	dir := t.TempDir()
-	now := time.Unix(1_800_000_000, 0)
-	s := openTest(t, Config{Dir: dir}, Deps{Now: func() time.Time { return now }})
+	clock := newTestClock()
+	s := openTest(t, Config{Dir: dir}, Deps{Now: clock.now})
 	want := func(when string, names ...string) {
 		t.Helper()
 		if err := s.shredKeys(t.Context()); err != nil {
@@ -52,10 +52,10 @@ func TestDayKeys(t *testing.T) {
 	want("nothing was ever said")
 	a, b, c := testRow("a", "one"), testRow("b", "two"), testRow("c", "three")
 	mustIngest(t, s, testEntry("1", a))
-	now = now.Add(23 * time.Hour)
+	clock.add(23 * time.Hour)
 	mustIngest(t, s, testEntry("2", b))
 	want("rows of one day", "1800000000.key")
-	now = now.Add(2 * time.Hour)
+	clock.add(2 * time.Hour)
 	mustIngest(t, s, testEntry("3", c))
 	want("rows of two days", "1800000000.key", "1800090000.key")
 	end(t, s, a)
@@ -76,7 +76,7 @@ func TestDayKeys(t *testing.T) {
 	if fi, err := os.Stat(filepath.Join(dir, keyFolder)); err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("folder: mode %v, %v", fi.Mode(), err)
 	}
-	now = now.Add(-48 * time.Hour)
+	clock.add(-48 * time.Hour)
 	mustIngest(t, s, testEntry("5", testRow("e", "five")))
 	want("the clock was set back", "1799917200.key", "1800090000.key")
 	if got := kept(t, s); !slices.Equal(got, []string{"d four false", "e five false"}) {
@@ -160,8 +160,9 @@ func TestShredOverwrites(t *testing.T) {
 
 // TestSweep: ids are forgotten after their time, and not before.
 func TestSweep(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	s := openTest(t, Config{RetainIDs: time.Hour}, Deps{Now: func() time.Time { return now }})
+	clock := newTestClock()
+	now := clock.now()
+	s := openTest(t, Config{RetainIDs: time.Hour}, Deps{Now: clock.now})
 	take := func(id string) *bridge.Entry {
 		e := testEntry(id, testRow("wire-"+id, "x"))
 		e.At = now
@@ -174,9 +175,9 @@ func TestSweep(t *testing.T) {
 	for i := range 1200 { // more than one page of the map
 		take(string(rune('a'+i%26)) + strings.Repeat("x", i))
 	}
-	now = now.Add(30 * time.Minute)
+	now = clock.add(30 * time.Minute)
 	take("young")
-	now = now.Add(31 * time.Minute)
+	now = clock.add(31 * time.Minute)
 	if err := s.sweep(t.Context(), now.Add(-s.retain)); err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 // in, and only then: one that the crash swallowed may come again.
 func TestReplay(t *testing.T) {
 	dir := t.TempDir()
-	now := time.Unix(1_800_000_000, 0)
-	deps := Deps{Now: func() time.Time { return now }}
+	clock := newTestClock()
+	now, deps := clock.now(), Deps{Now: clock.now}
 	s := openTest(t, Config{Dir: dir, RetainIDs: time.Hour}, deps)
 	memory := func() e2ee.Replay {
 		t.Helper()
@@ -56,7 +56,7 @@ func TestReplay(t *testing.T) {
 	if h := m.Horizon(now); !h.Equal(now.Add(-time.Hour)) {
 		t.Errorf("horizon %v", h)
 	}
-	now = now.Add(61 * time.Minute)
+	now = clock.add(61 * time.Minute)
 	if err := s.sweep(t.Context(), now.Add(-s.retain)); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,25 @@ import (
 
 // testKey is key material, so that tests make no key file.
 var testKey = Key{Material: []byte("0123456789abcdef0123456789abcdef")}
+
+// testClock stands still until the test moves it; the store reads it from
+// goroutines of its own.
+type testClock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newTestClock() *testClock { return &testClock{at: time.Unix(1_800_000_000, 0)} }
+
+func (c *testClock) now() time.Time { return c.add(0) }
+
+// add moves the clock and says what it shows then.
+func (c *testClock) add(d time.Duration) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+	return c.at
+}
 
 func openTest(t testing.TB, cfg Config, d Deps) *Store {
 	t.Helper()
