@@ -24,7 +24,8 @@ const (
 	Revoked
 	Hinted       // a client signs its presence with a key that does not count
 	SMPSame      // the shared secret was known
-	SMPDifferent // it was not, or the run broke off
+	SMPDifferent // it was not, or the run broke off when the peer could have learnt that
+	SMPBroken    // the run broke off before anything made of the secret was sent
 	SMPClosed    // too many failed: no more until an admin clears it
 	SMPCleared
 )
@@ -160,7 +161,7 @@ func (b *Book) expected(p e2ee.Peer, kind e2ee.KeyKind) []e2ee.Key {
 
 var whatNames = map[What]string{
 	CameBlocked: "blocked", CameKept: "kept", CameFirst: "first", Accepted: "accepted", Revoked: "revoked", Hinted: "hinted",
-	SMPSame: "secret known", SMPDifferent: "secret not known", SMPClosed: "too many tries", SMPCleared: "cleared",
+	SMPSame: "secret known", SMPDifferent: "secret not known", SMPBroken: "not compared", SMPClosed: "too many tries", SMPCleared: "cleared",
 }
 
 // String names it for logs.
@@ -208,6 +209,8 @@ func (n Notice) forAdmins() string {
 		return fmt.Sprintf("%s knew the shared secret: %s is verified.", who, key)
 	case SMPDifferent:
 		return fmt.Sprintf("A try with the shared secret did not succeed for %s: nothing has changed.", who)
+	case SMPBroken:
+		return fmt.Sprintf("A try with the shared secret broke off for %s before anything was compared: it does not count.", who)
 	case SMPClosed:
 		return fmt.Sprintf("Too many tries with the shared secret did not succeed for %s: there are no more until an admin clears it: drawbridge trust clear %s", who, who)
 	case SMPCleared:
@@ -241,6 +244,8 @@ func (n Notice) ForPerson() string {
 		return "The shared secret was the same."
 	case SMPDifferent:
 		return "The shared secret was not compared to an end, or was not the same. Nothing has changed."
+	case SMPBroken:
+		return "The shared secret was not compared: the try broke off, and does not count."
 	case SMPClosed:
 		return "The shared secret cannot be tried any more. Ask an admin."
 	}

@@ -18,11 +18,16 @@ const (
 	FailedSpan = 24 * time.Hour
 )
 
+// brokenEvery is how often it is told that runs of a person broke off: they cost
+// nothing, so there may be any number.
+const brokenEvery = time.Hour
+
 // tries are the runs of one person. What is kept counts a run from its beginning as
 // failed, until it ends otherwise.
 type tries struct {
 	e2ee.SMPTries
-	open int // runs under way
+	open   int       // runs under way
+	broken time.Time // when it was last told that one broke off
 }
 
 // recent drops the failures that have had their day.
@@ -149,7 +154,7 @@ func (b *Book) endSMP(p e2ee.Peer, fpr, secret string, began time.Time, o e2ee.S
 	}
 	b.deciding.Lock()
 	defer b.deciding.Unlock()
-	blocked := false
+	blocked, quiet := false, false
 	err := b.changeTries(name, func(t *tries) {
 		t.open--
 		t.recent(now)
@@ -159,6 +164,9 @@ func (b *Book) endSMP(p e2ee.Peer, fpr, secret string, began time.Time, o e2ee.S
 			t.Used = usedHash(name, secret)
 		case e2ee.SMPAbandoned:
 			t.refund(began)
+			if quiet = !t.broken.IsZero() && now.Sub(t.broken) < brokenEvery; !quiet {
+				t.broken = now
+			}
 		default:
 			if blocked = len(t.Failed)-t.open >= MaxFailed && t.Blocked.IsZero(); blocked {
 				t.Blocked = now
@@ -171,11 +179,18 @@ func (b *Book) endSMP(p e2ee.Peer, fpr, secret string, began time.Time, o e2ee.S
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := Notice{Account: p.Account, Key: e2ee.Key{Person: name, Kind: e2ee.KeyOTR, Fingerprint: fpr}, Who: p.Bare}
-	if n.What = SMPDifferent; o == e2ee.SMPMatched {
+	switch o {
+	case e2ee.SMPMatched:
 		n.What = SMPSame
+	case e2ee.SMPAbandoned:
+		n.What = SMPBroken
+	default:
+		n.What = SMPDifferent
 	}
 	b.log.Info("SMP ended", "leg", p.Account, "to", name, "fpr", fpr, "rule", n.What.String())
-	b.push(n)
+	if !quiet {
+		b.push(n)
+	}
 	if blocked {
 		n.What = SMPClosed
 		b.push(n)
