@@ -32,6 +32,7 @@ func (s *session) message(e *element.Element, ticket uint64) bool {
 	switch {
 	case bare == "" || bare == s.bare: // carbons, PEP, echoes: mellium 0.15
 		l.counts.add(countOwn)
+		s.ownNews(e)
 		return false
 	case typ == "error":
 		s.bounced(e, bare)
@@ -64,7 +65,7 @@ func (s *session) message(e *element.Element, ticket uint64) bool {
 		s.proofs.receipt(c.room, r.Get("id"))
 		c.unread.received(r.Get("id"), from, time.Now())
 	}
-	return s.waits(s.bare, e, ticket) || s.chat(c, e, bare, res, ticket)
+	return s.waits(s.bare, e, ticket) || s.waitsForKey(c, e, bare, res, ticket) || s.chat(c, e, bare, res, ticket)
 }
 
 // chat handles a message of a configured person.

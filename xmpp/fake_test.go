@@ -23,6 +23,7 @@ type fakeScheme struct {
 	gate    map[string]chan struct{} // Open of this text waits
 	signErr error
 	signs   int
+	signed  string // a signature that is good beside "good"
 }
 
 func (f *fakeScheme) Name() string { return "openpgp" }
@@ -112,10 +113,18 @@ func (f *fakeScheme) SignPresence(status string) (*element.Element, error) {
 }
 
 func (f *fakeScheme) VerifyPresence(p e2ee.Peer, _ string, x *element.Element) error {
-	if x.Text == "good" {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if x.Text == "good" || f.signed != "" && x.Text == f.signed {
 		return nil
 	}
 	return e2ee.ErrSignature
+}
+
+func (f *fakeScheme) setSigned(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.signed = text
 }
 
 func (f *fakeScheme) setReach(person string, err error) {

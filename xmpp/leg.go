@@ -60,9 +60,9 @@ type Leg struct {
 	state     bridge.State
 	since     time.Time
 	detail    string
-	notes     map[string]string // trouble of the whole account, by kind
-	// published is what was published on PEP, as XML by node and id.
-	published map[string]string
+	notes     map[string]string    // trouble of the whole account, by kind
+	published map[string]e2ee.Item // on PEP, by node
+	own       keyLook              // at what our account has of it
 	// rosterKnown is set once the server has told who is subscribed.
 	rosterKnown bool
 }
@@ -94,7 +94,7 @@ func New(c Config, d Deps) (*Leg, error) {
 		name: conf.Name, deps: d, log: d.Log,
 		pipe: newPipe(), work: newWorkers(), wake: make(chan struct{}, 1),
 		people: map[string]*contact{}, byJID: map[string]*contact{}, rooms: map[string]*muc{}, strangers: map[string]*element.Element{}, places: map[string]place{}, trails: map[string][]place{}, stuck: map[string]stuck{}, inHand: map[inHand]bool{},
-		since: time.Now(), notes: map[string]string{}, published: map[string]string{},
+		since: time.Now(), notes: map[string]string{}, published: map[string]e2ee.Item{},
 	}
 	for _, s := range d.Schemes {
 		l.order = append(l.order, s.Name())
@@ -317,6 +317,7 @@ func (l *Leg) abandon(left stream.Leftover, why string) (orphans []*element.Elem
 		return nil, nil
 	}
 	s.release()
+	s.admitAll()
 	s.unanswered()
 	l.mu.Lock()
 	l.resting = nil

@@ -75,6 +75,7 @@ func (s *session) publishKeys() {
 	for _, c := range s.leg.people {
 		c.keys.wanted = true
 	}
+	s.leg.own.wanted = true
 	s.leg.mu.Unlock()
 	s.tendKeys(time.Now())
 }
@@ -98,11 +99,10 @@ func (s *session) publish(scheme string, items []e2ee.Item) {
 		return
 	}
 	it, rest := items[0], items[1:]
-	key, text := it.Node+" "+it.ID, string(element.AppendXML(nil, it.Payload, ""))
 	s.leg.mu.Lock()
-	there := s.leg.published[key] == text
+	is := s.leg.published[it.Node]
 	s.leg.mu.Unlock()
-	if there {
+	if is.ID == it.ID && same(is.Payload, it.Payload) {
 		s.publish(scheme, rest)
 		return
 	}
@@ -113,7 +113,7 @@ func (s *session) publish(scheme string, items []e2ee.Item) {
 			return
 		}
 		s.leg.mu.Lock()
-		s.leg.published[key] = text
+		s.leg.published[it.Node] = it
 		s.leg.mu.Unlock()
 		s.publish(scheme, rest)
 	}
@@ -177,6 +177,10 @@ func (s *session) tendKeys(now time.Time) {
 	if len(list) == 0 {
 		return
 	}
+	s.tendOwn(now)
+	if since := s.waiting.Load(); since != 0 && now.UnixNano()-since >= int64(keylessFor) {
+		s.keysCame()
+	}
 	type look struct {
 		c    *contact
 		jids []string
@@ -205,8 +209,7 @@ func (s *session) tendKeys(now time.Time) {
 // askKeys asks a contact's account for the newest item of a node, and hands it to
 // the scheme, then for the nodes in rest and those that the scheme wants.
 func (s *session) askKeys(a e2ee.Announcer, c *contact, jid, node string, rest []string) {
-	q := element.New(nsPubSub, "pubsub").Add(element.New(nsPubSub, "items", "node", node, "max_items", "1"))
-	s.ask("get", jid, q, pepTimeout, func(reply *element.Element, err error) {
+	s.ask("get", jid, itemsOf(node), pepTimeout, func(reply *element.Element, err error) {
 		if errors.Is(err, errIQTimeout) && s.leg.session() != s {
 			s.leg.mu.Lock() // it is over, and said nothing; the next one asks anew
 			c.keys = keyLook{}
@@ -219,6 +222,11 @@ func (s *session) askKeys(a e2ee.Announcer, c *contact, jid, node string, rest [
 		}
 		s.leg.work.submit(c.lane, func() { s.takeKeys(a, c, jid, node, item, err, rest) })
 	})
+}
+
+// itemsOf asks for the newest item of a node (XEP-0060 §6.5.7).
+func itemsOf(node string) *element.Element {
+	return element.New(nsPubSub, "pubsub").Add(element.New(nsPubSub, "items", "node", node, "max_items", "1"))
 }
 
 // newest returns the last item of a node in an answer, nil if there is none: PEP
@@ -247,6 +255,7 @@ func (s *session) takeKeys(a e2ee.Announcer, c *contact, jid, node string, item 
 	s.guard("keys", func() { next, changed = a.Take(p, node, item, err) })
 	if changed {
 		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: c.room})
+		s.recheck(c)
 	}
 	rest = append(rest, next...)
 	if len(rest) > maxNodes {
@@ -259,6 +268,7 @@ func (s *session) takeKeys(a e2ee.Announcer, c *contact, jid, node string, item 
 	l.mu.Lock()
 	c.keys.open = max(c.keys.open-1, 0)
 	l.mu.Unlock()
+	s.keysCame()
 }
 
 // pepEvent takes the news of a contact's account that a node has changed, and

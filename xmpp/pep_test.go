@@ -16,6 +16,7 @@ import (
 // fakeAnnouncer is a scheme that publishes one item and asks for a list.
 type fakeAnnouncer struct {
 	*fakeScheme
+	takes bool       // a list changes something, and names no key
 	mu    sync.Mutex // guards taken
 	taken []string
 }
@@ -38,7 +39,7 @@ func (f *fakeAnnouncer) Take(p e2ee.Peer, node string, item *element.Element, er
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.taken = append(f.taken, p.Bare+" "+node+" "+what)
-	if node == "test:keys" && item != nil {
+	if node == "test:keys" && item != nil && !f.takes {
 		return []string{"test:keys:1"}, false
 	}
 	return nil, item != nil

@@ -3,6 +3,7 @@ package xmpp
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"drawbridge/bridge"
@@ -192,7 +193,7 @@ func (s *session) online(c *contact, bare, res string, e *element.Element) {
 	}
 	s.arrive(c, bare, res, client)
 	if x := e.Child(nsSigned, "x"); x != nil && len(l.signers) > 0 {
-		s.checkSignature(c, bare, res, statusOf(e), x)
+		s.checkSignature(c, &signedPresence{bare, strings.Clone(res), strings.Clone(statusOf(e)), element.New(nsSigned, "x").SetText(strings.Clone(x.Text))})
 	}
 }
 
@@ -226,27 +227,45 @@ func (s *session) versionOf(c *contact, r *resource, reply *element.Element) {
 	}
 }
 
+// signedPresence is what is checked of a presence with a signature.
+type signedPresence struct {
+	bare, res, status string
+	x                 *element.Element
+}
+
+// recheck looks again at the last presence of c that was not signed as it should be:
+// the key may have come since, or another one count.
+func (s *session) recheck(c *contact) {
+	s.leg.mu.Lock()
+	sp := c.badSign
+	s.leg.mu.Unlock()
+	if sp != nil {
+		s.checkSignature(c, sp)
+	}
+}
+
 // checkSignature verifies a contact's signed presence beside the messages. It is
 // a hint for the operator, nothing else: keys are never learnt from it, and what
 // may be sent or taken in does not depend on it.
-func (s *session) checkSignature(c *contact, bare, res, status string, x *element.Element) {
+func (s *session) checkSignature(c *contact, sp *signedPresence) {
 	l := s.leg
 	l.mu.Lock()
 	busy := c.checking
 	c.checking = true
-	p := e2ee.Peer{Account: l.name, Self: s.bare, Bare: bare, Resource: res, Person: c.person}
+	p := e2ee.Peer{Account: l.name, Self: s.bare, Bare: sp.bare, Resource: sp.res, Person: c.person}
 	l.mu.Unlock()
 	if busy {
 		return
 	}
 	l.work.submit(c.lane, func() {
 		err := errors.New("the verifier panicked")
-		s.guard("verify", func() { err = l.signers[0].VerifyPresence(p, status, x) })
+		s.guard("verify", func() { err = l.signers[0].VerifyPresence(p, sp.status, sp.x) })
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		c.checking = false
-		c.signNote = ""
+		c.signNote, c.badSign = "", nil
 		if err != nil {
+			c.badSign = sp
 			c.signNote = c.person.Name + "'s presence is not signed by a pinned key: " + printable(err.Error(), 200)
 		}
 	})
@@ -279,6 +298,9 @@ func (l *Leg) drop(c *contact, match func(full string, r *resource) bool, why st
 		if match(full, r) {
 			left = append(left, full)
 			delete(c.resources, full)
+			if c.badSign != nil && full == c.badSign.bare+"/"+c.badSign.res {
+				c.signNote, c.badSign = "", nil
+			}
 			if c.last == full {
 				c.last = ""
 			}

@@ -91,10 +91,7 @@ func (l *Leg) dialNow() {
 func (l *Leg) KeysChanged() {
 	l.mu.Lock()
 	s := l.lastSession()
-	rooms := make([]bridge.Room, 0, len(l.people))
-	for _, c := range l.people {
-		rooms = append(rooms, c.room)
-	}
+	people := slices.Collect(maps.Values(l.people))
 	l.mu.Unlock()
 	if s != nil {
 		s.sigMu.Lock()
@@ -103,8 +100,11 @@ func (l *Leg) KeysChanged() {
 		s.announce()
 		s.publishKeys()
 	}
-	for _, r := range rooms {
-		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: r})
+	for _, c := range people {
+		if s != nil {
+			s.recheck(c)
+		}
+		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: c.room})
 	}
 }
 
@@ -112,9 +112,12 @@ func (l *Leg) KeysChanged() {
 // them is tried again.
 func (l *Leg) TrustChanged(person string) {
 	l.mu.Lock()
-	c := l.people[person]
+	c, s := l.people[person], l.lastSession()
 	l.mu.Unlock()
 	if c != nil {
+		if s != nil {
+			s.recheck(c)
+		}
 		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: c.room})
 	}
 }

@@ -32,8 +32,9 @@ type contact struct {
 	subs     map[string]subscription
 	inRung   policy.Rung // of the last message that was opened
 	inScheme string
-	signNote string // what is wrong with the signature of their presence
-	checking bool   // a presence signature is being verified
+	signNote string          // what is wrong with the signature of their presence
+	badSign  *signedPresence // which that is
+	checking bool            // a presence signature is being verified
 	keys     keyLook
 }
 
@@ -68,6 +69,7 @@ func (c *contact) reset() bool {
 	online := len(c.resources) > 0
 	c.resources, c.subs = map[string]*resource{}, map[string]subscription{}
 	c.last, c.lastBare = "", ""
+	c.signNote, c.badSign = "", nil
 	return online
 }
 

@@ -45,6 +45,10 @@ type session struct {
 	joins    []*muc              // rooms that wait for their turn to be joined; guarded by Leg.mu
 
 	held fence // the reader's own; between two streams Leg.Run's
+	// keyless are messages that wait for keys, by their contact: as held. waiting
+	// is since when there are any, as Unix nanoseconds; 0 for none.
+	keyless map[*contact]*keyless
+	waiting atomic.Int64
 
 	// left is what the last stream left to be resumed, nil if it cannot be; ended is
 	// when that was. They are Leg.Run's own.
@@ -87,6 +91,7 @@ func newSession(l *Leg, st Stream, sink bridge.Sink) *session {
 		kick:     make(chan struct{}, 1),
 		archives: map[string]*catchUp{},
 		asking:   map[string]*inquiry{},
+		keyless:  map[*contact]*keyless{},
 	}
 	s.link.Store(newLink(st))
 	s.proofs = newProofs(sink.Prove)
