@@ -20,26 +20,36 @@ type confirmer struct {
 	journal Journal
 	log     *slog.Logger
 	wake    chan struct{} // capacity 1: something waits
+	done    []Done        // of commit alone
 
 	mu   sync.Mutex // guards wait
-	wait []Done
+	wait []ended
+}
+
+// ended is a Done, and whose row it was.
+type ended struct {
+	Done
+	of *outbox // nil: nobody waits for the commit
 }
 
 func newConfirmer(j Journal, log *slog.Logger) *confirmer {
 	return &confirmer{journal: j, log: log, wake: make(chan struct{}, 1)}
 }
 
-// add never blocks.
-func (f *confirmer) add(d Done) {
+// add never blocks. It tells of, if there is one, when d is in the journal.
+func (f *confirmer) add(d Done, of *outbox) {
+	if of != nil {
+		of.single.ending.Add(1)
+	}
 	f.mu.Lock()
-	f.wait = append(f.wait, d)
+	f.wait = append(f.wait, ended{d, of})
 	f.mu.Unlock()
 	poke(f.wake)
 }
 
 // run commits until ctx ends, then once more what is left, for at most a second.
 func (f *confirmer) run(ctx context.Context) {
-	var batch []Done
+	var batch []ended
 	for {
 		select {
 		case <-f.wake:
@@ -53,7 +63,7 @@ func (f *confirmer) run(ctx context.Context) {
 	}
 }
 
-func (f *confirmer) swap(spare []Done) []Done {
+func (f *confirmer) swap(spare []ended) []ended {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	batch := f.wait
@@ -63,16 +73,26 @@ func (f *confirmer) swap(spare []Done) []Done {
 
 // commit returns batch for the next use, or nil with the rows put back if ctx
 // ended first.
-func (f *confirmer) commit(ctx context.Context, batch []Done) []Done {
+func (f *confirmer) commit(ctx context.Context, batch []ended) []ended {
 	if len(batch) == 0 {
 		return batch
 	}
-	err := retryJournal(ctx, f.log, "confirm", func() error { return f.journal.Confirm(ctx, batch) })
+	f.done = f.done[:0]
+	for i := range batch {
+		f.done = append(f.done, batch[i].Done)
+	}
+	err := retryJournal(ctx, f.log, "confirm", func() error { return f.journal.Confirm(ctx, f.done) })
+	clear(f.done)
 	if err != nil {
 		f.mu.Lock()
 		f.wait = append(batch, f.wait...)
 		f.mu.Unlock()
 		return nil
+	}
+	for i := range batch {
+		if of := batch[i].of; of != nil {
+			of.single.ended(of.wake)
+		}
 	}
 	clear(batch)
 	return batch

@@ -267,7 +267,7 @@ func (c *Core) takeBack(r *Row, count func(*ledger), put func(*outbox, *Row)) bo
 		count(b.ledger)
 		b.ledger.ended(Done{Fate: FateBounced})
 	}
-	c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: FateBounced})
+	c.confirmer.add(Done{Seq: r.Seq, ID: r.ID, Bridge: r.Bridge, To: r.To, Fate: FateBounced}, nil)
 	c.bounces.add(r, reasonRemoved, false)
 	return false
 }

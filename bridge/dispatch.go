@@ -11,7 +11,6 @@ import (
 const (
 	batchPerLeg = 128         // messages taken from one leg at a time
 	tickEvery   = time.Second // of what the dispatcher does by the clock
-	triedAhead  = 64          // rows noted as tried before they are
 	triedFresh  = time.Minute // how long before
 )
 
@@ -321,24 +320,13 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 				Said: said, Queued: now, Delayed: m.Delayed, ledger: from.bridge.ledger,
 			})
 			r := &rows[len(rows)-1]
-			if size := to.out.reserve(m.Text.Len()); size <= int64(from.bridge.ahead()) && to.out.ready.Load() {
+			if size := to.out.reserve(m.Text.Len()); size <= int64(to.out.ahead(from.bridge)) && to.out.ready.Load() {
 				r.Tried = now // little waits there: it goes to the wire soon
 			}
 			in.entry.Rows = append(in.entry.Rows, r)
 			in.copies = append(in.copies, copied{to, r})
 		}
 	}
-}
-
-// ahead is how many waiting rows of a destination are noted as tried before they
-// are: each note less is a commit less that the wire waits for. Where what is in
-// doubt is sent again, a row noted too early costs a question after a crash at
-// most; where it is skipped, it would be a line lost.
-func (b *bridgeState) ahead() int {
-	if b.cfg.OnDoubt == Skip {
-		return 0
-	}
-	return triedAhead
 }
 
 // heard reports whether another bridge of the message's room reaches room too.

@@ -69,6 +69,10 @@ type AskLeg interface {
 	// came in time; it will be asked again, a few times. Another error: nobody can be
 	// asked.
 	Ask(ctx context.Context, ms []Outgoing) ([]Answer, error)
+	// Asks reports whether Ask could tell of a message that is sent to room now, should
+	// its link or this process end before the proof. Where it could not, the core has
+	// one message at a time on the way there. It is called before each Send.
+	Asks(room Room) bool
 }
 
 // Sink is what a leg hands messages, events and proofs to.

@@ -81,6 +81,18 @@ func (l *legState) ask(ctx context.Context, ms []Outgoing) (answers []Answer, er
 	return l.asks.Ask(ctx, ms)
 }
 
+// mute reports whether the leg could not be asked about what is sent to r now. A
+// leg that is no AskLeg is taken at its word: its Window.
+func (l *legState) mute(r Room) (mute bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = l.panicked("asks", v)
+			mute = true
+		}
+	}()
+	return l.asks != nil && !l.asks.Asks(r)
+}
+
 func (l *legState) window(r Room) (n int) {
 	defer func() {
 		if v := recover(); v != nil {

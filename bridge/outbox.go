@@ -55,10 +55,11 @@ type outbox struct {
 	// full is set when no line more may wait, until there is some room again.
 	full atomic.Pointer[time.Time]
 	// ready is a hint: the last attempt to send succeeded.
-	ready atomic.Bool
-	alone sync.Mutex // held by run: a room that comes back may find the last one's still at it
-	batch []*Row     // being sent; of the goroutine alone
-	outs  []Outgoing // the same, rendered
+	ready  atomic.Bool
+	single single
+	alone  sync.Mutex // held by run: a room that comes back may find the last one's still at it
+	batch  []*Row     // being sent; of the goroutine alone
+	outs   []Outgoing // the same, rendered
 
 	mu       sync.Mutex // guards all below
 	leg      *legState
@@ -225,7 +226,7 @@ func (o *outbox) finish(e end) {
 		o.c.bounces.add(r, e.reason, true)
 	}
 	if r.Seq != 0 {
-		o.c.confirmer.add(done)
+		o.c.confirmer.add(done, o)
 	}
 }
 

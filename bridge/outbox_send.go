@@ -87,8 +87,14 @@ func (o *outbox) next() (wait time.Duration, ends []end) {
 	}
 	window, limit := max(1, leg.window(o.room)), leg.batch()
 	now := o.c.now()
+	mute := leg.mute(o.room)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.single.step(mute) {
+		if window, limit = 1, 1; o.single.wait() {
+			window = 0
+		}
+	}
 	if now.Before(o.paused) {
 		if len(o.wire) < window && !o.unsure {
 			o.takeLocked(o.ownLocked())
@@ -116,9 +122,11 @@ func (o *outbox) next() (wait time.Duration, ends []end) {
 			continue
 		}
 		if r == nil {
+			o.single.empty(now)
 			wait = soonest(wait, pace)
 			break
 		}
+		o.single.took(now)
 		o.takeLocked(r)
 	}
 	return wait, ends
@@ -274,7 +282,7 @@ func (o *outbox) markTried(ctx context.Context, t *table) error {
 	if len(todo) > 0 && o.ready.Load() {
 		o.mu.Lock()
 		for _, r := range o.queue.head() {
-			if b := t.byName[r.Bridge]; b == nil || r.Kind == RowOwn || len(todo) >= b.ahead() {
+			if b := t.byName[r.Bridge]; b == nil || r.Kind == RowOwn || len(todo) >= o.ahead(b) {
 				break
 			}
 			add(r)

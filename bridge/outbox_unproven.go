@@ -52,7 +52,7 @@ func (o *outbox) noteLocked(r *Row, f Fate) {
 	done := r.done(f)
 	r.ledger.ended(done)
 	if r.Seq != 0 {
-		o.c.confirmer.add(done)
+		o.c.confirmer.add(done, o)
 	}
 }
 

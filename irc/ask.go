@@ -77,6 +77,21 @@ func (l *Leg) Ask(ctx context.Context, ms []bridge.Outgoing) ([]bridge.Answer, e
 	}
 }
 
+// Asks reports whether the channel has a history: one that the server is asked for,
+// or that it replays and that holds more than what may be in doubt.
+func (l *Leg) Asks(room bridge.Room) bool {
+	l.mu.Lock()
+	s := l.session
+	l.mu.Unlock()
+	return s != nil && s.win.keeps(room)
+}
+
+// noteHistory tells the window whether c has a history.
+func (s *session) noteHistory(c *channel) {
+	lines, _, _ := parseHistoryMode(c.modes['H'])
+	s.win.keep(c.room, s.canAsk() || lines > windowLines)
+}
+
 // inquire has the reader answer q; false: the session has ended.
 func (s *session) inquire(q *inquiry) bool {
 	s.asks.mu.Lock()

@@ -117,6 +117,7 @@ func (s *session) want(ch ChannelConfig) *channel {
 	c.cfg, c.room = ch, Room(s.cfg.Name, ch.Name)
 	if !c.wanted && c.joined {
 		s.win.open(c.room, c.name)
+		s.noteHistory(c)
 		s.notify(bridge.RoomUp, c.room, bridge.Sender{}, "")
 		s.leg.mem.join(c.room.Name, s.now)
 		c.replay = &catchup{joined: s.now, settled: true, kept: never}
@@ -276,6 +277,7 @@ func (s *session) enter(c *channel, m *ircmsg.Message, name string, nuh ircmsg.N
 		return
 	}
 	s.win.open(c.room, name)
+	s.noteHistory(c)
 	s.unproven = true
 	s.notify(bridge.RoomUp, c.room, bridge.Sender{}, "")
 	s.log.Info("joined", "leg", s.cfg.Name, "room", name, "took", took)

@@ -49,6 +49,7 @@ func (s *session) tellRenamed(from, to string) {
 func (s *session) onMode(m *ircmsg.Message) {
 	if c := s.channel(param(m, 0)); c != nil && c.joined && len(m.Params) > 1 {
 		s.mode(c, m.Params[1], m.Params[2:])
+		s.noteHistory(c)
 	}
 }
 
@@ -57,6 +58,7 @@ func (s *session) onChannelModes(m *ircmsg.Message) {
 	if c := s.channel(param(m, 1)); c != nil && c.joined && len(m.Params) > 2 {
 		c.modes = nil
 		s.mode(c, m.Params[2], m.Params[3:])
+		s.noteHistory(c)
 	}
 }
 

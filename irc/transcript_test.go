@@ -332,6 +332,12 @@ func (p *play) do(words string) {
 		}
 	case "ask": // CHANNEL ID|TEXT…; said at 2024-11-21 12:00 UTC
 		p.ask(rest)
+	case "asks", "mute": // CHANNEL: whether Ask could tell of what is sent to it now
+		want := verb == "asks"
+		p.await(func() bool { return p.leg.Asks(Room(p.leg.Name(), rest)) == want })
+		if p.leg.Asks(Room(p.leg.Name(), rest)) != want {
+			p.t.Errorf("%s: want %s", rest, verb)
+		}
 	case "kept": // NAME = VALUE
 		name, want, _ := strings.Cut(rest, " = ")
 		p.await(func() bool { return p.rec.shelf.get(name) == want })

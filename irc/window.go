@@ -67,6 +67,7 @@ type roomQueue struct {
 	target string // as the network writes it
 	jobs   []*job
 	queued bool  // is in window.ready
+	kept   bool  // the channel has a history, which can be asked for
 	errs   int   // refusals since the last fence came back
 	why    error // the last of them
 }
@@ -316,6 +317,23 @@ func (w *window) open(room bridge.Room, target string) {
 	if w.err == nil && w.rooms[room] == nil {
 		w.rooms[room] = &roomQueue{room: room, target: target}
 	}
+}
+
+// keep notes whether room has a history that can be asked for.
+func (w *window) keep(room bridge.Room, kept bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if q := w.rooms[room]; q != nil {
+		q.kept = kept
+	}
+}
+
+// keeps reports whether it has.
+func (w *window) keeps(room bridge.Room) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	q := w.rooms[room]
+	return q != nil && q.kept
 }
 
 // close refuses lines for room from now on. What waits goes back to the core;

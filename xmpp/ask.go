@@ -92,6 +92,20 @@ func (l *Leg) Ask(ctx context.Context, ms []bridge.Outgoing) ([]bridge.Answer, e
 	return answers, nil
 }
 
+// Asks reports whether our own archive has what is sent to a person, which it has not
+// of what goes in sessions. Of a room it is trusted that it has an archive, or a
+// history that holds what may be on its way, as by default it has.
+func (l *Leg) Asks(room bridge.Room) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if room.Kind == bridge.MUC {
+		return true
+	}
+	bare, c := l.conf.Load().bare, l.people[room.Name]
+	archive := l.places[bare].id != "" || len(l.trails[bare]) > 0 // something came with its ids
+	return archive && c != nil && c.kept.Load()
+}
+
 // inSessions reports whether lines like m go to their person in sessions.
 func (s *session) inSessions(m *bridge.Outgoing) bool {
 	if m.To.Kind != bridge.Chat || len(s.leg.talks) == 0 {

@@ -267,3 +267,47 @@ func TestAskWhileDown(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestAsks: what is sent to a person can be asked for once something came with the id
+// of our archive, and lines to them go as archives keep them.
+func TestAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.online("alice@x.org/a")
+		chat, room := chatOut("", "").To, roomOut("", "").To
+		asks := func(want bool, when string) {
+			t.Helper()
+			if got := r.leg.Asks(chat); got != want {
+				t.Errorf("%s: asks of a person is %v", when, got)
+			}
+			if !r.leg.Asks(room) {
+				t.Errorf("%s: asks of no room", when)
+			}
+		}
+		say := func(id string) {
+			t.Helper()
+			if err := r.leg.Send(t.Context(), chatOut(id, "x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		come := func(id string) {
+			r.st.Deliver(element.New(nsClient, "message", "from", "alice@x.org/a", "type", "chat").Add(seal("x"),
+				element.New(nsSID, "stanza-id", "by", "bot@x.org", "id", id)))
+			synctest.Wait()
+		}
+		asks(false, "at first")
+		say("c1")
+		asks(false, "no archive is known")
+		come("")
+		asks(false, "without an id")
+		come("A1")
+		asks(true, "an archive, and a line that it keeps")
+		r.leg.people["alice"].kept.Store(false)
+		asks(false, "a line in a session")
+		say("c2")
+		asks(true, "and one that is not")
+	})
+}

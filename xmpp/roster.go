@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/bridge"
@@ -22,6 +23,7 @@ type contact struct {
 	lane   *lane
 	turn   sync.Mutex // see Leg.inTurn; never taken with Leg.mu held
 	unread unreadLines
+	kept   atomic.Bool // the last line to them was one that archives keep
 
 	resources map[string]*resource // by full JID
 	// last is the full JID that spoke last, "" while replies go to the bare JID:

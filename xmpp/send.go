@@ -62,8 +62,8 @@ func (s *session) sendChat(ctx context.Context, ms []bridge.Outgoing) (n int, er
 
 func (s *session) sendChatNow(ctx context.Context, c *contact, ms []bridge.Outgoing) (int, error) {
 	p, to, err := s.addressee(ms[0].To.Name)
-	if err != nil {
-		return 0, err
+	if err != nil || c == nil { // a reload adds them just now
+		return 0, cmp.Or(err, bridge.ErrNotReady)
 	}
 	made, err := s.chatMessages(ctx, p, to, ms)
 	if len(made) == 0 {
@@ -77,6 +77,7 @@ func (s *session) sendChatNow(ctx context.Context, c *contact, ms []bridge.Outgo
 		if made[i].session {
 			c.unread.sent(ms[i].ID, made[i].msg.Get("to"), now)
 		}
+		c.kept.Store(!made[i].session)
 	}
 	if s.st().SM() && s.proofs.request(now) {
 		msgs = append(msgs, stream.AckRequest()) // in one write

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/bridge"
@@ -173,14 +174,21 @@ func (l *Leg) OnSend(f func(bridge.Outgoing)) { l.set(func() { l.hook = f }) }
 type Asked struct {
 	*Leg
 	answer func([]bridge.Outgoing) ([]bridge.Answer, error)
+	mute   atomic.Bool
 }
 
 var _ bridge.AskLeg = (*Asked)(nil)
 
 // NewAsked makes l answer by answer, which runs on the goroutine of a room.
 func NewAsked(l *Leg, answer func([]bridge.Outgoing) ([]bridge.Answer, error)) *Asked {
-	return &Asked{l, answer}
+	return &Asked{Leg: l, answer: answer}
 }
+
+// Asks implements bridge.AskLeg; at first it can be asked.
+func (l *Asked) Asks(bridge.Room) bool { return !l.mute.Load() }
+
+// Mute sets whether nobody could be asked about what is sent from now on.
+func (l *Asked) Mute(on bool) { l.mute.Store(on) }
 
 // Ask implements bridge.AskLeg.
 func (l *Asked) Ask(_ context.Context, ms []bridge.Outgoing) ([]bridge.Answer, error) {

@@ -29,6 +29,7 @@ func TestFaultKilledUnderLoad(t *testing.T) {
 				}
 				tr.load.goesOn(1 + rnd.IntN(20))
 				tr.bot.Kill()
+				h.audited(fmt.Sprintf("kill %d", i+1))
 				tr.bot = h.start()
 			}
 			h.statusShows(", ready")

@@ -65,7 +65,9 @@ func (tr *triangle) gaps() (inRoom, toAlice int) {
 
 func (tr *triangle) faults(r rule) []fault {
 	fromMemory := r
-	fromMemory.twice = window // a killed IRC server takes its history along
+	if !r.noHistory {
+		fromMemory.twice = window // a killed IRC server takes its history along
+	}
 	irc := func(by func()) func() { return func() { tr.cut(tr.toIRC, by, "corp", 15) } }
 	xmpp := func(by func()) func() { return func() { tr.cut(tr.toJab, by, "bot", 15) } }
 	return []fault{
