@@ -80,19 +80,25 @@ func (c *Core) answer(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case q := <-c.answers:
-			if !rate.allow(q.member.room, c.now()) {
+			// None of the orders that people give may get lost in silence: who revokes many
+			// keys does it at once.
+			if !(q.private() && q.isOrder()) && !rate.allow(q.member.room, c.now()) {
 				continue
 			}
-			c.reply(&q)
+			c.reply(ctx, &q)
 		}
 	}
 }
 
 // reply answers one question.
-func (c *Core) reply(q *question) {
+func (c *Core) reply(ctx context.Context, q *question) {
 	defer c.contain("answer")
 	text := q.answer
-	if text == "" {
+	switch {
+	case text != "":
+	case q.isOrder():
+		text = c.order(ctx, q)
+	default:
 		text = c.answerTo(q)
 	}
 	if !q.private() {

@@ -53,12 +53,8 @@ const (
 )
 
 // answerTrust tells a configured person, in their own chat, what protects each
-// room's lines; anybody else hears only which rooms are encrypted. With words behind
-// it, it is an order.
+// room's lines; anybody else hears only which rooms are encrypted.
 func (c *Core) answerTrust(q *question) string {
-	if words := strings.Fields(q.msg.Text.s); len(words) > 1 {
-		return c.order(q, words[1], words[2:])
-	}
 	rooms := c.roomStatuses()
 	var parts []string
 	list := c.others(q)
@@ -129,8 +125,16 @@ func grouped(fpr string) string {
 	return strings.Join(parts, " ")
 }
 
+// isOrder reports whether q is !trust with words behind it.
+func (q *question) isOrder() bool {
+	words := strings.Fields(q.msg.Text.s)
+	return len(words) > 1 && strings.EqualFold(words[0], "!trust")
+}
+
 // order carries out an order, if it is one and may be given.
-func (c *Core) order(q *question, verb string, args []string) string {
+func (c *Core) order(ctx context.Context, q *question) string {
+	words := strings.Fields(q.msg.Text.s)
+	verb, args := words[1], words[2:]
 	orders := trustOrders()
 	i := slices.IndexFunc(orders, func(o trustOrder) bool { return strings.EqualFold(o.verb, verb) })
 	switch {
@@ -151,7 +155,7 @@ func (c *Core) order(q *question, verb string, args []string) string {
 		c.log.Warn("order refused", "leg", q.member.room.Leg, "from", q.msg.From.Person, "rule", "trust "+orders[i].verb, "err", why)
 		return why
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), orderTime)
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
 	return c.trust.Order(ctx, Order{Verb: orders[i].verb, Args: args, Person: q.msg.From.Person, JID: q.msg.From.JID})
 }
@@ -171,7 +175,7 @@ func (c *Core) mayOrder(q *question, o trustOrder) string {
 	if q.msg.Rung < need || !q.member.floor.Encrypted() {
 		return fmt.Sprintf("Not done: your message came %s, and this takes %s. %s", q.msg.Rung, need, orderHint(q.msg.Rung, o))
 	}
-	if signed := q.msg.Signed; q.msg.Delayed || !signed.IsZero() && time.Since(signed) > orderAge {
+	if signed := q.msg.Signed; q.msg.Delayed || !signed.IsZero() && c.now().Sub(signed) > orderAge {
 		return "Not done: your message was long on its way, or your clock is slow. Write it again."
 	}
 	return ""

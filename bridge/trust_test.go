@@ -101,6 +101,26 @@ func TestOrders(t *testing.T) {
 	}
 }
 
+// TestManyOrders: none of those given at once is lost, though questions are.
+func TestManyOrders(t *testing.T) {
+	const n = 20
+	withClerk(t, 0, func(h *house, c *clerk) {
+		for i := range n {
+			m := person(alice, fmt.Sprintf("!trust revoke bob %04d", i))
+			m.Rung, m.Signed = policy.Verified, time.Now()
+			must(t, h.xmpp.Take(m))
+			must(t, h.xmpp.Take(person(alice, "!help")))
+		}
+		synctest.Wait()
+		if len(c.orders) != n || !strings.HasPrefix(c.orders[n-1], fmt.Sprintf("revoke [bob %04d]", n-1)) {
+			t.Errorf("%d orders of %d, the last of them %q", len(c.orders), n, c.orders[len(c.orders)-1])
+		}
+		if got := told(h.xmpp); len(got) != n+4 {
+			t.Errorf("%d answers, want %d to orders and 4 to questions", len(got), n)
+		}
+	}, devBridge())
+}
+
 // TestTrustShowsKeys: of everybody to a configured person, and the bot's own.
 func TestTrustShowsKeys(t *testing.T) {
 	withClerk(t, 0, func(h *house, _ *clerk) {
