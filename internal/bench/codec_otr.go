@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"golang.org/x/crypto/otr" //nolint:staticcheck // frozen, OTRv2: what the harness's contact speaks
+	"golang.org/x/crypto/otr" // frozen, OTRv2: what the harness's contact speaks
 )
 
 // OTR, version 2, by golang.org/x/crypto/otr. The contact asks for the session.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	xotr "golang.org/x/crypto/otr" //nolint:staticcheck // frozen; another engine than ours, for the other side
+	xotr "golang.org/x/crypto/otr" // frozen; another engine than ours, for the other side
 
 	"drawbridge/internal/lab"
 )

@@ -5,7 +5,7 @@ package keyfetch
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // WKD says SHA-1; nothing rests on it
+	"crypto/sha1" // WKD says SHA-1; nothing rests on it
 	"crypto/tls"
 	"errors"
 	"fmt"

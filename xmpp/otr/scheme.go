@@ -1,6 +1,7 @@
 package otr
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -190,7 +191,7 @@ func (s *Scheme) pick(p e2ee.Peer) (best *talk, rung policy.Rung, err error) {
 		switch {
 		case e == nil && (err != nil || at.after(last)):
 			best, rung, err, last = t, r, nil, at
-		case e != nil && err == e2ee.ErrHandshake: //nolint:errorlint // our own, just set
+		case e != nil && errors.Is(err, e2ee.ErrHandshake):
 			err = e
 		}
 	}

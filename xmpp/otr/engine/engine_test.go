@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	xotr "golang.org/x/crypto/otr" //nolint:staticcheck // another implementation to talk to
+	xotr "golang.org/x/crypto/otr" // another implementation to talk to
 )
 
 // keys are made once: each takes a tenth of a second.

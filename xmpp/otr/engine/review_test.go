@@ -3,7 +3,7 @@ package engine
 import (
 	"bytes"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // what OTR has
+	"crypto/sha1" // what OTR has
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"

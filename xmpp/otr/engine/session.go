@@ -3,7 +3,7 @@ package engine
 import (
 	"bytes"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // what OTR has
+	"crypto/sha1" // what OTR has
 	"encoding/binary"
 	"fmt"
 	"math/big"
@@ -110,8 +110,8 @@ func (s *session) slotFor(myID, theirID uint32) *slot {
 }
 
 func dataKeys(end byte, secret []byte) (aesKey, macKey []byte) {
-	h := sha1.Sum(append([]byte{end}, secret...)) //nolint:gosec // what OTR has
-	m := sha1.Sum(h[:16])                         //nolint:gosec // what OTR has
+	h := sha1.Sum(append([]byte{end}, secret...)) // what OTR has
+	m := sha1.Sum(h[:16])                         // what OTR has
 	return bytes.Clone(h[:16]), m[:]
 }
 
