@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strconv"
 
 	"drawbridge/internal/config"
 )
@@ -34,6 +35,7 @@ func needRestart(old, now *config.Config) []string {
 		{"admin.socket", old.Admin.Socket, now.Admin.Socket},
 		{"metrics.listen", old.Metrics.Listen, now.Metrics.Listen},
 		{"log.format", old.Log.Format, now.Log.Format},
+		{"store.memory", strconv.FormatBool(old.Store.Memory), strconv.FormatBool(now.Store.Memory)},
 		{"store.path", old.Store.Path, now.Store.Path},
 		{"store.key", old.Store.Key.Expose(), now.Store.Key.Expose()},
 		{"store.passphrase", old.Store.Passphrase.Expose(), now.Store.Passphrase.Expose()},

@@ -33,6 +33,10 @@ type keys struct {
 	otr      map[string]*otr.Scheme // of the accounts that speak it
 	// formats is how people's OTR clients write, as configured; one for all reloads.
 	formats *atomic.Pointer[map[string]otr.Format]
+	// nextFormats and starts are what commit changes them to, and when the schemes that
+	// stay ask for a session.
+	nextFormats map[string]otr.Format
+	starts      map[string]otr.Start
 	// replay is one for all accounts: what was said to one of them must not pass as
 	// said to another, which may have the same key.
 	replay e2ee.Replay
@@ -137,6 +141,7 @@ func (k *keys) commit() (changed []string, err error) {
 		k.accounts[name].SetSecret(s)
 	}
 	k.next = nil
+	k.commitOTR()
 	slices.Sort(changed)
 	return changed, k.ring.Load(k.paths)
 }

@@ -111,5 +111,5 @@ The configuration, looked for in this order unless \-\-config names another.
 Reload the configuration; a bad file is refused whole and the old one stays.
 .TP
 .B SIGTERM, SIGINT
-Shut down, for at most ten seconds; a second one ends drawbridge at once.
+Shut down, for at most fifteen seconds; a second one ends drawbridge at once.
 `

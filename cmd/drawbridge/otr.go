@@ -25,14 +25,17 @@ func speaksOTR(c *config.Config, account string) bool {
 }
 
 // openOTR makes the OTR schemes of the accounts that speak it, or keeps those of
-// prev, whose sessions go on. An account's key is made when it is first needed.
+// prev, whose sessions go on, and which do not change before commit. An account's key
+// is made when it is first needed.
 func (k *keys) openOTR(c *config.Config, prev *keys, st *store.Store, log *slog.Logger) error {
 	k.otr, k.formats = map[string]*otr.Scheme{}, new(atomic.Pointer[map[string]otr.Format])
-	if prev != nil && prev.formats != nil {
-		k.formats = prev.formats
-	}
 	formats := otrFormats(c)
-	k.formats.Store(&formats)
+	if prev != nil && prev.formats != nil {
+		k.formats, k.nextFormats = prev.formats, formats
+	} else {
+		k.formats.Store(&formats)
+	}
+	k.starts = map[string]otr.Start{}
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		if !speaksOTR(c, a.Name) {
@@ -43,8 +46,7 @@ func (k *keys) openOTR(c *config.Config, prev *keys, st *store.Store, log *slog.
 			if err != nil {
 				return c.Errorf("accounts."+a.Name+".otr", "", "%v", err)
 			}
-			k.otr[a.Name] = prev.otr[a.Name]
-			k.otr[a.Name].SetStart(start)
+			k.otr[a.Name], k.starts[a.Name] = prev.otr[a.Name], start
 			continue
 		}
 		key, err := otrKey(context.Background(), a, st, log)
@@ -56,6 +58,16 @@ func (k *keys) openOTR(c *config.Config, prev *keys, st *store.Store, log *slog.
 		}
 	}
 	return nil
+}
+
+// commitOTR changes the schemes that stay as the configuration asks.
+func (k *keys) commitOTR() {
+	for name, start := range k.starts {
+		k.otr[name].SetStart(start)
+	}
+	if k.nextFormats != nil {
+		k.formats.Store(&k.nextFormats)
+	}
 }
 
 // otrKey reads the account's key from the store, or makes it. Without a store it

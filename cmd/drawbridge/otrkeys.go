@@ -15,6 +15,7 @@ import (
 	"drawbridge/internal/store"
 	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/otr"
+	"drawbridge/xmpp/trust"
 )
 
 // otrKeyEntry is the OTR key of an account, as verbs show it.
@@ -92,7 +93,7 @@ their client shows. With --qr each comes as a QR code too, that phones scan.`,
 				return failed(errors.New("no such account has an OTR key"), "list otr in the schemes of a bridge; the key is made at the first start")
 			}
 			for _, e := range all {
-				sayf(g.out, "%s\t%s\t%s\n", e.Account, e.JID, groups(e.Fingerprint))
+				sayf(g.out, "%s\t%s\t%s\n", e.Account, e.JID, trust.Spaced(e.Fingerprint))
 				if !code {
 					continue
 				}
@@ -106,15 +107,6 @@ their client shows. With --qr each comes as a QR code too, that phones scan.`,
 	jsonFlag(cmd, g)
 	cmd.Flags().BoolVar(&code, "qr", false, "draw a QR code")
 	return cmd
-}
-
-// groups writes a fingerprint as clients show it: five groups of eight.
-func groups(fpr string) string {
-	var out []string
-	for len(fpr) > 8 {
-		out, fpr = append(out, fpr[:8]), fpr[8:]
-	}
-	return strings.Join(append(out, fpr), " ")
 }
 
 func newOTRKeysExport(g *globals) *cobra.Command {
@@ -197,7 +189,7 @@ func (g *globals) importOTRKey(c *config.Config, keys []otr.AccountKey, account 
 			if err := keepOTRKey(context.Background(), st, a, keys[at].Key); err != nil {
 				return err
 			}
-			sayf(g.out, "%s\t%s\t%s\n", a.Name, bareJID(a.JID), groups(keys[at].Key.Fingerprint()))
+			sayf(g.out, "%s\t%s\t%s\n", a.Name, bareJID(a.JID), trust.Spaced(keys[at].Key.Fingerprint()))
 			return nil
 		})
 	}
@@ -213,12 +205,12 @@ func (g *globals) sayFingerprints(c *config.Config, known []otr.KnownKey) {
 				who = "people." + c.People[i].Name
 			}
 		}
-		trust := "not verified"
+		stood := "not verified"
 		if k.Trust != "" {
-			trust = k.Trust
+			stood = k.Trust
 		}
 		sayf(g.out, "%s: %s\totr: [%s]\n", who, clean(k.User), k.Fingerprint)
-		sayf(g.err, "%s was %s in that client\n", groups(k.Fingerprint), clean(trust))
+		sayf(g.err, "%s was %s in that client\n", trust.Spaced(k.Fingerprint), clean(stood))
 	}
 }
 
