@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -179,7 +180,7 @@ func (s *Server) answer(ctx context.Context, uid uint32, rows map[string]Row, re
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("admin request panicked", "verb", row.Verb, "err", p)
+			s.log.Error("admin request panicked", "verb", row.Verb, "err", fmt.Sprintf("%T", p), "stack", string(debug.Stack())) // its value may hold text
 			resp = Response{Error: "internal error; see the log of the bot", Code: 1}
 		}
 	}()

@@ -165,7 +165,7 @@ func (s *Store) checkSecrets(ctx context.Context) (n int64, err error) {
 // which no process may have open. Rows that waited are marked as lost, because
 // their keys are in no backup; the report counts them. What was there is put
 // aside, in the same folder. If rows wait in it, they would be lost too: that is
-// ErrRowsWait, unless force is set.
+// ErrRowsWait, or why that cannot be told, unless force is set.
 func Restore(ctx context.Context, cfg Config, path string, force bool) (*Report, error) {
 	r, err := restore(ctx, cfg, path, force)
 	if err != nil {
@@ -185,7 +185,7 @@ func restore(ctx context.Context, cfg Config, path string, force bool) (_ *Repor
 	}
 	defer func() { err = errors.Join(err, f.free()) }()
 	// Even with force: opening it moves what a WAL holds into it.
-	if err := nothingWaits(ctx, f); err != nil && !(force && errors.Is(err, ErrRowsWait)) {
+	if err := nothingWaits(ctx, f); err != nil && !force {
 		return nil, err
 	}
 	next := f.path(".restore.db")
@@ -255,19 +255,28 @@ func loseRows(ctx context.Context, db *sql.DB) error {
 	return tx.Commit()
 }
 
-// nothingWaits fails with ErrRowsWait if rows wait in the present store. One
-// that cannot be read holds none.
+// nothingWaits fails with ErrRowsWait if rows wait in the present store, and if that
+// cannot be told. One that is damaged, or empty, holds none.
 func nothingWaits(ctx context.Context, f *folder) error {
 	if _, err := os.Stat(f.path(dbFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	db, err := openWhole(f.path(dbFile))
 	if err != nil {
-		return nil
+		return err
 	}
 	defer func() { _ = db.Close() }()
 	n := 0
-	if db.QueryRowContext(ctx, "SELECT count(*) FROM outbox WHERE state BETWEEN 0 AND 2").Scan(&n) == nil && n > 0 {
+	version, err := schemaVersion(ctx, db)
+	if err == nil && version > 0 {
+		err = db.QueryRowContext(ctx, "SELECT count(*) FROM outbox WHERE state BETWEEN 0 AND 2").Scan(&n)
+	}
+	switch err = classify(err); {
+	case errors.Is(err, ErrCorrupt):
+		return nil
+	case err != nil:
+		return err
+	case n > 0:
 		return fmt.Errorf("%w: %d", ErrRowsWait, n)
 	}
 	return nil

@@ -131,6 +131,40 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
+// TestRestoreOverWhatCannotBeRead: that somebody holds the database is no sign that
+// nothing waits in it.
+func TestRestoreOverWhatCannotBeRead(t *testing.T) {
+	t.Parallel() // SQLite is patient
+	dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "backup.db")
+	cfg := Config{Dir: dir, Key: testKey}
+	s := openTest(t, cfg, Deps{})
+	if err := s.Backup(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	mustIngest(t, s, testEntry("1", testRow("r1", "text")))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := openConn(filepath.Join(dir, dbFile), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{"PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"} {
+		if err := admin.exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Restore(t.Context(), cfg, copied, false); !errors.Is(err, ErrBusy) {
+		t.Errorf("while it is held: %v, want ErrBusy", err)
+	}
+	if err := admin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), cfg, copied, false); !errors.Is(err, ErrRowsWait) {
+		t.Errorf("afterwards: %v, want ErrRowsWait", err)
+	}
+}
+
 // TestRestoreIntoNothing: on a new machine, with the old master key.
 func TestRestoreIntoNothing(t *testing.T) {
 	copied, dir := filepath.Join(t.TempDir(), "backup.db"), filepath.Join(t.TempDir(), "new")
