@@ -55,15 +55,13 @@ func (o *outbox) linkLost() {
 }
 
 // settle finds out what became of the rows in doubt, in their order, before
-// anything else is sent: where the network can be asked, it is. Meanwhile the
-// queue stands. It reports whether no row is in doubt.
-func (o *outbox) settle(ctx context.Context) bool {
+// anything else is sent: where the network can be asked, it is. While some are left
+// (unsure), the queue stands.
+func (o *outbox) settle(ctx context.Context) {
 	for ctx.Err() == nil {
 		rows, leg, kicks := o.inDoubt()
 		if len(rows) == 0 {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			return !o.unsure
+			return
 		}
 		answers, err := o.ask(ctx, leg, rows)
 		o.mu.Lock()
@@ -71,16 +69,16 @@ func (o *outbox) settle(ctx context.Context) bool {
 		switch {
 		case ctx.Err() != nil:
 			o.mu.Unlock()
-			return false
+			return
 		case errors.Is(err, ErrNotReady):
 			o.blockLocked(blockNotReady, reasonNotReady, kicks)
 			o.mu.Unlock()
-			return false
+			return
 		case errors.Is(err, context.DeadlineExceeded) && o.unheard < askTries-1:
 			o.unheard++
 			o.blockLocked(blockNotReady, reasonNotReady, kicks)
 			o.mu.Unlock()
-			return false
+			return
 		case err != nil:
 			o.c.log.Warn("nobody can be asked about lines in doubt", "leg", o.room.Leg, "room", o.room.Name, "n", len(rows), "err", err)
 		}
@@ -89,7 +87,6 @@ func (o *outbox) settle(ctx context.Context) bool {
 		o.mu.Unlock()
 		o.finishAll(ends)
 	}
-	return false
 }
 
 // inDoubt returns the first rows in doubt, if it is time to ask for them.

@@ -17,9 +17,10 @@ var ErrOffline = errors.New("e2ee: it was kept on its way, and its session is ov
 // text may pass. Its state belongs to one resource of a peer, so what it makes
 // goes to the resource that Payload.Resource names, and to no other.
 //
-// What a Session makes for a peer must reach the wire in the order in which it was
-// made: the leg lets nothing else be made for the peer until it has written what
-// Seal, Open, Arrive or Due returned. That is also why those return at once.
+// What Seal, Open, Quit and SMPAsker make for a peer must reach the wire in the order
+// in which it was made: the leg lets nothing else be made for the peer until it has
+// written it. That is also why they return at once. What Arrive and Due return asks for
+// a session or begins one: nothing of it is sealed, and it may be overtaken.
 //
 // While there is no session, Seal returns ErrHandshake and, where one is to be
 // asked for now, the message that asks: the text waits, and a Change of kind
@@ -38,8 +39,8 @@ type Session interface {
 	// Quit ends all that there is with the peer's bare JID, for a person who is no
 	// contact any more, and returns what tells their resources.
 	Quit(p Peer) []Payload
-	// Due returns what time has made due: keys to be renewed, heartbeats. The leg
-	// calls it about once a second.
+	// Due returns what time has made due: queries, keys to be renewed. The leg calls it
+	// about once a second.
 	Due(now time.Time) []Letter
 }
 
