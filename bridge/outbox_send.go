@@ -122,7 +122,6 @@ func (o *outbox) next() (wait time.Duration, ends []end) {
 			continue
 		}
 		if r == nil {
-			o.single.empty(now)
 			wait = soonest(wait, pace)
 			break
 		}

@@ -10,14 +10,13 @@ import (
 // once the journal has the proof of the last: one line is in doubt then, and no more.
 //
 // That costs a way to the server and back and a commit for each line, which people
-// do not notice, and networks with flood control do not allow to be faster. So it
-// ends, as long as it lasts, where lines come faster than that, and the network
-// takes them: its window is opened after singleRun lines in a row that went in less
-// than singleEach each, and more waiting all the time.
+// do not notice, and networks with flood control do not allow to be faster. So the
+// window of the leg is opened where lines come, and go, faster than people talk:
+// singleRun of them in less than singleEach each; and for as long as they do.
 const (
 	singleRun  = 64
 	singleEach = 25 * time.Millisecond
-	singleCalm = time.Second // without a line waiting: one at a time again
+	singleCalm = time.Second // without a line: one at a time again
 )
 
 // triedAhead is how many rows are noted as tried before they are.
@@ -31,9 +30,9 @@ type single struct {
 	waiting atomic.Bool  // for them
 
 	open  bool // too much comes for it
-	run   int  // rows since begun, with another waiting each time
+	run   int  // rows since begun
 	begun time.Time
-	idle  time.Time // since when no row waits; zero: some do
+	last  time.Time // of the last row
 }
 
 // step reports whether rows go one at a time now. mute: nobody could be asked.
@@ -63,23 +62,14 @@ func (s *single) ended(wake chan struct{}) {
 
 // took notes that a row goes on its way.
 func (s *single) took(now time.Time) {
-	if !s.idle.IsZero() {
-		s.open = s.open && now.Sub(s.idle) < singleCalm
-		s.idle, s.run = time.Time{}, 0
+	if now.Sub(s.last) >= singleCalm {
+		s.open, s.run = false, 0
 	}
-	if s.run == 0 {
+	if s.last = now; s.run == 0 {
 		s.begun = now
 	}
-	if s.run++; s.run > singleRun {
-		s.open = s.open || now.Sub(s.begun) < singleRun*singleEach
-		s.run = 0
-	}
-}
-
-// empty notes that no row waits.
-func (s *single) empty(now time.Time) {
-	if s.idle.IsZero() {
-		s.idle = now
+	if s.run++; s.run == singleRun {
+		s.open, s.run = now.Sub(s.begun) < singleRun*singleEach, 0
 	}
 }
 

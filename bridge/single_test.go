@@ -17,8 +17,8 @@ func (n *network) onWire() int {
 }
 
 // TestOneAtATime: where nobody can be asked, a line goes once the journal has the
-// proof of the one before, so one is in doubt at any time. Where more comes than
-// goes that way, and the network takes more, it gets more, until there is calm.
+// proof of the one before, so one is in doubt at any time. Where lines come and go
+// faster than people talk, more go at once, until there is calm.
 func TestOneAtATime(t *testing.T) {
 	const window = 6
 	for _, tt := range []struct {
