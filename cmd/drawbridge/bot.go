@@ -179,7 +179,8 @@ func (b *bot) change(c *config.Config) (*change, error) {
 			ch.Warnings = append(ch.Warnings, fmt.Sprintf("leg %s: %v", l.Name(), err))
 		}
 	}
-	for _, w := range slices.Concat(c.Warnings, k.check(c)) {
+	wrong, awaited := k.check(c)
+	for _, w := range slices.Concat(c.Warnings, wrong, awaited) {
 		ch.Warnings = append(ch.Warnings, w.Error())
 	}
 	b.level.Set(logLevel(c.Log.Level))

@@ -76,7 +76,12 @@ func checkAll(path string) (*config.Config, []finding) {
 		add("error", configErrors(path, err)...)
 		return c, found
 	}
-	add("error", k.check(c)...)
+	for _, err := range k.readLearned(c) {
+		add("warning", configErrors(path, err)...)
+	}
+	wrong, awaited := k.check(c)
+	add("error", wrong...)
+	add("warning", awaited...)
 	if _, err := newBot(c, k, buildLeg(nil, quiet), nil, quiet, new(slog.LevelVar)); err != nil {
 		add("error", configErrors(path, err)...)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -33,6 +34,24 @@ func (k *keys) keepLearned(c *config.Config, log *slog.Logger) {
 	}
 	if err := k.ring.KeepLearned(filepath.Join(c.Store.Path, learnedFolder)); err != nil {
 		log.Error("keys that were fetched before are not read", "err", err)
+	}
+	k.tellDamaged(log)
+}
+
+// readLearned reads what a bot has learnt, without being it, and returns what of it
+// cannot be read.
+func (k *keys) readLearned(c *config.Config) []error {
+	folder := filepath.Join(c.Store.Path, learnedFolder)
+	if _, err := os.Stat(folder); err != nil || c.Store.Memory {
+		return nil
+	}
+	return append(split(k.ring.KeepLearned(folder)), k.ring.Damaged()...)
+}
+
+// tellDamaged logs what was learnt and cannot be read any more.
+func (k *keys) tellDamaged(log *slog.Logger) {
+	for _, err := range k.ring.Damaged() {
+		log.Error("a key that was fetched is damaged", "err", err)
 	}
 }
 

@@ -65,7 +65,11 @@ func TestKeysThatCountAreWatched(t *testing.T) {
 	if list := k.report(c); len(list) != 2 || list[1].Fingerprint != accepted || !strings.Contains(list[1].Problem, "not in the keyring") {
 		t.Errorf("reported: %v", list)
 	}
-	if list := k.check(c); len(list) != 2 {
+	if list, _ := k.check(c); len(list) != 2 {
 		t.Errorf("checked: %v", list)
+	}
+	c.Bridges[0].Schemes = []string{"ox"}
+	if list, awaited := k.check(c); len(list) != 0 || len(awaited) != 2 {
+		t.Errorf("checked, with OX: %v, %v", list, awaited)
 	}
 }

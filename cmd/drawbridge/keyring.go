@@ -147,12 +147,17 @@ func (k *keys) commit() (changed []string, err error) {
 }
 
 // check returns what is wrong with the pinned keys of the people of bridges:
-// not in the keyring, expired, revoked, weak, the bot's own.
-func (k *keys) check(c *config.Config) config.Errors {
-	var out config.Errors
+// not in the keyring, expired, revoked, weak, the bot's own. What is to come by itself
+// is apart: keys that OX fetches from their owners' accounts.
+func (k *keys) check(c *config.Config) (out, awaited config.Errors) {
 	for _, p := range bridgedPeople(c) {
 		for _, err := range k.ring.Check([]*policy.Person{k.withKeys(c, p)}, time.Now()) {
-			out = append(out, keyError(c, personKey(p, err), err))
+			if e := keyError(c, personKey(p, err), err); errors.Is(err, e2ee.ErrNoKey) && speaksOX(c, p.Name) {
+				e.What += " yet: OX takes it from its owner's account"
+				awaited = append(awaited, e)
+			} else {
+				out = append(out, e)
+			}
 		}
 		for i, fpr := range p.OpenPGP {
 			if name := k.accountOf(fpr); name != "" {
@@ -161,7 +166,14 @@ func (k *keys) check(c *config.Config) config.Errors {
 			}
 		}
 	}
-	return out
+	return out, awaited
+}
+
+// speaksOX reports whether a bridge lists OX for a person.
+func speaksOX(c *config.Config, person string) bool {
+	return slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool {
+		return b.XMPP != nil && slices.Contains(b.XMPP.People, person) && slices.Contains(b.Schemes, ox.Name)
+	})
 }
 
 // accountOf returns the account whose own OpenPGP key this is, or "".
@@ -310,6 +322,7 @@ func (b *bot) pollKeys() {
 		b.log.Error("keys not read, the old ones stay", "err", err)
 		return
 	}
+	b.keys.tellDamaged(b.log)
 	b.log.Info("keys read anew", "n", b.keys.ring.Len())
 	b.keysChanged()
 }

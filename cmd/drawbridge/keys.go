@@ -14,7 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"drawbridge/internal/admin"
 	"drawbridge/internal/config"
+	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/openpgp"
 )
@@ -25,9 +27,10 @@ func newKeys(g *globals) *cobra.Command {
 		Short: "Look at, import, export and make OpenPGP keys",
 		Long: `Look at, import, export and make OpenPGP keys.
 
-These verbs work on files alone and need no running bot. A running bot notices
-keys that were imported within ten seconds; another key of its own takes effect
-with "drawbridge reload". No verb overwrites a secret key.`,
+These verbs work on files and need no running bot; whose keys count beside those
+of the configuration is read from the running bot, or from the store of one that is
+stopped. A running bot notices keys that were imported within ten seconds; another
+key of its own takes effect with "drawbridge reload". No verb overwrites a secret key.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			what := "keys needs a verb"
 			if len(args) > 0 {
@@ -40,11 +43,12 @@ with "drawbridge reload". No verb overwrites a secret key.`,
 	return cmd
 }
 
-// ownedKey is a key and whose it is by the configuration.
+// ownedKey is a key and whose it is.
 type ownedKey struct {
 	openpgp.Info
 	account string
-	persons []string
+	persons []string // who list it, or for whom it counts
+	revoked bool     // by an admin, for one of them
 	secret  *openpgp.Secret
 }
 
@@ -69,6 +73,8 @@ func (k *ownedKey) state(now time.Time) string {
 			what = k.Unusable.Error()
 		}
 		return what
+	case k.revoked:
+		return "revoked by an admin: drawbridge trust list"
 	case k.Weak:
 		return "weak"
 	case k.account == "" && len(k.persons) == 0:
@@ -80,8 +86,9 @@ func (k *ownedKey) state(now time.Time) string {
 	}
 }
 
-// allKeys are the bots' own keys and those of the keyring.
-func (g *globals) allKeys() (*config.Config, *keys, []ownedKey, error) {
+// allKeys are the bots' own keys, those of the keyring, and those that count and are
+// not in it.
+func (g *globals) allKeys(cmd *cobra.Command) (*config.Config, *keys, []ownedKey, error) {
 	c, err := g.load()
 	if err != nil {
 		return nil, nil, nil, err
@@ -90,6 +97,9 @@ func (g *globals) allKeys() (*config.Config, *keys, []ownedKey, error) {
 	if err != nil {
 		printErrors(g.err, err)
 		return nil, nil, nil, misused(errors.New("not all keys can be read"), "")
+	}
+	for _, err := range k.readLearned(c) {
+		sayf(g.err, "drawbridge: %v\n", err)
 	}
 	now := time.Now()
 	var out []ownedKey
@@ -107,14 +117,70 @@ func (g *globals) allKeys() (*config.Config, *keys, []ownedKey, error) {
 		}
 		out = append(out, o)
 	}
+	for i := range c.People {
+		for _, fpr := range c.People[i].OpenPGP {
+			out = owned(out, fpr, c.People[i].Name)
+		}
+	}
+	for _, t := range g.trusted(cmd, c) {
+		if t.Kind != string(e2ee.KeyOpenPGP) {
+			continue
+		}
+		if t.Rung != policy.Clear.String() {
+			out = owned(out, t.Fingerprint, t.Person)
+		}
+		if i := indexOf(out, t.Fingerprint); i >= 0 && t.State == e2ee.KeyRevoked.String() {
+			out[i].revoked = true
+		}
+	}
 	return c, k, out, nil
+}
+
+// owned notes in list that a key is a person's; one that is nowhere is added.
+func owned(list []ownedKey, fpr, person string) []ownedKey {
+	i := indexOf(list, fpr)
+	switch {
+	case i < 0:
+		i = len(list)
+		list = append(list, ownedKey{Info: openpgp.Info{Fingerprint: fpr, Unusable: errNotInKeyring}})
+	case list[i].account != "": // the bot's own is nobody else's
+		return list
+	}
+	if !slices.Contains(list[i].persons, person) {
+		list[i].persons = append(list[i].persons, person)
+	}
+	return list
+}
+
+func indexOf(list []ownedKey, fpr string) int {
+	return slices.IndexFunc(list, func(k ownedKey) bool { return k.Fingerprint == fpr })
+}
+
+// errNotInKeyring is of a key that counts and is not there.
+var errNotInKeyring = errors.New("not in the keyring")
+
+// trusted asks which keys count beside those of the configuration: the running bot, or
+// the store of one that is stopped. What cannot be asked is told, and left out.
+func (g *globals) trusted(cmd *cobra.Command, c *config.Config) []trustReport {
+	var list []trustReport
+	err := g.call(cmd, "trust list", trustArgs{}, &list)
+	if errors.Is(err, admin.ErrNotRunning) {
+		if _, err := os.Stat(c.Store.Path); err != nil || c.Store.Memory {
+			return nil // it never ran
+		}
+		err = g.trust(cmd, "list", trustArgs{}, &list)
+	}
+	if err != nil {
+		sayf(g.err, "drawbridge: keys that were accepted are not shown: %v\n", err)
+	}
+	return list
 }
 
 // keyEntry is one key as `drawbridge keys list --json` prints it.
 type keyEntry struct {
 	Fingerprint string    `json:"fingerprint"`
 	Account     string    `json:"account,omitempty"` // of a bot's own key
-	Persons     []string  `json:"persons,omitempty"` // for whom it is pinned
+	Persons     []string  `json:"persons,omitempty"` // who list it, or for whom it counts
 	Algorithm   string    `json:"algorithm,omitempty"`
 	Created     time.Time `json:"created,omitzero"`
 	Expires     time.Time `json:"expires,omitzero"` // zero: never
@@ -122,63 +188,43 @@ type keyEntry struct {
 	UserIDs     []string  `json:"user_ids,omitempty"` // as its owner says
 }
 
-// entries are the keys of list, and those pinned that the keyring lacks.
-func entries(c *config.Config, list []ownedKey, now time.Time) []keyEntry {
+func entries(list []ownedKey, now time.Time) []keyEntry {
 	out := []keyEntry{}
 	for i := range list {
 		k := &list[i]
 		out = append(out, keyEntry{k.Fingerprint, k.account, k.persons, k.Algorithm, k.Created, k.Expires, k.state(now), k.UserIDs})
 	}
-	for _, m := range missingKeys(c, list) {
-		out = append(out, keyEntry{Fingerprint: m.fpr, Persons: []string{m.person}, State: notInKeyring})
-	}
 	return out
 }
-
-const notInKeyring = "not in the keyring"
 
 func newKeysList(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the bot's own keys and the keyring, and whose each is",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			c, _, list, err := g.allKeys()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, _, list, err := g.allKeys(cmd)
 			if err != nil {
 				return err
 			}
 			now := time.Now()
 			if g.json {
-				return json.NewEncoder(g.out).Encode(entries(c, list, now))
+				return json.NewEncoder(g.out).Encode(entries(list, now))
 			}
 			w := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
 			sayln(w, "FINGERPRINT\tKIND\tEXPIRES\tOF\tSTATE\tUSER ID")
 			for _, k := range list {
-				sayf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Fingerprint, k.Algorithm, expires(now, k.Expires), k.owner(), k.state(now), firstID(k.Info))
-			}
-			for _, m := range missingKeys(c, list) {
-				sayf(w, "%s\t-\t-\t%s\t%s\t-\n", m.fpr, m.person, notInKeyring)
+				kind, until := "-", "-"
+				if k.Algorithm != "" {
+					kind, until = k.Algorithm, expires(now, k.Expires)
+				}
+				sayf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Fingerprint, kind, until, k.owner(), k.state(now), firstID(k.Info))
 			}
 			return w.Flush()
 		},
 	}
 	jsonFlag(cmd, g)
 	return cmd
-}
-
-// missingKey is a pinned fingerprint that the keyring lacks.
-type missingKey struct{ fpr, person string }
-
-func missingKeys(c *config.Config, list []ownedKey) []missingKey {
-	var out []missingKey
-	for i := range c.People {
-		for _, fpr := range c.People[i].OpenPGP {
-			if !slices.ContainsFunc(list, func(k ownedKey) bool { return k.Fingerprint == fpr }) {
-				out = append(out, missingKey{fpr, c.People[i].Name})
-			}
-		}
-	}
-	return out
 }
 
 func firstID(i openpgp.Info) string {
@@ -198,8 +244,8 @@ a fingerprint (its last 16 digits or more). With --qr each comes as a QR code to
 that phones scan to compare it.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: g.completeOwners,
-		RunE: func(_ *cobra.Command, args []string) error {
-			c, _, list, err := g.allKeys()
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, _, list, err := g.allKeys(cmd)
 			if err != nil {
 				return err
 			}
@@ -246,6 +292,10 @@ func pick(list []ownedKey, whose string) []ownedKey {
 func showKey(w io.Writer, k *ownedKey, now time.Time) {
 	sayf(w, "%s\n", spaced(k.Fingerprint))
 	sayf(w, "  of:       %s\n", k.owner())
+	if k.Algorithm == "" { // it is not there
+		sayf(w, "  state:    %s\n", k.state(now))
+		return
+	}
 	for _, id := range k.UserIDs {
 		sayf(w, "  user id:  %s (as its owner says)\n", clean(id))
 	}
@@ -283,8 +333,8 @@ the bot, a person, or a fingerprint. With one account WHOSE may be left out.
 Secret keys are never written.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: g.completeOwners,
-		RunE: func(_ *cobra.Command, args []string) error {
-			_, k, list, err := g.allKeys()
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, k, list, err := g.allKeys(cmd)
 			if err != nil {
 				return err
 			}
@@ -294,6 +344,7 @@ Secret keys are never written.`,
 			} else {
 				found = slices.DeleteFunc(slices.Clone(list), func(k ownedKey) bool { return k.account == "" })
 			}
+			found = slices.DeleteFunc(found, func(k ownedKey) bool { return k.Algorithm == "" })
 			switch {
 			case len(found) == 0 && len(args) == 0:
 				return failed(errors.New("no account of the bot has an OpenPGP key"), "drawbridge keys generate")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -171,7 +172,8 @@ func (d *daemon) serve(signals <-chan os.Signal) error {
 	done := make(chan error, 1)
 	go func() { done <- d.core.Run(ctx) }()
 	d.log.Info("started", "pid", os.Getpid(), "version", readVersion().Version, "socket", d.admin.Path())
-	for _, e := range d.keys.check(d.cfg) {
+	wrong, awaited := d.keys.check(d.cfg)
+	for _, e := range slices.Concat(wrong, awaited) {
 		d.log.Warn("key cannot be used: what is said to its owner is held", "err", e.Error())
 	}
 	d.said(d.notify.Ready(d.summary()))

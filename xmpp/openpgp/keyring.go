@@ -2,7 +2,10 @@ package openpgp
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +32,9 @@ type Keyring struct {
 type snapshot struct {
 	certs map[string]*cert // by fingerprint of the primary key
 	order []string         // fingerprints as they were read
+	// damaged are the files of what was learnt that cannot be read. Their keys are left
+	// out: one may have been a revocation.
+	damaged []error
 
 	authMu      sync.Mutex                 // guards byAuthority
 	byAuthority map[string][]certification // by its fingerprint
@@ -44,17 +50,24 @@ func NewKeyring(paths []string) (*Keyring, error) {
 }
 
 // Load reads the keys of paths. If any of them is bad the error says which, and
-// the keys held before stay, whole.
+// the keys held before stay, whole. What was learnt before and is damaged now costs
+// the key that it was about, and no other: see Damaged.
 func (k *Keyring) Load(paths []string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	list, err := files(k.all(paths))
+	list, err := files(paths)
 	if err != nil {
 		return err
 	}
-	snap, err := read(list, k.memory)
+	var learned []stamp
+	if k.learned != "" {
+		if learned, err = files([]string{k.learned}); err != nil {
+			return err
+		}
+	}
+	snap, err := read(list, learned, k.memory)
 	// Remembered even if bad: it is told once, not at each look.
-	k.seen = list
+	k.seen = append(list, learned...)
 	if err != nil {
 		return err
 	}
@@ -82,8 +95,9 @@ func (k *Keyring) Changed() bool {
 	})
 }
 
-// read reads the files of list, and learned keys.
-func read(list []stamp, learned map[string][]byte) (*snapshot, error) {
+// read reads the files of list and of the folder of what was learnt, and what was
+// learnt without one.
+func read(list, folder []stamp, learned map[string][]byte) (*snapshot, error) {
 	s := &snapshot{certs: make(map[string]*cert)}
 	var errs []error
 	add := func(keys pgp.EntityList) {
@@ -98,14 +112,18 @@ func read(list []stamp, learned map[string][]byte) (*snapshot, error) {
 		}
 	}
 	for _, f := range list {
-		data, err := readFile(f.path)
+		keys, err := readKeys(f.path)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		keys, err := parseKeys(data)
+		add(keys)
+	}
+	for _, f := range folder {
+		keys, err := readKeys(f.path)
 		if err != nil {
-			errs = append(errs, &KeyError{File: f.path, Err: err})
+			s.damaged = append(s.damaged, fmt.Errorf("openpgp: %s, what was fetched of a key, is damaged: the key is not used; remove the file, and it is fetched again: %w", f.path, err))
+			s.drop(fingerprintOfFile(f.path))
 			continue
 		}
 		add(keys)
@@ -117,6 +135,35 @@ func read(list []stamp, learned map[string][]byte) (*snapshot, error) {
 	}
 	return s, errors.Join(errs...)
 }
+
+// readKeys reads the keys of a file.
+func readKeys(path string) (pgp.EntityList, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseKeys(data)
+	if err != nil {
+		return nil, &KeyError{File: path, Err: err}
+	}
+	return keys, nil
+}
+
+// fingerprintOfFile is what Import named a file after.
+func fingerprintOfFile(path string) string {
+	name := filepath.Base(path)
+	return strings.TrimSuffix(name, filepath.Ext(name))
+}
+
+// drop takes a key out of a snapshot that is being made.
+func (s *snapshot) drop(fpr string) {
+	delete(s.certs, fpr)
+	s.order = slices.DeleteFunc(s.order, func(f string) bool { return f == fpr })
+}
+
+// Damaged returns an error for each file of what was learnt that cannot be read.
+// Reading it anew is tried with every Load.
+func (k *Keyring) Damaged() []error { return k.snap.Load().damaged }
 
 // recipient returns what to seal to with the key of this fingerprint, and whether
 // it needed allow_weak_key.

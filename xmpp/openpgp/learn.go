@@ -118,7 +118,7 @@ func (k *Keyring) all(paths []string) []string {
 // with returns a snapshot that has e, too, and whether that is more than before.
 func (s *snapshot) with(e *pgp.Entity) (*snapshot, bool, error) {
 	fpr := fingerprint(e.PrimaryKey)
-	next := &snapshot{certs: maps.Clone(s.certs), order: s.order}
+	next := &snapshot{certs: maps.Clone(s.certs), order: s.order, damaged: s.damaged}
 	old := s.certs[fpr]
 	if old == nil {
 		next.certs[fpr] = newCert(e)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,6 +116,68 @@ func TestLearnRevocation(t *testing.T) {
 			bot = New(Config{Secret: b.secret, Keyring: again}, Deps{})
 			check("another process")
 		})
+	}
+}
+
+// TestLearnedFileDamaged: what was learnt of one key cannot be read any more. It may
+// have been a revocation, so that key is not used; all others are, also new ones.
+func TestLearnedFileDamaged(t *testing.T) {
+	a, b, c := ourKey(t, "a"), ourKey(t, "b"), ourKey(t, "bot")
+	keys, dir := ring(t, a.Public)
+	learned := filepath.Join(t.TempDir(), "keys")
+	if err := keys.KeepLearned(learned); err != nil {
+		t.Fatal(err)
+	}
+	e := a.entity(t)
+	if err := e.Revoke(packet.KeyCompromised, "stolen", nil); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := keys.Learn(public(t, e), a.Fingerprint, time.Now()); !changed || err != nil {
+		t.Fatal(changed, err)
+	}
+	file := filepath.Join(learned, a.Fingerprint+".asc")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, whole[:len(whole)/2])
+	write(t, filepath.Join(dir, "b.asc"), b.Public)
+
+	again, err := NewKeyring([]string{dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, k := range map[string]*Keyring{"running": keys, "started": again} {
+		if k == again {
+			err = k.KeepLearned(learned)
+		} else {
+			err = k.Reload()
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		s := New(Config{Secret: c.secret, Keyring: k}, Deps{})
+		if _, err := s.Reach(person("a", false, a.Fingerprint)); !errors.Is(err, e2ee.ErrNoKey) {
+			t.Errorf("%s: the key whose revocation is damaged: %v", name, err)
+		}
+		if _, err := s.Reach(person("b", false, b.Fingerprint)); err != nil {
+			t.Errorf("%s: a key that has nothing to do with it: %v", name, err)
+		}
+		if d := k.Damaged(); len(d) != 1 || !strings.Contains(d[0].Error(), file) {
+			t.Errorf("%s: damaged: %v", name, d)
+		}
+		if changed, err := k.Learn(a.Public, a.Fingerprint, time.Now()); changed || err == nil {
+			t.Errorf("%s: the key without its revocation was taken: %v, %v", name, changed, err)
+		}
+		if d := k.Damaged(); len(d) != 1 {
+			t.Errorf("%s: damaged, after Learn: %v", name, d)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := keys.Reload(); err != nil || len(keys.Damaged()) > 0 || keys.Len() != 2 {
+		t.Errorf("without the file: %v, %v, %d keys", err, keys.Damaged(), keys.Len())
 	}
 }
 
