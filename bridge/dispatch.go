@@ -382,8 +382,10 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 	}
 	switch in.what {
 	case command:
-		if !m.Delayed { // what was asked long ago needs no answer now
-			d.c.ask(question{msg: m.withoutTaken(), member: in.routes[0], answer: in.answer})
+		// What was asked long ago needs no answer now; who gave an order then has to
+		// hear that it is not carried out.
+		if q := (question{msg: m.withoutTaken(), member: in.routes[0], answer: in.answer}); !m.Delayed || q.private() && q.isOrder() {
+			d.c.ask(q)
 		}
 	case refused, unreadable:
 		d.c.log.Debug("refused", "leg", m.Room.Leg, "room", m.Room.Name, "id", m.ID, "rule", in.what.String(), "scheme", m.Scheme, "err", m.Problem)

@@ -77,6 +77,30 @@ func TestFullOutbox(t *testing.T) {
 	})
 }
 
+// TestNothingOvertakesWhatIsHeld: neither what needs no room, such as a question, nor
+// that it is acknowledged.
+func TestNothingOvertakesWhatIsHeld(t *testing.T) {
+	fullHouse(t, 1, func(h *house, _ *stalledJournal) {
+		h.irc.SetError(dev, bridge.ErrNotReady)
+		var taken []string
+		for _, text := range []string{"a", "held", "!help"} {
+			m := person(alice, text)
+			m.Taken = func(bool) { taken = append(taken, text) }
+			must(t, h.xmpp.Take(m))
+		}
+		synctest.Wait()
+		if got := told(h.xmpp); len(taken) != 1 || strings.Contains(strings.Join(got, "\n"), "!help") {
+			t.Errorf("while it is held: acknowledged %q, told %q", taken, got)
+		}
+		h.irc.SetError(dev, nil)
+		must(t, h.irc.RoomUp(dev))
+		time.Sleep(time.Minute)
+		if got := h.said(); got != "a held" || strings.Join(taken, " ") != "a held !help" || len(told(h.xmpp)) != 1 {
+			t.Errorf("then %q, acknowledged %q", got, taken)
+		}
+	})
+}
+
 // TestFullOutboxOfTheSameLeg: that a room is up again is heard, though lines of the
 // same leg wait for it.
 func TestFullOutboxOfTheSameLeg(t *testing.T) {

@@ -71,6 +71,7 @@ func TestOrders(t *testing.T) {
 		{"a key of one's own, by who is not verified", "!trust add AAAA", bob, policy.Signed, policy.Sealed, devBridge(), "", "came signed, and this takes verified"},
 		{"a key of one's own, unsigned", "!trust add AAAA", bob, policy.Sealed, policy.Sealed, devBridge(), "", "that signs"},
 		{"held back on its way", "!trust accept bob AAAA", alice, policy.Verified, 0, devBridge(), "", "Write it again"},
+		{"kept on its way", "!trust accept bob AAAA", alice, policy.Verified, 0, devBridge(), "", "Write it again"},
 		{"where nothing must be encrypted", "!trust accept bob AAAA", alice, policy.Verified, policy.Sealed, clear, "", "Not done"},
 		{"on IRC", "!trust accept bob AAAA", dev, policy.Verified, policy.Sealed, devBridge(), "", "own encrypted chat"},
 		{"no such order", "!trust everybody", bob, policy.Verified, 0, devBridge(), "", "!trust, or: !trust add FINGERPRINT: a key of another device of yours."},
@@ -86,6 +87,7 @@ func TestOrders(t *testing.T) {
 					if tt.name == "held back on its way" {
 						m.Signed = time.Now().Add(-time.Hour)
 					}
+					m.Delayed = tt.name == "kept on its way"
 					must(t, h.xmpp.Take(m))
 				}
 				synctest.Wait()
