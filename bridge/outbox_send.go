@@ -349,9 +349,7 @@ func (o *outbox) fill(ctx context.Context) {
 	o.mu.Lock()
 	gone := o.queue.fill(seqs, rows, o.room, func(r *Row) {
 		o.placeLocked(r)
-		if r.doubt = !r.Tried.IsZero(); r.doubt {
-			o.unsure = true
-		}
+		o.unsure = o.unsure || r.doubt
 	})
 	o.mu.Unlock()
 	for _, r := range gone {

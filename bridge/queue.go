@@ -29,6 +29,7 @@ type spilled struct {
 	from   *origin
 	queued time.Time
 	size   int
+	doubt  bool // it may have arrived
 }
 
 // origin is what many rows share.
@@ -62,7 +63,7 @@ func (q *rowQueue) push(r *Row) {
 		clear(q.tail[n:])
 		q.tail, q.next = q.tail[:n], 0
 	}
-	q.tail = append(q.tail, spilled{r.Seq, q.origin(r), r.Queued, r.size})
+	q.tail = append(q.tail, spilled{r.Seq, q.origin(r), r.Queued, r.size, r.doubt})
 }
 
 // add puts r at the end of the head.
@@ -152,7 +153,7 @@ func (q *rowQueue) fill(seqs []uint64, rows []*Row, to Room, place func(*Row)) (
 		if r == nil {
 			gone = append(gone, s.unread(to))
 		} else {
-			r.ledger, r.size, r.Queued = s.from.ledger, s.size, s.queued
+			r.ledger, r.size, r.Queued, r.doubt = s.from.ledger, s.size, s.queued, s.doubt
 			place(r)
 			q.add(r)
 		}
