@@ -364,3 +364,50 @@ func playDoubt(t *testing.T, steps, ks []int, asked, skip bool, window int) {
 	n.balanced()
 	n.stop()
 }
+
+// TestInDoubtForLong: what may have arrived does not go back while it can still be
+// asked for, be others told that theirs did not; but not for ever.
+func TestInDoubtForLong(t *testing.T) {
+	for _, tt := range []struct {
+		away    time.Duration
+		bounced uint64
+		arrived string
+		reasons []string
+	}{
+		{47 * time.Hour, 1, "a b", []string{"not reachable"}},
+		{49 * time.Hour, 2, "a b", []string{"it may have arrived, and nobody could be asked", "not reachable"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNetwork(t, true, bridge.Resend, 3)
+			n.say("a")
+			n.prove(1)
+			n.say("b")
+			n.cut(1) // it arrived
+			n.say("c")
+			time.Sleep(tt.away)
+			synctest.Wait()
+			if l := n.ledger(); l.Bounced != tt.bounced {
+				t.Errorf("after %v: %+v", tt.away, l)
+			}
+			n.plug()
+			for range 3 {
+				n.prove(3)
+			}
+			if got := n.sum(); got != tt.arrived {
+				t.Errorf("after %v: arrived %q", tt.away, got)
+			}
+			var reasons []string
+			for _, text := range told(n.xmpp) {
+				if _, why, ok := strings.Cut(text, "not delivered to corp/#dev: "); ok {
+					reasons = append(reasons, strings.TrimSuffix(why, "."))
+				}
+			}
+			same(t, "told", reasons, tt.reasons...)
+			if l := n.ledger(); l.Waiting != 0 {
+				t.Errorf("after %v: %+v", tt.away, l)
+			}
+			n.balanced()
+			n.stop()
+		})
+	}
+}

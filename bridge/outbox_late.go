@@ -35,7 +35,8 @@ func (o *outbox) paceLocked(first *Row, now time.Time) (digest *Row, wait time.D
 	return o.c.ownRow(b, o.room, text), 0
 }
 
-// expireLocked ends the rows that waited too long, and says when the next will.
+// expireLocked ends the rows that waited too long, and says when the next will. One
+// in doubt waits twice as long: it may have arrived, and is to be asked for first.
 func (o *outbox) expireLocked(now time.Time) (ends []end, wait time.Duration) {
 	t := o.c.table.Load()
 	offline := o.room.Kind == Chat && o.block == blockNotReady && o.leg.upFor(now) >= offlineGrace
@@ -51,6 +52,9 @@ func (o *outbox) expireLocked(now time.Time) (ends []end, wait time.Duration) {
 		if b != nil && offline {
 			keep, fate, crowded = b.cfg.Offline.Keep, FateMissed, lines > b.cfg.Offline.Lines
 		}
+		if r.doubt {
+			keep, crowded = 2*keep, false
+		}
 		if left = keep - now.Sub(r.Queued); left <= 0 || crowded {
 			return fate, 0
 		}
@@ -59,31 +63,41 @@ func (o *outbox) expireLocked(now time.Time) (ends []end, wait time.Duration) {
 	if o.own > 0 {
 		wait = o.expireOwnLocked(now, &ends)
 	}
-	if first := o.queue.oldest(o.room); first != nil {
-		if fate, _ := over(first); fate != 0 {
-			o.queue.removeIf(o.room, func(r *Row) bool {
-				if r.Kind == RowOwn || lines == 0 {
-					return false
-				}
-				fate, _ := over(r)
-				if fate == 0 {
+	due := func(sure bool) (yes bool) {
+		r := o.queue.oldest(o.room, sure)
+		if r == nil {
+			return false
+		}
+		fate, left := over(r)
+		wait = soonest(wait, left)
+		return fate != 0
+	}
+	if due(true) || due(false) {
+		o.queue.removeIf(o.room, func(r *Row) bool {
+			if r.Kind == RowOwn || lines == 0 {
+				return false
+			}
+			fate, _ := over(r)
+			if fate == 0 {
+				if !r.doubt {
 					lines = 0 // those behind it are younger
-					return false
 				}
-				lines--
-				if fate == FateMissed {
-					o.missed++
-					o.missedB = r.Bridge
-				}
-				ends = append(ends, end{row: r, fate: fate, reason: o.reason})
-				return true
-			})
-			first = o.queue.oldest(o.room)
-		}
-		if first != nil {
-			_, left := over(first)
-			wait = soonest(wait, left)
-		}
+				return false
+			}
+			lines--
+			reason := o.reason
+			switch {
+			case fate == FateMissed:
+				o.missed++
+				o.missedB = r.Bridge
+			case r.doubt:
+				reason = reasonUnasked
+			}
+			ends = append(ends, end{row: r, fate: fate, reason: reason})
+			return true
+		})
+		due(true)
+		due(false)
 	}
 	if o.room.Kind == Chat && o.block == blockNotReady && !offline && o.queue.len() > 0 {
 		wait = soonest(wait, offlineGrace)

@@ -15,6 +15,7 @@ const (
 	reasonStopped  = "the bridge is stopping"
 	reasonUnread   = "it could not be read there, however often it was sent"
 	reasonDoubt    = "it could not be confirmed, however often it was sent"
+	reasonUnasked  = "it may have arrived, and nobody could be asked"
 	reasonInternal = "internal error"
 	reasonNotReady = "not reachable"
 )

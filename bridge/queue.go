@@ -201,10 +201,10 @@ func (q *rowQueue) removeIf(to Room, match func(*Row) bool) []*Row {
 }
 
 // oldest returns the first line waiting, unread if it is not in memory; nil if only
-// own words wait.
-func (q *rowQueue) oldest(to Room) *Row {
+// own words wait. sure leaves out those in doubt.
+func (q *rowQueue) oldest(to Room, sure bool) *Row {
 	for _, r := range q.head() {
-		if r.Kind != RowOwn {
+		if r.Kind != RowOwn && !(sure && r.doubt) {
 			return r
 		}
 	}

@@ -125,7 +125,7 @@ func (o *outbox) status(now time.Time) QueueStatus {
 			oldest = earlier(oldest, r.Queued)
 		}
 	}
-	if r := o.queue.oldest(o.room); r != nil {
+	if r := o.queue.oldest(o.room, false); r != nil {
 		oldest = earlier(oldest, r.Queued)
 	}
 	if at := o.full.Load(); at != nil {
