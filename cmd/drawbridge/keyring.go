@@ -297,8 +297,8 @@ func soonest(list []openpgp.Expiry, fpr string) (at time.Time, use string) {
 func (b *bot) watchKeys(ctx context.Context) {
 	tick := time.NewTicker(keyPoll)
 	defer tick.Stop()
-	warned := map[string]int{}
-	b.warnExpiry(warned)
+	warned := b.loadWarned(ctx, time.Now())
+	b.warnExpiry(ctx, warned)
 	for {
 		select {
 		case <-ctx.Done():
@@ -306,7 +306,7 @@ func (b *bot) watchKeys(ctx context.Context) {
 		case <-tick.C:
 		}
 		b.pollKeys()
-		b.warnExpiry(warned)
+		b.warnExpiry(ctx, warned)
 	}
 }
 
@@ -356,42 +356,4 @@ func (b *bot) keyReports() []keyReport {
 	cfg, k := b.cfg, b.keys
 	b.mu.Unlock()
 	return k.report(cfg)
-}
-
-// warnExpiry tells the log and the admins of each key that has come to another
-// step of warnSpans, once. The admins hear it sealed, when they are there. warned
-// holds the step each key was last at.
-func (b *bot) warnExpiry(warned map[string]int) {
-	now := time.Now()
-	for _, k := range b.keyReports() {
-		step := warnStep(k, now)
-		id := k.Account + "/" + k.Fingerprint
-		if step == warned[id] {
-			continue
-		}
-		warned[id] = step
-		if step > 0 {
-			text := expiryWarning(k, k.Expires.Sub(now))
-			b.log.Warn("key expires", "err", text, "fpr", k.Fingerprint)
-			b.core.TellAdmins("Warning: " + text)
-		}
-	}
-}
-
-// warnStep is how many of warnSpans a key has come within, one more once it has
-// expired.
-func warnStep(k keyReport, now time.Time) int {
-	if k.Expires.IsZero() {
-		return 0
-	}
-	left, n := k.Expires.Sub(now), 0
-	for _, span := range warnSpans {
-		if left <= span {
-			n++
-		}
-	}
-	if left <= 0 {
-		n++
-	}
-	return n
 }
