@@ -2,42 +2,13 @@ package bridge
 
 import (
 	"context"
-	"slices"
 	"time"
-
-	"drawbridge/policy"
 )
 
 const (
 	batchPerLeg = 128         // messages taken from one leg at a time
 	tickEvery   = time.Second // of what the dispatcher does by the clock
-	triedFresh  = time.Minute // how long before
 )
-
-// verdict is what becomes of a message taken in.
-type verdict uint8
-
-const (
-	accepted   verdict = iota
-	stray              // its room is in no bridge
-	refused            // below the floor, or not who the chat belongs to
-	unreadable         // could not be opened
-	command            // for the bot
-	looped             // relayed before
-	paused             // said while the room is paused
-	again              // came before
-	full               // not decided: an outbox has no room
-)
-
-// counters tells where each verdict is counted; accepted counts its copies too.
-var counters = [...]func(*Ledger) *uint64{
-	refused:    func(l *Ledger) *uint64 { return &l.Refused },
-	unreadable: func(l *Ledger) *uint64 { return &l.Unreadable },
-	command:    func(l *Ledger) *uint64 { return &l.Commands },
-	looped:     func(l *Ledger) *uint64 { return &l.Looped },
-	paused:     func(l *Ledger) *uint64 { return &l.Paused },
-	again:      func(l *Ledger) *uint64 { return &l.Again },
-}
 
 // intent is a message on its way through the dispatcher.
 type intent struct {
@@ -204,93 +175,6 @@ func (d *dispatcher) free() {
 	}
 }
 
-// decide finds out what becomes of a message, and makes its rows. It reports
-// false when the message has to wait for room in an outbox.
-func (d *dispatcher) decide(t *table, in *intent, now time.Time) (ok bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			d.c.panicked("decide", v)
-			for _, cp := range in.copies {
-				cp.to.out.release(in.msg.Text.Len())
-			}
-			in.what, in.copies, in.entry.Rows, ok = refused, nil, nil, true
-		}
-	}()
-	m := in.msg
-	if d.held.rooms[m.Room] > 0 {
-		return false // behind one that waits
-	}
-	t.identify(m)
-	in.entry = Entry{Room: m.Room, ID: m.ID, At: now}
-	in.routes = t.routes[m.Room]
-	if in.what = d.verdict(t, in, now); in.what != accepted {
-		return true
-	}
-	if !d.hasRoom(in, now) {
-		return false
-	}
-	d.copy(in, now)
-	return true
-}
-
-// verdict judges a message by its room, its sender and what it proves.
-func (d *dispatcher) verdict(t *table, in *intent, now time.Time) verdict {
-	m := in.msg
-	if len(in.routes) == 0 {
-		return stray
-	}
-	first := in.routes[0]
-	switch {
-	case m.Mark != "" && m.Room.Kind != Chat:
-		return looped
-	case m.Room.Kind == Chat && m.From.Person != m.Room.Name:
-		return refused
-	case m.Kind == Unreadable:
-		return unreadable
-	case m.Rung < floorIn(in.routes), !first.takes(m.Scheme):
-		return refused
-	case m.Redelivered:
-		return again
-	}
-	var cmd *chatCommand
-	if m.Kind == Say {
-		cmd = findCommand(m.Text.s)
-	}
-	if _, ok := first.out.pausedUntil(now); ok && (cmd == nil || !cmd.ends) {
-		return paused
-	}
-	if cmd != nil {
-		if cmd.ends && !m.Delayed {
-			// At once: the next line must not slip out before a pause.
-			in.answer = cmd.run(d.c, &question{msg: *m, member: first})
-		}
-		return command
-	}
-	if m.From.Person == "" {
-		for _, r := range in.routes {
-			if r.bridge.recent.repeats(m.Text.s, now) {
-				return looped
-			}
-		}
-	}
-	return accepted
-}
-
-// takes reports whether a message of scheme is heard by m's bridge. Above clear
-// that is only one that the bridge lists.
-func (m *member) takes(scheme string) bool {
-	return scheme == "" || !m.floor.Encrypted() || slices.Contains(m.bridge.cfg.Schemes, scheme)
-}
-
-// floorIn returns the highest incoming floor of a room's bridges.
-func floorIn(routes []*member) policy.Rung {
-	in := policy.Clear
-	for _, r := range routes {
-		in = max(in, r.floor.In)
-	}
-	return in
-}
-
 // copy makes one row for each room that hears the message: every other room of
 // its bridges, once, but for the chat of the person who said it.
 func (d *dispatcher) copy(in *intent, now time.Time) {
@@ -397,14 +281,6 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 		}
 	}
 	in.leg.taken(m, in.what.good())
-}
-
-// good reports whether the sender may be told that the message arrived.
-func (v verdict) good() bool { return v == accepted || v == command || v == again }
-
-// String names a verdict for the log.
-func (v verdict) String() string {
-	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused", "again", "full"}[v]
 }
 
 // enqueue hands the rows of a message to their outboxes.

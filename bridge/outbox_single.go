@@ -19,8 +19,12 @@ const (
 	singleCalm = time.Second // without a line: one at a time again
 )
 
-// triedAhead is how many rows are noted as tried before they are.
-const triedAhead = 64
+// triedAhead is how many rows are noted as tried before they are, triedFresh how long
+// before.
+const (
+	triedAhead = 64
+	triedFresh = time.Minute
+)
 
 // single is an outbox's going one line at a time. Its fields but for the atomic ones
 // are guarded by outbox.mu.
