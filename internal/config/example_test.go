@@ -22,10 +22,24 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The example is the manual: it loads as it stands, once the files it names are
-// there.
-func TestExampleLoads(t *testing.T) {
-	text := example(t)
+// The example is the manual, and the README's is what people begin with: both load as
+// they stand, once the files that they name are there.
+func TestExamplesLoad(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(readme), "```yaml\n")
+	block, _, ok := strings.Cut(block, "```")
+	if !ok {
+		t.Fatal("README.md has no configuration")
+	}
+	for name, text := range map[string]string{"config.example.yaml": example(t), "README.md": block} {
+		t.Run(name, func(t *testing.T) { loads(t, text) })
+	}
+}
+
+func loads(t *testing.T, text string) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "c.yaml"), text, 0o600)
 	for _, m := range regexp.MustCompile(`(secrets|keys)/[a-z.-]*`).FindAllString(text, -1) {
