@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
+	"drawbridge/xmpp/e2ee/e2eetest"
 	"drawbridge/xmpp/element"
 )
 
@@ -271,5 +273,77 @@ func TestGPGBomb(t *testing.T) {
 		if _, err := open(s, person("alice", false, k.fpr), text, algo); !errors.Is(err, e2ee.ErrTooLarge) {
 			t.Errorf("%s: %d KiB of armor: %v", algo, len(text)>>10, err)
 		}
+	}
+}
+
+// TestReloadUnderWay reads keys again and again while messages are under way.
+func TestReloadUnderWay(t *testing.T) {
+	bot, alice, p, toBot := pair(t, Deps{})
+	stop := make(chan struct{})
+	var reloads, talk sync.WaitGroup
+	reloads.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := bot.codec.keyring.Reload(); err != nil {
+				t.Errorf("Reload: %v", err)
+			}
+			bot.SetSecret(bot.Secret())
+			_ = bot.codec.keyring.Changed()
+			_ = bot.codec.keyring.List(time.Now())
+			_ = bot.codec.keyring.Expiries([]*policy.Person{p.Person}, time.Now())
+		}
+	})
+	for g := range 4 {
+		talk.Go(func() {
+			for i := range 50 {
+				text := fmt.Sprintf("%d/%d", g, i)
+				out, err := bot.Seal(t.Context(), p, plain(text))
+				if err != nil {
+					t.Errorf("Seal: %v", err)
+					return
+				}
+				if got, err := alice.Open(t.Context(), toBot, e2eetest.Carry(out, text)); err != nil || got.Reveal() != text || got.Rung != policy.Verified {
+					t.Errorf("Open: %v", err)
+				}
+				if _, err := bot.SignPresence(text); err != nil {
+					t.Errorf("SignPresence: %v", err)
+				}
+			}
+		})
+	}
+	talk.Wait()
+	close(stop)
+	reloads.Wait()
+}
+
+// TestExpiredKeyStopsAtOnce: whoever has a key that has expired can date a signature
+// back, so it counts no more, whatever its date.
+func TestExpiredKeyStopsAtOnce(t *testing.T) {
+	now := time.Now()
+	g, err := Generate("alice", "alice@example.org", nil, time.Hour, now.Add(-30*time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := ParseSecret(g.Secret, nil, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bot := ourKey(t, "bot")
+	keys, _ := ring(t, g.Public, bot.Public)
+	s := New(Config{Secret: bot.secret, Keyring: keys}, Deps{Now: func() time.Time { return now }})
+	alice := New(Config{Secret: secret, Keyring: keys}, Deps{Now: func() time.Time { return now }})
+	p, toBot := person("alice", false, g.Fingerprint), person("bot", false, bot.Fingerprint)
+	msg := sealed(t, alice, toBot, "hello")
+	if got, err := open(s, p, msg, "1"); err != nil || got.Rung != policy.Verified {
+		t.Fatalf("before: %v, %v", got.Rung, err)
+	}
+	now = now.Add(time.Hour)
+	s.replay = e2ee.NewReplayCache(0, 0)
+	if got, err := open(s, p, msg, "2"); !errors.Is(err, e2ee.ErrSignature) || !errors.Is(err, e2ee.ErrKeyExpired) {
+		t.Errorf("after its key has expired: %v, %v", got.Rung, err)
 	}
 }
