@@ -238,6 +238,7 @@ func (c *contact) foremost(bare string) string {
 // body seals the text of m into msg, or writes it in clear where that is
 // licensed and no scheme can be used.
 func (s *session) body(ctx context.Context, msg *element.Element, p e2ee.Peer, m bridge.Outgoing) (how sealing, err error) {
+	p.Floor = m.Floor
 	scheme, _, err := s.choose(m, p)
 	if err != nil {
 		if m.Floor == policy.Clear && m.Clear.Licenses(m.To) {

@@ -73,6 +73,7 @@ var (
 // Session that has yet to agree on keys is returned with a rung of clear: its Seal
 // begins that, and seals nothing. The error is a *ChoiceError.
 func Choose(schemes []Scheme, order []string, floor policy.Rung, p Peer) (Scheme, policy.Rung, error) {
+	p.Floor = floor
 	fail := &ChoiceError{Floor: floor}
 	var doubtful, waits Scheme
 	var doubt policy.Rung

@@ -23,6 +23,9 @@ type Peer struct {
 	Bare     string // the peer's bare JID
 	Resource string // the peer's resource; "" when unknown or for any
 	Person   *policy.Person
+	// Floor is what the text in hand must reach: a scheme that has several ways to the
+	// peer takes one that does. Zero where there is none.
+	Floor policy.Rung
 }
 
 // Incoming is a message stanza as a scheme sees it.

@@ -532,6 +532,63 @@ func TestTwoResources(t *testing.T) {
 	}
 }
 
+// TestFloorOfAText: a text that must reach more than the client that spoke last goes to
+// the one that does, and what need not to the one that spoke last.
+func TestFloorOfAText(t *testing.T) {
+	rungs := fakeTrust{keys()[1].Fingerprint(): policy.Verified, keys()[2].Fingerprint(): policy.Signed}
+	w := newWorld(t, func(_ *Config, d *Deps) { d.Trust = rungs })
+	w.up()
+	phone := &side{t: t, s: New(Config{Account: "phone", Key: keys()[2], Start: StartPeer}, Deps{Now: w.clock.now}), peer: w.client.peer}
+	atPhone := &side{t: t, s: w.bot.s, peer: w.bot.peer, n: 1000}
+	atPhone.peer.Resource = "phone"
+	w.clock.pass(time.Second)
+	for _, p := range w.bot.s.Arrive(atPhone.peer, "", true) {
+		phone.open(atPhone, p.Body)
+	}
+	w.clock.pass(time.Second)
+	w.say(phone, atPhone, "from the phone", "from the phone")
+	for _, tt := range []struct {
+		floor policy.Rung
+		to    string
+		rung  policy.Rung
+	}{
+		{policy.Clear, "phone", policy.Signed},
+		{policy.Signed, "phone", policy.Signed},
+		{policy.Verified, w.bot.peer.Resource, policy.Verified},
+	} {
+		p := w.bot.peer
+		p.Floor = tt.floor
+		if rung, err := w.bot.s.Reach(p); err != nil || rung != tt.rung {
+			t.Errorf("floor %v: reaches %v, %v", tt.floor, rung, err)
+		}
+		if pay, err := w.bot.s.Seal(context.Background(), p, e2eetest.Text("x")); err != nil || pay.Resource != tt.to || pay.Rung != tt.rung {
+			t.Errorf("floor %v: to %q at %v, %v", tt.floor, pay.Resource, pay.Rung, err)
+		}
+	}
+	w.bot.s.Leave(w.bot.peer)
+	p := w.bot.peer
+	p.Floor = policy.Verified
+	if rung, err := w.bot.s.Reach(p); err != nil || rung != policy.Signed {
+		t.Errorf("the phone alone: %v, %v", rung, err)
+	}
+}
+
+// fakeTrust is a Trust of a few OTR keys.
+type fakeTrust map[string]policy.Rung
+
+func (f fakeTrust) Keys(e2ee.Peer, e2ee.KeyKind) []e2ee.Key { return nil }
+func (f fakeTrust) Rung(_ e2ee.Peer, _ e2ee.KeyKind, fpr string) (policy.Rung, error) {
+	if r, ok := f[fpr]; ok {
+		return r, nil
+	}
+	return policy.Clear, e2ee.ErrKeyChanged
+}
+func (f fakeTrust) Meet(p e2ee.Peer, k e2ee.KeyKind, fpr string) (policy.Rung, error) {
+	return f.Rung(p, k, fpr)
+}
+func (f fakeTrust) Hint(e2ee.Peer, e2ee.KeyKind, string)     {}
+func (f fakeTrust) Pinned(*policy.Person, e2ee.KeyKind) bool { return true }
+
 func TestDelayed(t *testing.T) {
 	w := newWorld(t, nil)
 	early := w.clock.now()

@@ -176,7 +176,8 @@ func (s *Scheme) Established(p e2ee.Peer) bool {
 }
 
 // pick returns the talk that text for the peer goes to: of those with a session by
-// a key that may be used the one that spoke last. It is not locked.
+// a key that may be used the one that spoke last, but none below the floor of the text
+// where another reaches it. It is not locked.
 func (s *Scheme) pick(p e2ee.Peer) (best *talk, rung policy.Rung, err error) {
 	err = e2ee.ErrHandshake
 	var last turn
@@ -188,8 +189,9 @@ func (s *Scheme) pick(p e2ee.Peer) (best *talk, rung policy.Rung, err error) {
 			continue
 		}
 		r, e := s.trust.Rung(t.asPeer(p), e2ee.KeyOTR, fpr)
+		low := r < p.Floor
 		switch {
-		case e == nil && (err != nil || at.after(last)):
+		case e == nil && (err != nil || !low && rung < p.Floor || low == (rung < p.Floor) && at.after(last)):
 			best, rung, err, last = t, r, nil, at
 		case e != nil && errors.Is(err, e2ee.ErrHandshake):
 			err = e
