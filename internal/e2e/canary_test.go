@@ -20,10 +20,7 @@ import (
 // log, in what its verbs print, and in clear on the XMPP wire.
 func TestCanariesAreFoundNowhere(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	alice := h.person(prosody, "alice", lab.Key{})
 	h.person(prosody, "bob", lab.Key{}) // never comes: what waits for him is looked for too
 	h.config(twoPeople + "log: {level: debug, format: json}\n")

@@ -13,10 +13,7 @@ import (
 // person encrypted and with rungs and fingerprints.
 func TestChatCommands(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	alice := h.person(prosody, "alice", lab.Key{})
 	h.config(strings.Replace(onePerson, "announce: off", `announce: "joined to Jabber"`, 1))
 	carl := h.IRCUser(ircd, "carl", channel)

@@ -119,10 +119,7 @@ bridges:
 func TestFaultBigRoom(t *testing.T) {
 	t.Parallel()
 	const people, lines = 60, 5
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	h.config(roomConfig)
 	carl := h.IRCUser(ircd, "carl", channel)
 	crowd := make([]*occupant, people)

@@ -102,10 +102,7 @@ func (h *house) fromBotSealed(s *lab.XMPPServer) {
 // are served; when the key is renewed and read anew, all that waited arrives.
 func TestExpiredSubkeyHoldsOnlyItsOwner(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	alice := h.person(prosody, "alice", lab.Key{})
 	bob := h.person(prosody, "bob", lab.Key{Subkey: "10d", Created: time.Now().Add(-20 * 24 * time.Hour)})
 	h.config(twoPeople)

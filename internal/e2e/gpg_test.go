@@ -38,10 +38,7 @@ bridges:
 // really use are one room, and the server of the two never sees a word of it.
 func TestChannelAndTwoPeopleWithGPG(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	alice := h.person(prosody, "alice", lab.Key{Algo: "rsa2048"})
 	bob := h.person(prosody, "bob", lab.Key{})
 	h.config(twoPeople)

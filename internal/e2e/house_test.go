@@ -74,6 +74,17 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
+// newServed is a house with an InspIRCd and a Prosody that put no limits on anybody,
+// as ${irc} and ${xmpp}, and with the bot's account.
+func newServed(t *testing.T) (*house, *lab.IRCServer, *lab.XMPPServer) {
+	t.Helper()
+	h := newHouse(t)
+	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
+	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
+	prosody.AddUser(botName)
+	return h, ircd, prosody
+}
+
 func (h *house) must(err error) {
 	h.t.Helper()
 	if err != nil {

@@ -11,10 +11,7 @@ import (
 // Who is offline misses nothing: the lines wait, and come in order.
 func TestLinesWaitForWhoIsOffline(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	alice, bob := h.person(prosody, "alice", lab.Key{}), h.person(prosody, "bob", lab.Key{})
 	h.config(twoPeople)
 	carl := h.IRCUser(ircd, "carl", channel)

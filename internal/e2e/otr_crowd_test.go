@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"drawbridge/internal/lab"
 )
 
 // TestTwentyTalkByOTR: twenty people with a session each and a channel talk at once
@@ -16,10 +14,7 @@ import (
 func TestTwentyTalkByOTR(t *testing.T) {
 	t.Parallel()
 	const people, every, lines = 20, 3 * time.Second, 20
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	crowd, listed := make([]*scriptedOTR, people), []string{}
 	var yaml strings.Builder
 	for i := range crowd {

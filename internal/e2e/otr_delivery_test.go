@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ type otrTalk struct {
 	carl    *lab.IRCUser
 	bot     *lab.Proc
 	prosody *lab.XMPPServer
+	link    *lab.Proxy // of the bot to the server
 	name    string
 	open    func() otrClient // starts the client once more, without its sessions
 }
@@ -27,29 +29,66 @@ type otrClient interface {
 	Kill()
 }
 
-func eachOTRClient(t *testing.T, test func(t *testing.T, o *otrTalk)) {
-	for name, proto := range map[string]string{"alice": "xmpp", "bob": "jabber"} {
-		client := map[string]string{"alice": "profanity", "bob": "mcabber"}[name]
-		t.Run(client, func(t *testing.T) {
+func eachOTRClient(t *testing.T, test func(o *otrTalk)) {
+	for _, who := range []struct{ client, name, protocol, other string }{
+		{"profanity", "alice", "xmpp", "bob"}, {"mcabber", "bob", "jabber", "alice"},
+	} {
+		t.Run(who.client, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
-			ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-			h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-			prosody.AddUser(botName)
-			key := h.otrUser(prosody, name, proto)
-			other := map[string]string{"alice": "  bob: {jids: [bob@localhost], otr: [\"${bob}\"]}\n", "bob": "  alice: {jids: [alice@localhost], otr: [\"${alice}\"]}\n"}[name]
-			h.config(strings.NewReplacer(other, "", "people: [alice, bob]", "people: ["+name+"]").Replace(otrConfig))
-			o := &otrTalk{house: h, prosody: prosody, name: name, carl: h.IRCUser(ircd, "carl", channel)}
+			h, ircd, prosody := newServed(t)
+			link := h.Proxy(prosody.Addr)
+			h.vars["xmpp"] = localhost(link.Addr)
+			key := h.otrUser(prosody, who.name, who.protocol)
+			h.config(strings.NewReplacer(
+				fmt.Sprintf("  %s: {jids: [%s@localhost], otr: [\"${%s}\"]}\n", who.other, who.other, who.other), "",
+				"people: [alice, bob]", "people: ["+who.name+"]").Replace(otrConfig))
+			o := &otrTalk{house: h, prosody: prosody, link: link, name: who.name, carl: h.IRCUser(ircd, "carl", channel)}
 			o.open = func() otrClient {
-				if name == "alice" {
-					return h.Profanity(prosody, lab.ProfanityUser{Name: name, OTR: key})
+				if who.client == "profanity" {
+					return h.Profanity(prosody, lab.ProfanityUser{Name: who.name, OTR: key})
 				}
-				return h.Mcabber(prosody, lab.McabberUser{Name: name, OTR: key})
+				return h.Mcabber(prosody, lab.McabberUser{Name: who.name, OTR: key})
 			}
 			o.bot = h.start()
 			o.carl.Expect(":bridge!")
-			test(t, o)
+			test(o)
 		})
+	}
+}
+
+// begin opens the client and waits for its session; lines are what carl will say.
+func (o *otrTalk) begin(mark string, n int) (c otrClient, lines []string) {
+	o.t.Helper()
+	c = o.open()
+	o.carl.Say(channel, "hello")
+	o.reads(o.name, heard(c), "hello")
+	return c, numbered(mark, n)
+}
+
+// says has carl say lines.
+func (o *otrTalk) says(lines []string) {
+	for _, l := range lines {
+		o.carl.Say(channel, l)
+	}
+}
+
+// sends has the person say a line, whatever becomes of it.
+func (o *otrTalk) sends(c otrClient, text string) {
+	if m, ok := c.(*lab.Mcabber); ok {
+		m.Say(botJID, text)
+		return
+	}
+	c.Type("/msg " + botJID)
+	c.Type(text)
+}
+
+// ends looks at the talk once it is over: the server saw nothing of it, and the books
+// balance.
+func (o *otrTalk) ends(secrets ...string) {
+	o.t.Helper()
+	o.otrOnly(o.prosody, secrets...)
+	if l, ok := o.ledger(); ok && !l.balanced() {
+		o.t.Errorf("the ledger: %s", l)
 	}
 }
 
@@ -88,31 +127,17 @@ func (o *otrTalk) once(want []string, excused func(string) bool, clients ...otrC
 // while lines are on their way to it.
 func TestOTRClientRestarts(t *testing.T) {
 	t.Parallel()
-	eachOTRClient(t, func(_ *testing.T, o *otrTalk) {
-		lines := numbered("restart", 60)
-		first := o.open()
-		o.carl.Say(channel, "hello")
-		o.reads(o.name, heard(first), "hello")
-		for _, l := range lines[:20] {
-			o.carl.Say(channel, l)
-		}
+	eachOTRClient(t, func(o *otrTalk) {
+		first, lines := o.begin("restart", 60)
+		o.says(lines[:20])
 		o.reads(o.name, heard(first), lines[19])
-		for _, l := range lines[20:30] { // some of these it may read, and not live to tell
-			o.carl.Say(channel, l)
-		}
+		o.says(lines[20:30]) // some of these it may read, and not live to tell
 		first.Kill()
-		for _, l := range lines[30:45] {
-			o.carl.Say(channel, l)
-		}
+		o.says(lines[30:45])
 		second := o.open()
-		for _, l := range lines[45:] {
-			o.carl.Say(channel, l)
-		}
-		o.once(lines, func(l string) bool { return slices.Contains(lines[:30], l) }, first, second)
-		o.otrOnly(o.prosody, "restart 0")
-		if l, ok := o.ledger(); ok && !l.balanced() {
-			o.t.Errorf("the ledger: %s", l)
-		}
+		o.says(lines[45:])
+		o.once(lines, among(lines[:30]), first, second)
+		o.ends("restart 0")
 	})
 }
 
@@ -120,65 +145,52 @@ func TestOTRClientRestarts(t *testing.T) {
 // wait, nothing is said in clear, and the bot asks for a new session.
 func TestOTRClientEnds(t *testing.T) {
 	t.Parallel()
-	eachOTRClient(t, func(_ *testing.T, o *otrTalk) {
-		lines := numbered("ending", 40)
-		c := o.open()
-		o.carl.Say(channel, "hello")
-		o.reads(o.name, heard(c), "hello")
-		for _, l := range lines[:20] {
-			o.carl.Say(channel, l)
-		}
+	eachOTRClient(t, func(o *otrTalk) {
+		c, lines := o.begin("ending", 40)
+		o.says(lines[:20])
 		if o.name == "alice" {
 			c.Type("/msg " + botJID)
 			c.Type("/otr end")
 		} else {
 			c.Type("/otr stop " + botJID)
 		}
-		for _, l := range lines[20:] {
-			o.carl.Say(channel, l)
-		}
+		o.says(lines[20:])
 		// What was read right before the end is sent again, for nothing tells it from what
 		// came right after.
-		o.once(lines, func(l string) bool { return slices.Contains(lines[:20], l) }, c)
-		o.otrOnly(o.prosody, "ending 0")
-		if l, ok := o.ledger(); ok && !l.balanced() {
-			o.t.Errorf("the ledger: %s", l)
-		}
+		o.once(lines, among(lines[:20]), c)
+		o.ends("ending 0")
 	})
 }
 
-// TestOTRKilled: the bot is killed while lines are on their way in both directions. A
-// line that the server had counts as delivered; the others come, in their order. What
-// a client said into the lost session is asked for again.
+// TestOTRKilled: the bot is killed while lines are on their way: some were read, others
+// are in the hands of a link that swallows them. Each is read in its order, and once,
+// but for those that were on the link: nobody can tell whether they were. What a client
+// said into the lost session is asked for again.
 func TestOTRKilled(t *testing.T) {
 	t.Parallel()
-	eachOTRClient(t, func(_ *testing.T, o *otrTalk) {
-		lines := numbered("killed", 60)
-		c := o.open()
-		o.carl.Say(channel, "hello")
-		o.reads(o.name, heard(c), "hello")
-		for _, l := range lines[:30] {
-			o.carl.Say(channel, l)
-		}
-		o.reads(o.name, heard(c), lines[5])
+	eachOTRClient(t, func(o *otrTalk) {
+		c, lines := o.begin("killed", 60)
+		o.says(lines[:15])
+		o.reads(o.name, heard(c), lines[14])
+		o.link.BlackHole()
+		o.says(lines[15:30])
+		o.statusShows("received 31 = 31 accepted") // with the hello
 		n := len(o.carl.Lines())
 		o.bot.Kill()
-		if o.name == "alice" {
-			c.Type("/msg " + botJID)
-			c.Type("said into the void")
-		} else {
-			c.(*lab.Mcabber).Say(botJID, "said into the void")
-		}
+		o.sends(c, "said into the void")
+		o.link.Restore()
 		o.bot = o.start()
 		o.joins(o.carl, n)
-		for _, l := range lines[30:] {
-			o.carl.Say(channel, l)
-		}
-		o.reads(o.name, heard(c), lines[59])
+		o.says(lines[30:])
+		o.once(lines, among(lines[15:30]), c)
 		o.reads(o.name, heard(c), "Please send it again")
-		o.otrOnly(o.prosody, "killed 0", "into the void")
-		if l, ok := o.ledger(); ok && !l.balanced() {
-			o.t.Errorf("the ledger: %s", l)
-		}
+		o.sends(c, "said once more")
+		o.reads("carl", onIRC(o.carl, channel), "said once more")
+		o.ends("killed 0", "into the void", "once more")
 	})
+}
+
+// among reports whether a line is one of list.
+func among(list []string) func(string) bool {
+	return func(l string) bool { return slices.Contains(list, l) }
 }

@@ -33,10 +33,7 @@ log: {level: debug, format: json}
 // was refused, is on the wire, in the log or on the disk.
 func TestEveryEncryptionInOneBridge(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	alice := h.oxPerson(prosody, "alice", lab.Key{Algo: "rsa2048"})
 	bob := h.person(prosody, "bob", lab.Key{})
 	doraKey := h.otrUser(prosody, "dora", "jabber")

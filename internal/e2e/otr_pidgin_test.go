@@ -22,10 +22,7 @@ func (h *house) pidginUser(s *lab.XMPPServer, name string) (keyFile []byte) {
 // written, and Pidgin lets no word out before the lock has closed.
 func TestOTRWithPidgin(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	aliceKey, bobKey := h.pidginUser(prosody, "alice"), h.otrUser(prosody, "bob", "jabber")
 	h.config(strings.Replace(otrConfig, "password_file: password", "password_file: password\n    otr: {start: peer}", 1))
 	carl := h.IRCUser(ircd, "carl", channel)

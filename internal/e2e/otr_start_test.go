@@ -27,10 +27,7 @@ accounts:
 // messages asks by a query. All hear all, in UTF-8, and 3 kB of it.
 func TestOTRStartedByTheContact(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	aliceKey, bobKey, emmaKey := h.otrUser(prosody, "alice", "xmpp"), h.otrUser(prosody, "bob", "jabber"), h.otrUser(prosody, "emma", "jabber")
 	dora := h.scriptedOTR(prosody, "dora", 200)
 	h.config(otrPeer + `
@@ -117,10 +114,7 @@ bridges:
 // a key of its own: the one that spoke last gets the talk, and it alone.
 func TestOTRWithTwoClientsOfOnePerson(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	profKey := h.otrUser(prosody, "alice", "xmpp")
 	mcabKey := h.otrKeyFile("alice@"+lab.Domain, "jabber", "pocket")
 	h.config(strings.NewReplacer(

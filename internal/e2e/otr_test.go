@@ -84,10 +84,7 @@ func (h *house) otrOnly(s *lab.XMPPServer, secrets ...string) (two, three int) {
 // closes by itself, and what is said passes in OTR only.
 func TestOTRWithProfanityAndMcabber(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	aliceKey, bobKey := h.otrUser(prosody, "alice", "xmpp"), h.otrUser(prosody, "bob", "jabber")
 	h.config(otrConfig)
 	h.ok("check")
@@ -133,10 +130,7 @@ func TestOTRWithProfanityAndMcabber(t *testing.T) {
 // by either side, and by the right one only.
 func TestOTRQuestion(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, _, prosody := newServed(t)
 	key := h.otrUser(prosody, "alice", "xmpp")
 	h.file("secret", "underbridge\n")
 	h.config(strings.NewReplacer(

@@ -146,10 +146,7 @@ bridges:
 // their client reads, and hears the other.
 func TestOXAndXEP0027InOneBridge(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	alice := h.oxPerson(prosody, "alice", lab.Key{Algo: "rsa2048"})
 	bob := h.person(prosody, "bob", lab.Key{})
 	h.config(mixedPeople)

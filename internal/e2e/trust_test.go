@@ -15,10 +15,7 @@ import (
 // accepts; then what waited leaves, and a restart forgets nothing of it.
 func TestChangedKeyIsBlockedAndAccepted(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true}), h.Prosody(lab.Prosody{})
-	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
-	prosody.AddUser(botName)
+	h, ircd, prosody := newServed(t)
 	aliceKey, bobKey := h.otrUser(prosody, "alice", "xmpp"), h.otrUser(prosody, "bob", "jabber")
 	came := h.vars["alice"]
 	listed, err := otr.NewKey()

@@ -79,7 +79,7 @@ func (m *Mcabber) fifo() string { return filepath.Join(m.home, "fifo") }
 // Do gives mcabber one of its commands.
 func (m *Mcabber) Do(command string) {
 	m.lab.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var f *os.File
 	for {
@@ -155,3 +155,17 @@ func (m *Mcabber) Raw() string {
 
 // String names the client in failures.
 func (m *Mcabber) String() string { return fmt.Sprintf("mcabber of %s", m.JID) }
+
+// Shows opens the chat with a contact, whom part of their address names, and waits
+// until its window shows text.
+func (m *Mcabber) Shows(contact, text string) {
+	m.lab.Helper()
+	m.lab.Await(patience, "mcabber shows "+text, func() bool {
+		if strings.Contains(m.Screen(), text) {
+			return true
+		}
+		m.Do("roster search " + contact)
+		m.Keys("Enter") // the window opens with the first key
+		return false
+	})
+}
