@@ -41,12 +41,22 @@ func (h *house) scriptedOTR(s *lab.XMPPServer, name string, piece int) *scripted
 	return c
 }
 
-// login brings them online; the bot asks for the session, unless it must not.
+// login brings them online, without a session; the bot asks for one, unless it must
+// not.
 func (c *scriptedOTR) login(s *lab.XMPPServer) {
 	c.h.t.Helper()
+	c.connect(s)
+	c.Presence("")
+}
+
+// connect logs them in without showing a presence: nobody hears when they go.
+func (c *scriptedOTR) connect(s *lab.XMPPServer) {
+	c.h.t.Helper()
+	c.mu.Lock()
+	c.conv = xotr.Conversation{PrivateKey: &c.key, FragmentSize: c.conv.FragmentSize}
+	c.mu.Unlock()
 	c.XMPPUser = c.h.XMPPUser(s, c.name, "script")
 	c.Each(c.take)
-	c.Presence("")
 }
 
 // take handles a stanza, on the goroutine that reads.
@@ -81,11 +91,13 @@ func (c *scriptedOTR) send(body string) {
 // sealed waits until there is a session.
 func (c *scriptedOTR) sealed() {
 	c.h.t.Helper()
-	c.h.until("a session of "+c.name, func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.conv.IsEncrypted()
-	})
+	c.h.until("a session of "+c.name, c.inSession)
+}
+
+func (c *scriptedOTR) inSession() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conv.IsEncrypted()
 }
 
 // say says one line. There must be a session.
