@@ -136,6 +136,7 @@ func TestOTRWithTwoClientsOfOnePerson(t *testing.T) {
 		}
 		if i == 1 {
 			h.sessionsOf("alice", 2)
+			mcab.Shows(botName, "channel established") // the bot has the session first
 		}
 		speaks()
 		h.reads("carl", onIRC, "alice", line)
