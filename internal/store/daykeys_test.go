@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,5 +194,32 @@ func TestSweep(t *testing.T) {
 	}
 	if take("a").Again {
 		t.Error("an old one is still known")
+	}
+}
+
+// TestDeletedRowsAreOverwritten: what was delivered is not left in free pages of the
+// database, also while its day key is needed for others.
+func TestDeletedRowsAreOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, Config{Dir: dir}, Deps{})
+	gone, stays := testRow("gone", strings.Repeat("text", 500)), testRow("stays", "text")
+	mustIngest(t, s, testEntry("1", gone), testEntry("2", stays))
+	var body []byte
+	if err := s.read.QueryRowContext(t.Context(), "SELECT body FROM outbox WHERE seq = ?", int64(gone.Seq)).Scan(&body); err != nil {
+		t.Fatal(err)
+	}
+	s.w.checkpoint() // so that it was in the database
+	end(t, s, gone)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, dbFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at+32 <= len(body); at += 32 {
+		if bytes.Contains(data, body[at:at+32]) {
+			t.Fatalf("byte %d of its body and what follows are still there", at)
+		}
 	}
 }
