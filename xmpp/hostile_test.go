@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"drawbridge/xmpp/element"
 )
@@ -58,6 +59,47 @@ func TestStrangersLearnNothing(t *testing.T) {
 		}
 		if got := r.lines(&r.sink.messages); len(got) != 0 {
 			t.Errorf("a stranger is relayed: %q", got)
+		}
+	})
+}
+
+// TestOnlyWhoWasAskedAnswers: an answer counts if it comes from whom we asked
+// (RFC 6120 §8.2.3), even where somebody else knows its id.
+func TestOnlyWhoWasAskedAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		for _, tt := range []struct {
+			to       string
+			from, no []string
+		}{
+			{"", []string{"", "bot@x.org", "x.org", r.leg.session().full}, []string{"eve@evil.org", "alice@x.org/a", "bot@x.org/other", "evil.org"}},
+			{"x.org", []string{"x.org", ""}, []string{"evil.org", "eve@x.org", "bot@x.org"}},
+			{"alice@x.org", []string{"alice@x.org"}, []string{"", "alice@x.org/a", "eve@x.org", "x.org", "bot@x.org"}},
+			{"alice@x.org/a", []string{"alice@x.org/a"}, []string{"alice@x.org", "alice@x.org/b", "eve@x.org/a", ""}},
+		} {
+			for _, from := range tt.from {
+				answers := 0
+				r.leg.session().ask("get", tt.to, element.New(nsPing, "ping"), time.Minute, func(*element.Element, error) { answers++ })
+				synctest.Wait()
+				id := ""
+				for e := r.st.Sent(); e != nil; e = r.st.Sent() {
+					id = e.Get("id")
+				}
+				for _, no := range tt.no {
+					r.push("<iq type='result' id='" + id + "' from='" + no + "'/>")
+					if answers != 0 {
+						t.Fatalf("%q was asked, and %q answered", tt.to, no)
+					}
+				}
+				r.push("<iq type='result' id='" + id + "' from='" + from + "'/>")
+				r.push("<iq type='result' id='" + id + "' from='" + from + "'/>")
+				if answers != 1 {
+					t.Errorf("%q was asked, and %q answered: taken %d times", tt.to, from, answers)
+				}
+			}
 		}
 	})
 }

@@ -10,7 +10,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -88,6 +90,35 @@ func TestSocketIsPrivate(t *testing.T) {
 	fi, err := os.Stat(path)
 	if err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("socket has mode %v, %v; want 0600", fi.Mode().Perm(), err)
+	}
+}
+
+// TestOthersAreRefused: should the socket ever be open to others, what the kernel says
+// of who calls decides.
+func TestOthersAreRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root can be another user")
+	}
+	path := start(t, echo)
+	for _, p := range []string{path, filepath.Dir(path), filepath.Dir(filepath.Dir(path))} {
+		if err := os.Chmod(p, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread, which is somebody else, ends
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			done <- errno
+			return
+		}
+		done <- Call(context.Background(), path, "echo", "it is me", nil)
+	}()
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "does it run as another user?") {
+		t.Errorf("nobody is answered: %v", err)
+	}
+	if err := Call(t.Context(), path, "echo", "root", nil); err != nil {
+		t.Errorf("root: %v", err)
 	}
 }
 
