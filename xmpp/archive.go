@@ -61,13 +61,6 @@ func (s *session) catchUpFrom(owner string, m *muc, from place, again bool) {
 	c := &catchUp{owner: owner, m: m, from: from, after: from.id, start: from.at, again: again}
 	s.archives[owner] = c
 	s.leg.unstick(owner)
-	if sent, ok := s.proofs.oldestInherited(); ok && m == nil && from.id != "" {
-		// What came in meanwhile may stand behind what is looked for. The core knows
-		// the ids of what it has taken in.
-		if sent = sent.Add(-clockSkew); sent.Before(from.at) {
-			c.after, c.start = "", sent
-		}
-	}
 	s.page(c)
 }
 
@@ -211,8 +204,8 @@ func (s *session) pageFailed(c *catchUp, err error) {
 	}
 }
 
-// caughtUp ends a catch-up: what is not in the archive of what we sent is in doubt,
-// the room or the account is ready, and what came live follows.
+// caughtUp ends a catch-up: the room or the account is ready, and what came live
+// follows.
 func (s *session) caughtUp(c *catchUp) {
 	l := s.leg
 	delete(s.archives, c.owner)
@@ -228,7 +221,6 @@ func (s *session) caughtUp(c *catchUp) {
 	switch {
 	case c.again:
 	case c.m != nil:
-		s.proofs.leave(c.owner, time.Time{})
 		s.enter(c.m)
 	default:
 		s.peopleReady()
@@ -238,7 +230,6 @@ func (s *session) caughtUp(c *catchUp) {
 // peopleReady ends the reading of the account's archive: chats are ready.
 func (s *session) peopleReady() {
 	l := s.leg
-	s.proofs.doubtInherited()
 	l.mu.Lock()
 	s.reading = false
 	var up []bridge.Event
@@ -346,8 +337,7 @@ func (s *session) result(r *element.Element, from string, ticket uint64) bool {
 		return false
 	case c.m != nil:
 	case sender == s.bare || sender == "":
-		s.proofs.settleInherited(h.e.Get("id"))
-		return false
+		return false // our own: Ask looks for it
 	case typ == "groupchat" || typ == "error" || typ == "headline":
 		return false
 	}

@@ -30,12 +30,9 @@ type Leg struct {
 	counts  counts
 	pipe    *pipe
 	work    *workers
-	wake    chan struct{} // capacity 1: dial now, whatever the backoff
-	// unproven is what sessions that ended could not prove, for the next one. Run's
-	// own.
-	unproven []waiting
-	revive   *stream.Resumption // the session of the process before, until it was tried; Run's own
-	unbound  bool               // the server refuses channel binding; Run's own
+	wake    chan struct{}      // capacity 1: dial now, whatever the backoff
+	revive  *stream.Resumption // the session of the process before, until it was tried; Run's own
+	unbound bool               // the server refuses channel binding; Run's own
 
 	lastPanic, lastRefused atomic.Int64 // when these were last logged
 
@@ -152,8 +149,7 @@ func (l *Leg) Run(ctx context.Context, sink bridge.Sink) error {
 		}
 		l.rest(ctx, class, detail, wait)
 	}
-	_, rest := l.abandon(stream.Leftover{}, "stopped")
-	doubtAll(sink, append(l.unproven, rest...))
+	l.abandon(stream.Leftover{}, "stopped")
 	l.setState(bridge.StateDown, "stopped")
 	l.pipe.close()
 	l.work.close()
@@ -192,8 +188,7 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 	}
 	sc.OnBindingRefused = func() { l.unbound = true }
 	if l.resting != nil && relogin(l.resting.login, conf) {
-		_, rest := l.abandon(stream.Leftover{}, "the configuration changed")
-		l.unproven = append(l.unproven, rest...)
+		l.abandon(stream.Leftover{}, "the configuration changed")
 	}
 	sc.Resume = l.revive
 	if l.resting != nil {
@@ -213,11 +208,9 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 		s = l.resting
 		s.resume(st)
 	} else {
-		orphans, rest := l.abandon(st.Leftover(), "the session was lost")
+		orphans := l.abandon(st.Leftover(), "the session was lost")
 		s = newSession(l, st, sink)
 		s.revived = st.Resumed()
-		s.proofs.inherit(append(l.unproven, rest...), l.knows)
-		l.unproven = nil
 		s.out.dropped = func() { l.counts.add(countReplies) }
 		s.out.own(orphans...)
 	}
@@ -300,21 +293,20 @@ func (l *Leg) down(s *session, why string) {
 	l.sess, l.resting = nil, s
 	l.mu.Unlock()
 	if s.left == nil {
-		_, rest := l.abandon(stream.Leftover{}, why)
-		l.unproven = append(l.unproven, rest...)
+		l.abandon(stream.Leftover{}, why)
 	}
 	l.notify(bridge.Event{Kind: bridge.LegDown, Detail: why})
 }
 
 // abandon gives up the session that rests, if there is one: nobody is online and
-// no room is joined any more. It returns what the next session is to say in its
-// place, and what was not proven: that is in doubt, unless an archive tells.
-func (l *Leg) abandon(left stream.Leftover, why string) (orphans []*element.Element, rest []waiting) {
+// no room is joined any more, and what was not proven is in doubt. It returns what
+// the next session is to say in its place.
+func (l *Leg) abandon(left stream.Leftover, why string) (orphans []*element.Element) {
 	l.mu.Lock()
 	s := l.resting
 	l.mu.Unlock()
 	if s == nil {
-		return nil, nil
+		return nil
 	}
 	s.release()
 	s.admitAll()

@@ -14,8 +14,6 @@ type waiting struct {
 	id   string
 	seq  uint64    // number on the stream, for chats
 	sent time.Time // without the time there was no stream
-	// wrote is when it was sent, by our clock.
-	wrote time.Time
 	// session is set for one sealed in a session: that the server has it is not all.
 	session bool
 }
@@ -34,12 +32,10 @@ type proofs struct {
 	asked  time.Time // when the request under way was sent; zero: none is
 	chats  []waiting // in order of seq
 	rooms  map[string]waiting
-	// inherited are chats of an earlier session, while our archive is read.
-	inherited []waiting
-	recent    []waiting // ring of chats sent, for late bounces
-	next      int
-	later     []bridge.Proof // of reflections, for flush
-	empty     chan struct{}  // closed once nothing waits; nil while nobody asks
+	recent []waiting // ring of chats sent, for late bounces
+	next   int
+	later  []bridge.Proof // of reflections, for flush
+	empty  chan struct{}  // closed once nothing waits; nil while nobody asks
 }
 
 func newProofs(prove func(bridge.Proof)) *proofs {
@@ -53,7 +49,6 @@ func roomKey(room, id string) string { return room + "\x00" + id }
 func (p *proofs) chat(w waiting) (ask bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.wrote = w.sent
 	p.remember(w)
 	switch {
 	case w.seq <= p.acked:
@@ -244,69 +239,19 @@ func (p *proofs) drop(room bridge.Room, id string) bool {
 	return true
 }
 
-// close ends the waiting and returns what waits, in the order it was sent.
-func (p *proofs) close() []waiting {
+// close ends the waiting: what waits is in doubt, in the order it was sent.
+func (p *proofs) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flushLocked()
 	p.closed = true
-	all := slices.Concat(p.inherited, p.chats)
+	all := p.chats
 	for _, w := range p.rooms {
 		all = append(all, w)
 	}
-	p.chats, p.inherited, p.rooms = nil, nil, map[string]waiting{}
+	p.chats, p.rooms = nil, map[string]waiting{}
 	p.emptied()
-	slices.SortStableFunc(all, func(a, b waiting) int { return a.sent.Compare(b.sent) })
-	return all
-}
-
-// inherit takes what an earlier session could not prove, as far as an archive will
-// tell; the rest is in doubt.
-func (p *proofs) inherit(rest []waiting, told func(bridge.Room) bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range rest {
-		switch {
-		case !told(w.room):
-			p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: bridge.Doubt})
-		case w.room.Kind == bridge.MUC:
-			p.rooms[roomKey(w.room.Name, w.id)] = w
-		default:
-			p.inherited = append(p.inherited, w)
-		}
-	}
-}
-
-// oldestInherited returns when the first of the chats that our archive is to tell
-// of was sent; false if there is none.
-func (p *proofs) oldestInherited() (at time.Time, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range p.inherited {
-		if !ok || w.wrote.Before(at) {
-			at, ok = w.wrote, true
-		}
-	}
-	return at, ok
-}
-
-// settleInherited proves a chat message that our archive has.
-func (p *proofs) settleInherited(id string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := slices.IndexFunc(p.inherited, func(w waiting) bool { return w.id == id }); i >= 0 {
-		w := p.inherited[i]
-		p.inherited = slices.Delete(p.inherited, i, i+1)
-		p.prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: w.arrived()})
-	}
-}
-
-// doubtInherited puts what our archive does not have in doubt.
-func (p *proofs) doubtInherited() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.doubt(p.inherited)
-	p.inherited = nil
+	p.doubt(all)
 }
 
 func (p *proofs) doubt(all []waiting) {

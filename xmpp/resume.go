@@ -3,7 +3,6 @@ package xmpp
 import (
 	"time"
 
-	"drawbridge/bridge"
 	"drawbridge/xmpp/element"
 	"drawbridge/xmpp/stream"
 )
@@ -54,18 +53,18 @@ func (s *session) unanswered() {
 }
 
 // abandon ends a session that is not resumed. What the server has handled of it
-// is proven; the rest is returned, in the order it was sent, and so are the
-// receipts that may not have arrived: their senders wait for them, and a second
-// one does no harm.
-func (s *session) abandon(left stream.Leftover) (receipts []*element.Element, rest []waiting) {
+// is proven; the rest is in doubt, in the order it was sent, and the core asks for
+// it (Ask). The receipts that may not have arrived are returned: their senders wait
+// for them, and a second one does no harm.
+func (s *session) abandon(left stream.Leftover) (receipts []*element.Element) {
 	s.proofs.upTo(left.Acked)
-	rest = s.proofs.close()
+	s.proofs.close()
 	for _, e := range append(left.Stanzas, s.out.close()...) {
 		if e.Local == "message" && e.Child(nsReceipts, "received") != nil {
 			receipts = append(receipts, e)
 		}
 	}
-	return receipts, rest
+	return receipts
 }
 
 // receipt gives a receipt for a message that the core has taken, as many as it takes
@@ -81,25 +80,4 @@ func (l *Leg) receipt(e *element.Element) {
 	if s := l.lastSession(); s == nil || !s.out.own(e) {
 		l.owed = append(l.owed, e)
 	}
-}
-
-// doubtAll puts what was not proven in doubt.
-func doubtAll(sink bridge.Sink, rest []waiting) {
-	for _, w := range rest {
-		sink.Prove(bridge.Proof{Room: w.room, ID: w.id, Outcome: bridge.Doubt})
-	}
-}
-
-// knows reports whether an archive will be read that may hold a message to room.
-func (l *Leg) knows(room bridge.Room) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	owner := room.Name
-	if room.Kind == bridge.Chat {
-		owner = l.conf.Load().bare
-	} else if m := l.rooms[room.Name]; m == nil || m.thrownOut() {
-		return false
-	}
-	_, known := l.places[owner]
-	return known
 }

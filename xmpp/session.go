@@ -274,7 +274,6 @@ func (s *session) start() {
 		s.leg.mu.Unlock()
 		s.catchUpFrom(s.bare, nil, from, false)
 	} else {
-		s.proofs.doubtInherited()
 		s.leg.begin(s.bare, time.Now())
 	}
 	s.announce()
