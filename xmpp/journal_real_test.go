@@ -17,10 +17,11 @@ import (
 )
 
 // journal is a core with outboxes: it sends each room's lines in order within the
-// leg's window, puts what is in doubt back, and knows redelivered messages.
+// leg's window, asks about what is in doubt before it sends that again, and knows
+// redelivered messages.
 type journal struct {
 	sink
-	leg bridge.Leg
+	leg bridge.AskLeg
 
 	mu      sync.Mutex // guards all below
 	wake    chan struct{}
@@ -44,6 +45,9 @@ type lines struct {
 	wire  []bridge.Outgoing
 	drain bool
 	block bool
+	up    bool            // RoomUp since the last RoomDown
+	lost  bool            // the leg is down, and up stands for what it was
+	doubt map[string]bool // in queue, to be asked for
 }
 
 func newJournal() *journal {
@@ -61,7 +65,7 @@ func (j *journal) say(m bridge.Outgoing) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.rooms[m.To] == nil {
-		j.rooms[m.To] = &lines{}
+		j.rooms[m.To] = &lines{up: true, doubt: map[string]bool{}}
 	}
 	j.rooms[m.To].queue = append(j.rooms[m.To].queue, m)
 	j.poke()
@@ -89,9 +93,16 @@ func (j *journal) Take(_ context.Context, m bridge.Message) error {
 
 func (j *journal) Notify(ctx context.Context, e bridge.Event) error {
 	j.mu.Lock()
-	for _, l := range j.rooms {
-		if e.Kind == bridge.LegUp || e.Kind == bridge.RoomUp {
-			l.block = false
+	for room, l := range j.rooms {
+		switch e.Kind {
+		case bridge.LegDown:
+			l.lost = true
+		case bridge.LegUp:
+			l.lost, l.up, l.block = false, l.up && e.Resumed, false
+		case bridge.RoomUp, bridge.RoomDown:
+			if e.Room == room {
+				l.up, l.block = e.Kind == bridge.RoomUp, false
+			}
 		}
 	}
 	j.mu.Unlock()
@@ -115,6 +126,7 @@ func (j *journal) Prove(p bridge.Proof) {
 	l.wire = slices.Delete(l.wire, i, i+1)
 	if p.Outcome == bridge.Doubt {
 		j.doubt++
+		l.doubt[m.ID] = true
 		l.queue, l.drain = append(l.queue, m), true
 		slices.SortFunc(l.queue, func(a, b bridge.Outgoing) int { return a.Said.Compare(b.Said) })
 	}
@@ -127,6 +139,7 @@ func (j *journal) Prove(p bridge.Proof) {
 // run sends until ctx ends.
 func (j *journal) run(ctx context.Context, t *testing.T) {
 	for ctx.Err() == nil {
+		j.settle(ctx, t)
 		m, ok := j.next()
 		if !ok {
 			select {
@@ -154,6 +167,40 @@ func (j *journal) run(ctx context.Context, t *testing.T) {
 	}
 }
 
+// settle asks about the lines in doubt of each room that can be asked.
+func (j *journal) settle(ctx context.Context, t *testing.T) {
+	asks := map[*lines][]bridge.Outgoing{}
+	j.mu.Lock()
+	for _, l := range j.rooms {
+		for _, m := range l.queue {
+			if l.doubt[m.ID] && l.up && !l.lost && !l.block && len(l.wire) == 0 {
+				asks[l] = append(asks[l], m)
+			}
+		}
+	}
+	j.mu.Unlock()
+	for l, ms := range asks {
+		answers, err := j.leg.Ask(ctx, ms)
+		j.mu.Lock()
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, bridge.ErrNotReady), errors.Is(err, context.DeadlineExceeded):
+			l.block = true
+		case err != nil:
+			t.Errorf("ask: %v", err)
+			clear(l.doubt)
+		default:
+			for i, m := range ms {
+				delete(l.doubt, m.ID)
+				if answers[i] == bridge.Present {
+					l.queue = slices.DeleteFunc(l.queue, func(q bridge.Outgoing) bool { return q.ID == m.ID })
+				}
+			}
+		}
+		j.mu.Unlock()
+	}
+}
+
 func (j *journal) unblock() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -166,7 +213,7 @@ func (j *journal) next() (bridge.Outgoing, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for room, l := range j.rooms {
-		if l.block || l.drain && len(l.wire) > 0 || len(l.queue) == 0 || len(l.wire) >= j.leg.Window(room) {
+		if l.block || len(l.doubt) > 0 || l.drain && len(l.wire) > 0 || len(l.queue) == 0 || len(l.wire) >= j.leg.Window(room) {
 			continue
 		}
 		m := l.queue[0]
