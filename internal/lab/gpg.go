@@ -3,6 +3,7 @@ package lab
 import (
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -139,6 +140,15 @@ func (g *GPG) RenewSubkeys(fpr, expire string) {
 	g.lab.Helper()
 	// gpg passes over subkeys that have expired unless they are named.
 	g.Run("", append([]string{"--quick-set-expire", fpr, expire}, g.fingerprints(fpr)[1:]...)...)
+}
+
+// Revoke revokes a key by the certificate that gpg made with it.
+func (g *GPG) Revoke(fpr string) {
+	g.lab.Helper()
+	b, err := os.ReadFile(filepath.Join(g.Home, "openpgp-revocs.d", fpr+".rev"))
+	g.lab.must(err)
+	// A colon keeps it from being imported by mistake.
+	g.Import(strings.Replace(string(b), "\n:-----BEGIN", "\n-----BEGIN", 1))
 }
 
 // Export returns the armored public keys.
