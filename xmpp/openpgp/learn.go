@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
@@ -318,13 +317,13 @@ func (k *Keyring) Addresses(fpr string) []string {
 	return out[:min(len(out), 3)]
 }
 
-// HasUserID reports whether the key has this user id, signed by itself and not
+// HasUserID reports whether the key has exactly this user id, signed by itself and not
 // revoked.
 func (s *Secret) HasUserID(uid string) bool {
 	s.own.mu.Lock()
 	defer s.own.mu.Unlock()
 	for name, id := range s.own.entity.Identities {
-		if name == uid || strings.HasSuffix(name, "<"+uid+">") {
+		if name == uid {
 			if _, err := id.Verify(time.Now(), s.own.cfg); err == nil {
 				return true
 			}

@@ -102,6 +102,14 @@ func TestAnnounceNeedsItsName(t *testing.T) {
 	if _, err := bot.Announce("other@example.org"); !errors.Is(err, ErrUserID) || !strings.Contains(err.Error(), "quick-add-uid") {
 		t.Errorf("%v", err)
 	}
+	g := newGPG(t, "The Bot <xmpp:"+botJID+">", "")
+	named, err := openpgp.ParseSecret([]byte(g.run("", "--armor", "--export-secret-keys", g.fpr)), nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newScheme(named, ring(t), Deps{}).Announce(botJID); !errors.Is(err, ErrUserID) {
+		t.Errorf("a name before the address: %v", err)
+	}
 	items, err := bot.Announce(botJID)
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"drawbridge/policy"
+	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/e2ee/e2eetest"
+	"drawbridge/xmpp/element"
 	"drawbridge/xmpp/openpgp"
 )
 
@@ -139,5 +141,84 @@ func TestGolden(t *testing.T) {
 	got, err := open(s, seen(botJID, aliceJID, fpr), in)
 	if err != nil || got.Reveal() != "grüß <dich> & 日本語" || got.Fingerprint != fpr {
 		t.Errorf("opened %q by %q, %v", got.Reveal(), got.Fingerprint, err)
+	}
+}
+
+// TestGajimReads makes the checks of Gajim 1.7.3 with its plugin openpgp 1.5.0
+// (nbxmpp 4.2.2) on what the bot publishes and sends, with gpg as they do: a list with
+// dates; a key that imports, whose user id is xmpp:JID and no more; exactly one
+// signature, made by a key of the list itself (not by a subkey); a <signcrypt/> with
+// recipients that are JIDs, one of them theirs, a time, and a payload that is not empty.
+func TestGajimReads(t *testing.T) {
+	g := newGPG(t, "xmpp:"+aliceJID, "")
+	b := ourKey(t, "bot")
+	bot := newScheme(b.secret, ring(t, []byte(g.run("", "--armor", "--export", g.fpr))), Deps{})
+	items, err := bot.Announce(botJID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := ""
+	for _, it := range items {
+		switch it.Node {
+		case "urn:xmpp:openpgp:0:public-keys":
+			for _, m := range it.Payload.Children {
+				listed = m.Get("v4-fingerprint")
+				if _, err := time.Parse(time.RFC3339, m.Get("date")); err != nil || listed != strings.ToUpper(listed) {
+					t.Errorf("listed: %s, %v", listed, err)
+				}
+			}
+			continue
+		case "urn:xmpp:openpgp:0:public-keys:" + b.Fingerprint:
+		default:
+			t.Errorf("published at %s", it.Node)
+		}
+		key, err := base64.StdEncoding.DecodeString(it.Payload.Child(NS, "data").Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.run(string(key), "--import")
+	}
+	uid, fpr := "", ""
+	for line := range strings.Lines(g.run("", "--with-colons", "--list-keys", b.Fingerprint)) {
+		switch f := strings.Split(line, ":"); {
+		case f[0] == "fpr" && fpr == "":
+			fpr = f[9]
+		case f[0] == "uid":
+			uid = strings.ReplaceAll(f[9], `\x3a`, ":")
+		}
+	}
+	if uid != "xmpp:"+botJID || fpr != listed {
+		t.Errorf("imported %s of %q, listed %s", fpr, uid, listed)
+	}
+
+	p := seen(botJID, aliceJID, g.fpr)
+	for name, text := range map[string]e2ee.Plain{"a line": e2eetest.Text("hello"), "a receipt": nil} {
+		out, err := bot.SealWith(t.Context(), p, text, element.New("urn:xmpp:receipts", "received", "id", "1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := base64.StdEncoding.DecodeString(out.Children[0].Text)
+		if err != nil || len(out.Children) != 1 || !out.Children[0].Is(NS, "openpgp") {
+			t.Fatal(err)
+		}
+		plain, status, _ := strings.Cut(g.run(string(raw), "--decrypt"), "\x00")
+		var signers []string
+		for line := range strings.Lines(status) {
+			if rest, ok := strings.CutPrefix(line, "[GNUPG:] VALIDSIG "); ok {
+				signers = append(signers, strings.Fields(rest)[0])
+			}
+		}
+		if len(signers) != 1 || signers[0] != listed {
+			t.Errorf("%s is signed by %q, listed is %s", name, signers, listed)
+		}
+		sc, err := element.Parse([]byte(plain), element.Scope{}, limits)
+		if err != nil || !sc.Is(NS, "signcrypt") {
+			t.Fatalf("%s: %v", name, err)
+		}
+		to := sc.Child(NS, "to").Get("jid")
+		stamp, _ := time.Parse("2006-01-02T15:04:05Z", sc.Child(NS, "time").Get("stamp"))
+		if to != aliceJID || time.Since(stamp).Abs() > time.Minute || len(sc.Child(NS, "payload").Children) == 0 {
+			t.Errorf("%s: %s", name, plain)
+		}
 	}
 }
