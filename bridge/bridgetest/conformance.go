@@ -148,6 +148,16 @@ func Conformance(t *testing.T, room bridge.Room, open func(t *testing.T) bridge.
 			t.Errorf("Window = %d", n)
 		}
 	})
+	t.Run("nobody can be asked while there is no link", func(t *testing.T) {
+		l, ok := open(t).(bridge.AskLeg)
+		if !ok {
+			t.Skip("the leg cannot be asked about messages in doubt")
+		}
+		if a, err := l.Ask(t.Context(), []bridge.Outgoing{{ID: "x", To: room, Text: bridge.NewText("x")}}); !errors.Is(err, bridge.ErrNotReady) {
+			t.Errorf("Ask = %v, %v, want ErrNotReady", a, err)
+		}
+		_ = l.Asks(room) // either way
+	})
 	t.Run("Run ends with its context, and runs once", func(t *testing.T) {
 		l := open(t)
 		stop := run(t, l, &Sink{})
@@ -183,6 +193,9 @@ func Conformance(t *testing.T, room bridge.Room, open func(t *testing.T) bridge.
 				for range 50 {
 					_ = l.Status()
 					_ = l.Window(room)
+					if a, ok := l.(bridge.AskLeg); ok {
+						_ = a.Asks(room)
+					}
 				}
 			})
 		}
