@@ -67,13 +67,17 @@ func (h *house) balanced() ledger {
 // bot running or dead, and returns it.
 func (h *house) audited(when string) ledger {
 	h.t.Helper()
-	out, errs, code := h.try("audit", "--json")
+	var out, errs string
+	var code int
 	var accounts []struct {
 		Ledger   ledger
 		Balanced bool
 	}
-	if err := json.Unmarshal([]byte(out), &accounts); err != nil || len(accounts) != 1 {
-		h.t.Fatalf("%s: audit: %v\n%s%s", when, err, out, errs)
+	if !lab.Poll(wait, func() bool { // a busy bot may not answer in time
+		out, errs, code = h.try("audit", "--json")
+		return json.Unmarshal([]byte(out), &accounts) == nil && len(accounts) == 1
+	}) {
+		h.t.Fatalf("%s: audit: exit code %d\n%s%s", when, code, out, errs)
 	}
 	if a := accounts[0]; code != 0 || !a.Balanced || !a.Ledger.balanced() {
 		h.t.Errorf("%s: audit: exit code %d, balanced: %v: %s", when, code, a.Balanced, a.Ledger)
