@@ -101,10 +101,11 @@ func (h *house) hasKeys() {
 	}
 }
 
-// oxFallbacks are the bodies beside OX, of profanity and of the bot.
+// oxFallbacks are the bodies beside OX, of profanity, the bot and Gajim.
 var oxFallbacks = []string{
 	"This message is encrypted (XEP-0373: OpenPGP for XMPP).",
 	"This message is encrypted with OpenPGP (XEP-0373).",
+	"This message is *encrypted* with OpenPGP",
 }
 
 // oxOnly looks at what the server saw: every message with a body was one of OX, its
