@@ -37,6 +37,8 @@ type dispatcher struct {
 	intents []intent
 	batch   []*Entry
 	counts  []Count // of the entries of the batch
+	riders  []ended // committed with the batch
+	done    []Done  // the same
 	told    map[toldKey]time.Time
 	joins   map[Room]*digest
 	// problems is when the admins were last told of a key problem of a room.
@@ -55,6 +57,7 @@ func (c *Core) dispatch(ctx context.Context) {
 				return
 			}
 		}
+		c.confirmer.idle()
 		if ctx.Err() != nil {
 			// What is held goes into the journal now, whatever the bounds.
 			if d.held.force = true; d.regather() {
@@ -89,6 +92,7 @@ func (d *dispatcher) gather() bool {
 func (d *dispatcher) handle(ctx context.Context) bool {
 	now := d.c.now()
 	t := d.c.table.Load()
+	d.riders = d.c.confirmer.ride()
 	clear(d.intents)
 	d.intents, d.batch = d.intents[:0], d.batch[:0]
 	for i := range d.items {
@@ -148,10 +152,16 @@ func (d *dispatcher) count(in *intent) []Count {
 // ctx has ended. It reports whether the journal has it.
 func (d *dispatcher) ingest(ctx context.Context) bool {
 	if len(d.batch) == 0 {
+		d.rode(false)
 		return true
 	}
 	put := func(ctx context.Context) error {
-		return retryJournal(ctx, d.c.log, "ingest", func() error { return d.c.journal.Ingest(ctx, d.batch) })
+		return retryJournal(ctx, d.c.log, "ingest", func() error {
+			d.done = dones(d.done, d.riders)
+			err := d.c.journal.Ingest(ctx, d.batch, d.done)
+			d.rode(err == nil)
+			return err
+		})
 	}
 	if put(ctx) == nil {
 		return true
@@ -159,6 +169,13 @@ func (d *dispatcher) ingest(ctx context.Context) bool {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), DrainTime)
 	defer cancel()
 	return put(last) == nil
+}
+
+// rode says what became of the riders. Should the journal fail, they go by
+// themselves: ending a row may still be possible.
+func (d *dispatcher) rode(good bool) {
+	d.c.confirmer.rode(d.riders, good)
+	d.riders = nil
 }
 
 // free gives the room of the batch back to the intakes.

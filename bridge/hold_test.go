@@ -218,13 +218,13 @@ type cursorJournal struct {
 	places map[string]string
 }
 
-func (j *cursorJournal) Ingest(ctx context.Context, batch []*bridge.Entry) error {
+func (j *cursorJournal) Ingest(ctx context.Context, batch []*bridge.Entry, done []bridge.Done) error {
 	for _, e := range batch {
 		if e.Cursor.Name != "" {
 			j.places[e.Cursor.Name] = e.Cursor.Value
 		}
 	}
-	return j.stalledJournal.Ingest(ctx, batch)
+	return j.stalledJournal.Ingest(ctx, batch, done)
 }
 
 // TestCursorStaysBehindWhatIsHeld: two chats share the archive of their account. While

@@ -16,9 +16,10 @@ type Journal interface {
 	// Ingest commits a batch: for each entry its key, so that it is known when the
 	// network delivers it again, and its rows, whose Seq it sets, ascending in the
 	// order given. An entry whose key is known already, from the batch or before,
-	// gets Again set and its rows are not kept. After an error nothing is kept and
-	// the same batch may come again.
-	Ingest(ctx context.Context, batch []*Entry) error
+	// gets Again set and its rows are not kept. With the batch it ends the rows of done,
+	// as Confirm does: all of both, or nothing. After an error nothing is kept and the
+	// same batch may come again, with others that ended or with none.
+	Ingest(ctx context.Context, batch []*Entry, done []Done) error
 	// Tried records that rows are about to be written to the wire, or were not after
 	// all. A row that was ingested with Tried set needs no such call.
 	Tried(ctx context.Context, tries []Try) error

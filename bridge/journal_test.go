@@ -37,11 +37,11 @@ func (j *stalledJournal) err() error {
 	return nil
 }
 
-func (j *stalledJournal) Ingest(ctx context.Context, b []*bridge.Entry) error {
+func (j *stalledJournal) Ingest(ctx context.Context, b []*bridge.Entry, done []bridge.Done) error {
 	if err := j.err(); err != nil {
 		return err
 	}
-	return j.Memory.Ingest(ctx, b)
+	return j.Memory.Ingest(ctx, b, done)
 }
 
 func (j *stalledJournal) Tried(ctx context.Context, s []bridge.Try) error {

@@ -46,9 +46,10 @@ func NewMemory() *Memory {
 }
 
 // Ingest implements Journal.
-func (m *Memory) Ingest(_ context.Context, batch []*Entry) error {
+func (m *Memory) Ingest(_ context.Context, batch []*Entry, done []Done) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.confirm(done)
 	for _, e := range batch {
 		e.Again = !m.remember(seenKey{e.Room, e.ID})
 		for _, c := range e.Counts {
@@ -114,6 +115,12 @@ func (m *Memory) Tried(_ context.Context, tries []Try) error {
 func (m *Memory) Confirm(_ context.Context, done []Done) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.confirm(done)
+	return nil
+}
+
+// confirm ends rows. m.mu is held.
+func (m *Memory) confirm(done []Done) {
 	for _, d := range done {
 		r, ok := m.rows[d.Seq]
 		if !ok {
@@ -131,7 +138,6 @@ func (m *Memory) Confirm(_ context.Context, done []Done) error {
 			delete(m.rows, d.Seq)
 		}
 	}
-	return nil
 }
 
 // ledger returns that of a bridge. m.mu is held.

@@ -57,9 +57,10 @@ type outbox struct {
 	// ready is a hint: the last attempt to send succeeded.
 	ready  atomic.Bool
 	single single
-	alone  sync.Mutex // held by run: a room that comes back may find the last one's still at it
-	batch  []*Row     // being sent; of the goroutine alone
-	outs   []Outgoing // the same, rendered
+	asks   atomic.Bool // somebody could be asked what became of a row
+	alone  sync.Mutex  // held by run: a room that comes back may find the last one's still at it
+	batch  []*Row      // being sent; of the goroutine alone
+	outs   []Outgoing  // the same, rendered
 
 	mu       sync.Mutex // guards all below
 	leg      *legState
@@ -95,10 +96,10 @@ func newOutbox(c *Core, room Room) *outbox {
 }
 
 // reserve counts a line of n bytes that is about to be queued, and returns how many
-// lines wait now.
+// lines are to leave now.
 func (o *outbox) reserve(n int) (lines int64) {
 	o.bytes.Add(int64(n))
-	return o.size.Add(1)
+	return o.size.Add(1) - o.unproven.n.Load()
 }
 
 // release takes back what reserve counted. A full outbox takes lines again once

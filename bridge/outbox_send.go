@@ -89,11 +89,14 @@ func (o *outbox) next() (wait time.Duration, ends []end) {
 	window, limit := max(1, leg.window(o.room)), leg.batch()
 	now := o.c.now()
 	mute := leg.mute(o.room)
+	o.asks.Store(leg.asks != nil && !mute)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.single.step(mute) {
-		if window, limit = 1, 1; o.single.wait() {
+		window, limit = 1, 1
+		if (o.queue.len() > 0 || o.missed > 0) && o.single.wait() {
 			window = 0
+			o.c.confirmer.hurry()
 		}
 	}
 	if now.Before(o.paused) {

@@ -31,6 +31,7 @@ const (
 type single struct {
 	on      atomic.Bool  // it does
 	ending  atomic.Int64 // rows that have ended, and are not known to the journal yet
+	riding  atomic.Int64 // of them, committed with what the dispatcher is taking in
 	waiting atomic.Bool  // for them
 
 	open  bool // too much comes for it
@@ -88,7 +89,7 @@ func (o *outbox) ahead(b *bridgeState) int {
 		return 0
 	case !o.single.on.Load():
 		return triedAhead
-	case o.single.ending.Load() > 0:
+	case o.single.ending.Load() > o.single.riding.Load():
 		return 0
 	}
 	return 1

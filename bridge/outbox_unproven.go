@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,14 @@ const (
 type unproven struct {
 	rows  []*Row
 	bytes int
+	n     atomic.Int64 // of rows, for who does not hold the lock
+}
+
+// add takes r in as the youngest.
+func (u *unproven) add(r *Row) {
+	u.rows = append(u.rows, r)
+	u.bytes += r.size
+	u.n.Store(int64(len(u.rows)))
 }
 
 // take takes out the i-th row.
@@ -27,6 +36,7 @@ func (u *unproven) take(i int) *Row {
 	r := u.rows[i]
 	u.rows = slices.Delete(u.rows, i, i+1)
 	u.bytes -= r.size
+	u.n.Store(int64(len(u.rows)))
 	return r
 }
 
@@ -65,8 +75,7 @@ func (o *outbox) ackedLocked(r *Row) (ends []end) {
 	o.noteLocked(r, FateAcked)
 	r.acked = o.c.now()
 	u := &o.unproven
-	u.rows = append(u.rows, r)
-	u.bytes += r.size
+	u.add(r)
 	for len(u.rows) > unprovenRows || u.bytes > unprovenBytes && len(u.rows) > 1 {
 		ends = append(ends, end{row: u.take(0), fate: FateRelayed})
 	}

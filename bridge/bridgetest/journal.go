@@ -45,7 +45,7 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 	}
 	ingest := func(t *testing.T, j bridge.Journal, batch ...*bridge.Entry) {
 		t.Helper()
-		if err := j.Ingest(t.Context(), batch); err != nil {
+		if err := j.Ingest(t.Context(), batch, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,6 +95,23 @@ func Journal(t *testing.T, open func(t *testing.T) bridge.Journal) {
 			t.Error("forgotten")
 		}
 		want(t, j)
+	})
+	t.Run("rows end with what is taken in", func(t *testing.T) {
+		j := open(t)
+		a, b, c := row("a"), row("b"), row("c")
+		ingest(t, j, entry("1", a, b))
+		done := []bridge.Done{{Seq: a.Seq, Bridge: "dev", Fate: bridge.FateRelayed}, {Seq: 1 << 40, Bridge: "dev", Fate: bridge.FateRelayed}}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := j.Ingest(ended, []*bridge.Entry{entry("2", row("x"))}, done); err == nil {
+			want(t, j, "b:false", "x:false") // it needs no context
+			return
+		}
+		want(t, j, "a:false", "b:false")
+		if err := j.Ingest(t.Context(), []*bridge.Entry{entry("2", c)}, done); err != nil {
+			t.Fatal(err)
+		}
+		want(t, j, "b:false", "c:false")
 	})
 	t.Run("an entry without rows is known too", func(t *testing.T) {
 		j := open(t)

@@ -200,7 +200,7 @@ func TestBackupUnderLoad(t *testing.T) {
 			default:
 			}
 			r := testRow(strings.Repeat("r", i%50+1), "text")
-			if err := s.Ingest(t.Context(), []*bridge.Entry{testEntry("", r)}); err != nil {
+			if err := s.Ingest(t.Context(), []*bridge.Entry{testEntry("", r)}, nil); err != nil {
 				t.Error(err)
 				return
 			}

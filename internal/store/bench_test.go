@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func BenchmarkLedger(b *testing.B) {
 					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
 						row := testRow(fmt.Sprintf("wire-%012d", i), text)
 						row.Tried, row.Queued = time.Now(), time.Now()
-						if err := s.Ingest(b.Context(), []*bridge.Entry{testEntry(fmt.Sprintf("id-%012d", i), row)}); err != nil {
+						if err := s.Ingest(b.Context(), []*bridge.Entry{testEntry(fmt.Sprintf("id-%012d", i), row)}, nil); err != nil {
 							b.Error(err)
 							return
 						}
@@ -59,4 +60,34 @@ func BenchmarkLoad(b *testing.B) {
 			b.Fatal(n, err)
 		}
 	}
+}
+
+// BenchmarkGroup takes messages through the store as a busy bridge does: twelve are
+// taken in by a commit, which ends the twelve before.
+func BenchmarkGroup(b *testing.B) {
+	const group = 12
+	s := openTest(b, Config{}, Deps{})
+	text := strings.Repeat("a line of usual length ", 4)
+	var done []bridge.Done
+	var before, after syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	b.ResetTimer()
+	for at := 0; at < b.N; at += group {
+		var batch []*bridge.Entry
+		for i := at; i < at+group; i++ {
+			row := testRow(fmt.Sprintf("wire-%012d", i), text)
+			row.Tried, row.Queued = time.Now(), time.Now()
+			batch = append(batch, testEntry(fmt.Sprintf("id-%012d", i), row))
+		}
+		if err := s.Ingest(b.Context(), batch, done); err != nil {
+			b.Fatal(err)
+		}
+		done = done[:0]
+		for _, e := range batch {
+			done = append(done, bridge.Done{Seq: e.Rows[0].Seq, ID: e.Rows[0].ID, To: e.Rows[0].To, Bridge: "dev", Fate: bridge.FateRelayed})
+		}
+	}
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	cpu := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+	b.ReportMetric(float64(cpu.Microseconds())/float64(b.N), "cpu-µs/line")
 }

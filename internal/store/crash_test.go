@@ -57,7 +57,7 @@ func produce(s *Store, name string) error {
 		id := fmt.Sprintf("%s-%06d", name, i)
 		e := &bridge.Entry{Room: dev, ID: id, At: time.Now(), Rows: []*bridge.Row{testRow(id, "text of "+id)}}
 		e.Counts, e.Cursor = []bridge.Count{{Bridge: "dev", Copies: 1}}, bridge.Cursor{Name: name, Value: id}
-		if err := s.Ingest(context.Background(), []*bridge.Entry{e}); err != nil {
+		if err := s.Ingest(context.Background(), []*bridge.Entry{e}, nil); err != nil {
 			return err
 		}
 		say("A", id)
@@ -322,7 +322,7 @@ func mountTmpfs(t *testing.T, size string) string {
 func withRoom(t *testing.T, s *Store, e *bridge.Entry) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; {
-		err := s.Ingest(t.Context(), []*bridge.Entry{e})
+		err := s.Ingest(t.Context(), []*bridge.Entry{e}, nil)
 		if err == nil {
 			break
 		}
@@ -359,7 +359,7 @@ func TestDiskFull(t *testing.T) {
 	full := func() *bridge.Entry {
 		for range 10_000 {
 			e := next()
-			err := s.Ingest(t.Context(), []*bridge.Entry{e})
+			err := s.Ingest(t.Context(), []*bridge.Entry{e}, nil)
 			if err == nil {
 				note(e)
 				continue
@@ -374,7 +374,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	e := full()
 	for range 3 { // it goes on being refused
-		if err := s.Ingest(t.Context(), []*bridge.Entry{e}); !errors.Is(err, ErrFull) {
+		if err := s.Ingest(t.Context(), []*bridge.Entry{e}, nil); !errors.Is(err, ErrFull) {
 			t.Errorf("again: %v", err)
 		}
 	}
@@ -414,7 +414,7 @@ func TestNoRoom(t *testing.T) {
 	var err error
 	for ; err == nil && n < 5000; n++ {
 		e = testEntry(fmt.Sprint(n), testRow(fmt.Sprint(n), strings.Repeat("x", 300)))
-		err = s.Ingest(t.Context(), []*bridge.Entry{e})
+		err = s.Ingest(t.Context(), []*bridge.Entry{e}, nil)
 	}
 	if !errors.Is(err, ErrFull) {
 		t.Fatalf("got %v after %d, want ErrFull", err, n)
@@ -426,11 +426,11 @@ func TestNoRoom(t *testing.T) {
 	withRoom(t, s, e)
 	set("query_only = on")
 	e = testEntry("later", testRow("later", "x"))
-	if err := s.Ingest(t.Context(), []*bridge.Entry{e}); !errors.Is(err, ErrReadOnly) {
+	if err := s.Ingest(t.Context(), []*bridge.Entry{e}, nil); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("read-only: %v, want ErrReadOnly", err)
 	}
 	set("query_only = off")
-	if err := s.Ingest(t.Context(), []*bridge.Entry{e}); err != nil || e.Again {
+	if err := s.Ingest(t.Context(), []*bridge.Entry{e}, nil); err != nil || e.Again {
 		t.Errorf("writable again: %v, again %v", err, e.Again)
 	}
 	if got := len(kept(t, s)); got != n+1 {
@@ -460,7 +460,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		all.Go(func() {
 			for i := range 50 {
 				r := testRow(fmt.Sprintf("%d-%d", w, i), "x")
-				if err := s.Ingest(t.Context(), []*bridge.Entry{testEntry(r.ID, r)}); err != nil {
+				if err := s.Ingest(t.Context(), []*bridge.Entry{testEntry(r.ID, r)}, nil); err != nil {
 					t.Error(err)
 				}
 				if err := s.Tried(t.Context(), tries(r.Seq)); err != nil {

@@ -25,7 +25,7 @@ const (
 const lookSize = 16 // bytes of a key in ingress
 
 // Ingest implements bridge.Journal.
-func (s *Store) Ingest(ctx context.Context, batch []*bridge.Entry) error {
+func (s *Store) Ingest(ctx context.Context, batch []*bridge.Entry, done []bridge.Done) error {
 	key, err := s.days.acquire(s.now())
 	if err != nil {
 		return err
@@ -44,9 +44,12 @@ func (s *Store) Ingest(ctx context.Context, batch []*bridge.Entry) error {
 			bodies = append(bodies, s.sealRow(key, r))
 		}
 	}
-	at := places(batch)
+	at, now := places(batch), s.now().Unix()
 	return s.w.do(ctx, "ingest", func(w *writer) error {
 		looks, bodies := looks, bodies
+		if err := w.confirm(done, now); err != nil {
+			return err
+		}
 		for _, e := range batch {
 			if err := w.ingest(e, key.id, looks[:lookSize], bodies); err != nil {
 				return err
@@ -140,14 +143,7 @@ func (s *Store) Confirm(ctx context.Context, done []bridge.Done) error {
 	for len(done) > 0 { // small enough for the reserve
 		part := done[:min(len(done), confirmPart)]
 		done = done[len(part):]
-		err := s.w.free(ctx, "confirm", func(w *writer) error {
-			for i := range part {
-				if err := w.confirm(&part[i], at); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		err := s.w.free(ctx, "confirm", func(w *writer) error { return w.confirm(part, at) })
 		if err != nil {
 			return err
 		}
@@ -157,40 +153,75 @@ func (s *Store) Confirm(ctx context.Context, done []bridge.Done) error {
 
 const confirmPart = 512 // rows ended by one operation
 
-// confirm ends one row, or notes what became of it.
-func (w *writer) confirm(d *bridge.Done, at int64) error {
+// confirm ends rows, or notes what became of them: those that follow each other
+// by one statement.
+func (w *writer) confirm(done []bridge.Done, at int64) error {
+	for len(done) > 0 {
+		n := run(done)
+		if err := w.confirmRun(done[:n], at); err != nil {
+			return err
+		}
+		done = done[n:]
+	}
+	return nil
+}
+
+// run is how many of done, from the first on, are of rows that follow each other
+// and came to the same, so that one statement does for all.
+func run(done []bridge.Done) int {
+	n := 1
+	for ; n < len(done); n++ {
+		d := done[n]
+		d.Seq, d.ID, d.To, d.NetID = done[0].Seq, done[0].ID, done[0].To, done[0].NetID
+		if d != done[0] || done[n].Seq != done[0].Seq+uint64(n) {
+			break
+		}
+	}
+	return n
+}
+
+func (w *writer) confirmRun(done []bridge.Done, at int64) error {
+	d := &done[0]
+	first, last := int64(d.Seq), int64(done[len(done)-1].Seq)
 	var n int64
 	var err error
 	switch d.Fate {
 	case bridge.FateDead:
-		n, err = w.parkRow.exec(d.Reason, int64(d.Seq))
+		n, err = w.parkRows.exec(d.Reason, first, last)
 	case bridge.FateAcked:
-		n, err = w.ackRow.exec(int64(d.Seq))
+		n, err = w.ackRows.exec(first, last)
 	case bridge.FateUnread:
-		n, err = w.unreadRow.exec(int64(d.Seq))
+		n, err = w.unreadRows.exec(first, last)
 	default:
-		return w.end(d, at)
+		if d.Fate == bridge.FateRelayed {
+			err = w.addToMap(done, at)
+		}
+		if err == nil {
+			n, err = w.delRows.exec(first, last)
+			w.dRows -= n
+		}
 	}
-	if n > 0 {
+	for range n {
 		d.Add(w.count(d.Bridge))
 	}
 	return err
 }
 
-// end takes a row away.
-func (w *writer) end(d *bridge.Done, at int64) error {
-	if d.Fate == bridge.FateRelayed {
-		w.mapID++
-		if _, err := w.mapRow.exec(w.mapID, d.NetID, at, int64(d.Seq)); err != nil {
+// addToMap notes what rows that follow each other are called on both sides.
+func (w *writer) addToMap(done []bridge.Done, at int64) error {
+	for len(done) > 0 {
+		n := 1
+		for n < len(done) && done[n].NetID == done[0].NetID { // many networks give none
+			n++
+		}
+		first := int64(done[0].Seq)
+		if _, err := w.mapRows.exec(w.mapID+1-first, done[0].NetID, at, first, first+int64(n)-1); err != nil {
 			return err
 		}
+		w.mapID += int64(n)
+		done = done[n:]
 	}
-	n, err := w.delRow.exec(int64(d.Seq))
-	if n > 0 {
-		d.Add(w.count(d.Bridge))
-		w.dRows--
-	}
-	return err
+	return nil
 }
 
 // Load implements bridge.Journal. Rows that cannot be opened, because their day

@@ -79,7 +79,7 @@ func testEntry(id string, rows ...*bridge.Row) *bridge.Entry {
 
 func mustIngest(t testing.TB, s *Store, batch ...*bridge.Entry) {
 	t.Helper()
-	if err := s.Ingest(t.Context(), batch); err != nil {
+	if err := s.Ingest(t.Context(), batch, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -327,7 +327,7 @@ func TestAnOperationFailsAlone(t *testing.T) {
 	first, last := testEntry("1", testRow("a", "one")), testEntry("3", testRow("c", "three"))
 	unkept := testRow("b", "two")
 	unkept.To = bob // a room that nothing else names
-	go func() { good <- s.Ingest(context.Background(), []*bridge.Entry{first}) }()
+	go func() { good <- s.Ingest(context.Background(), []*bridge.Entry{first}, nil) }()
 	go func() {
 		bad <- s.w.do(context.Background(), "bad", func(w *writer) error {
 			if err := w.ingest(testEntry("2", unkept), 1, make([]byte, lookSize), [][]byte{{1}}); err != nil {
@@ -336,7 +336,7 @@ func TestAnOperationFailsAlone(t *testing.T) {
 			return boom
 		})
 	}()
-	go func() { good <- s.Ingest(context.Background(), []*bridge.Entry{last}) }()
+	go func() { good <- s.Ingest(context.Background(), []*bridge.Entry{last}, nil) }()
 	for len(s.w.ops) < 3 {
 		time.Sleep(time.Millisecond)
 	}
@@ -375,7 +375,7 @@ func TestGivenUpBeforeCommit(t *testing.T) {
 	<-entered
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Ingest(ctx, []*bridge.Entry{testEntry("1", testRow("a", "x"))}); !errors.Is(err, context.Canceled) {
+	if err := s.Ingest(ctx, []*bridge.Entry{testEntry("1", testRow("a", "x"))}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	close(hold)

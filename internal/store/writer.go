@@ -48,16 +48,17 @@ type writer struct {
 	mu     sync.RWMutex // guards closed: nothing is put into ops after it
 	closed bool
 
-	begin, commit, rollback            stmt
-	save, release, undo                stmt
-	truncate                           stmt
-	addKey, addRow, tried, mapRow      stmt
-	delRow, parkRow, wipeRow, queueRow stmt
-	delParked, ackRow, unreadRow       stmt
-	addRoom, setSecret, delSecret      stmt
-	setCursor, delCursor               stmt
-	delKey, delReplay, delMap          stmt
-	addReplay, setLedger               stmt
+	begin, commit, rollback        stmt
+	save, release, undo            stmt
+	truncate                       stmt
+	addKey, addRow, tried, mapRows stmt
+	delRows, parkRows              stmt
+	wipeRow, queueRow, delParked   stmt
+	ackRows, unreadRows            stmt
+	addRoom, setSecret, delSecret  stmt
+	setCursor, delCursor           stmt
+	delKey, delReplay, delMap      stmt
+	addReplay, setLedger           stmt
 
 	// What follows only the writer's goroutine touches.
 	seq     uint64 // of the last row
@@ -94,11 +95,11 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 		{&w.addKey, "INSERT INTO ingress (key, at) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"},
 		{&w.addRow, "INSERT INTO outbox (seq, dst, src, src_id, wire_id, bridge, state, tried, queued, key_id, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
 		{&w.tried, "UPDATE outbox SET state = ?, tried = ? WHERE seq = ? AND state IN (0, 1)"},
-		{&w.ackRow, "UPDATE outbox SET state = -1 WHERE seq = ? AND state IN (0, 1)"},
-		{&w.unreadRow, "UPDATE outbox SET state = 0, tried = 0 WHERE seq = ? AND state < 2"},
-		{&w.mapRow, "INSERT INTO msgmap (id, src, src_id, dst, wire_id, net_id, at) SELECT ?, src, src_id, dst, wire_id, ?, ? FROM outbox WHERE seq = ? AND state < 2"},
-		{&w.delRow, "DELETE FROM outbox WHERE seq = ? AND state < 2"},
-		{&w.parkRow, "UPDATE outbox SET state = 2, detail = ? WHERE seq = ? AND state < 2"},
+		{&w.ackRows, "UPDATE outbox SET state = -1 WHERE seq BETWEEN ? AND ? AND state IN (0, 1)"},
+		{&w.unreadRows, "UPDATE outbox SET state = 0, tried = 0 WHERE seq BETWEEN ? AND ? AND (state IN (-1, 1) OR tried <> 0) AND state < 2"},
+		{&w.mapRows, "INSERT INTO msgmap (id, src, src_id, dst, wire_id, net_id, at) SELECT seq + ?, src, src_id, dst, wire_id, ?, ? FROM outbox WHERE seq BETWEEN ? AND ? AND state < 2"},
+		{&w.delRows, "DELETE FROM outbox WHERE seq BETWEEN ? AND ? AND state < 2"},
+		{&w.parkRows, "UPDATE outbox SET state = 2, detail = ? WHERE seq BETWEEN ? AND ? AND state < 2"},
 		{&w.wipeRow, "UPDATE outbox SET state = 3, key_id = 0, body = ? WHERE seq = ? AND state < 2"},
 		{&w.queueRow, "UPDATE outbox SET state = 0, tried = 0, detail = '' WHERE seq = ? AND state = 2"},
 		{&w.delParked, "DELETE FROM outbox WHERE seq = ? AND state >= 2"},
