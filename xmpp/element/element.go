@@ -20,6 +20,9 @@ type Attr struct{ Name, Value string }
 // name-value pairs. Pairs with an empty value are left out.
 func New(space, local string, attrs ...string) *Element {
 	e := &Element{Space: space, Local: local}
+	if len(attrs) > 0 {
+		e.Attr = make([]Attr, 0, len(attrs)/2)
+	}
 	for i := 0; i+1 < len(attrs); i += 2 {
 		if attrs[i+1] != "" {
 			e.Attr = append(e.Attr, Attr{attrs[i], attrs[i+1]})

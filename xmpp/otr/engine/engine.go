@@ -226,10 +226,15 @@ const (
 )
 
 func armor(msg []byte) string {
-	out := make([]byte, 0, len(armorPrefix)+base64.StdEncoding.EncodedLen(len(msg))+len(armorEnd))
-	out = append(out, armorPrefix...)
-	out = base64.StdEncoding.AppendEncode(out, msg)
-	return string(append(out, armorEnd...))
+	var out strings.Builder
+	out.Grow(len(armorPrefix) + base64.StdEncoding.EncodedLen(len(msg)) + len(armorEnd))
+	out.WriteString(armorPrefix)
+	var buf [512]byte
+	for part := range slices.Chunk(msg, len(buf)/4*3) {
+		out.Write(base64.StdEncoding.AppendEncode(buf[:0], part))
+	}
+	out.WriteString(armorEnd)
+	return out.String()
 }
 
 func dearmor(msg string) ([]byte, error) {

@@ -30,8 +30,10 @@ type wire struct {
 // headerLen is the length of the header by version 2; version 3 has two tags more.
 const headerLen = 3
 
-func (w wire) header(typ byte) []byte {
-	out := append(make([]byte, 0, 512), 0, w.version, typ)
+func (w wire) header(typ byte) []byte { return w.appendHeader(make([]byte, 0, 512), typ) }
+
+func (w wire) appendHeader(out []byte, typ byte) []byte {
+	out = append(out, 0, w.version, typ)
 	if w.version == 3 {
 		out = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(out, w.mine), w.theirs)
 	}

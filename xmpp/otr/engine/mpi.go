@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"math/big"
+	"slices"
 )
 
 // reader takes the fields of a message off its front. After the first that is not
@@ -72,7 +73,11 @@ func appendData(out, v []byte) []byte {
 
 func appendMPI(out []byte, v ...*big.Int) []byte {
 	for _, n := range v {
-		out = appendData(out, n.Bytes())
+		size := (n.BitLen() + 7) / 8
+		out = binary.BigEndian.AppendUint32(out, uint32(size))
+		out = slices.Grow(out, size)
+		n.FillBytes(out[len(out) : len(out)+size])
+		out = out[:len(out)+size]
 	}
 	return out
 }

@@ -224,33 +224,43 @@ func records(plain []byte) (text []byte, tlvs []tlv) {
 	return text, tlvs
 }
 
+// maxDataHeader is what goes before the encrypted part of a data message, at most.
+const maxDataHeader = 11 + 1 + 2*4 + 4 + groupBits/8 + 8 + 4
+
+func appendShort(out, v []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(out, uint16(len(v))), v...)
+}
+
 // send makes a data message. text must not hold a NUL: records follow it.
 func (s *session) send(flags byte, text []byte, extra ...tlv) ([]byte, error) {
 	sl := s.slotFor(s.myID, s.theirID)
 	if sl == nil {
 		return nil, ErrNoSession // cannot be: both are the newest of their kind
 	}
-	plain := make([]byte, 0, len(text)+2*padTo)
-	plain = append(append(plain, text...), 0)
+	size := len(text) + 1
 	for _, t := range extra {
-		plain = binary.BigEndian.AppendUint16(plain, t.typ)
-		plain = binary.BigEndian.AppendUint16(plain, uint16(len(t.data)))
-		plain = append(plain, t.data...)
+		size += 4 + len(t.data)
 	}
-	pad := padTo - (len(plain)+4)%padTo
-	plain = binary.BigEndian.AppendUint16(plain, tlvPadding)
-	plain = binary.BigEndian.AppendUint16(plain, uint16(pad))
-	plain = append(plain, make([]byte, pad)...)
-
+	pad := padTo - (size+4)%padTo
+	size += 4 + pad
 	s.counter++
 	ctr := binary.BigEndian.AppendUint64(nil, s.counter)
-	xor(sl.sendAES, ctr, plain)
 
-	out := append(s.wire.header(typeData), flags)
+	out := make([]byte, 0, maxDataHeader+size+macBytes+4+len(s.oldMACs))
+	out = append(s.wire.appendHeader(out, typeData), flags)
 	out = binary.BigEndian.AppendUint32(out, s.myID)
 	out = binary.BigEndian.AppendUint32(out, s.theirID)
 	out = append(appendMPI(out, s.next.pub), ctr...)
-	out = appendData(out, plain)
+	out = binary.BigEndian.AppendUint32(out, uint32(size))
+	at := len(out)
+	out = append(append(out, text...), 0)
+	for _, t := range extra {
+		out = binary.BigEndian.AppendUint16(out, t.typ)
+		out = appendShort(out, t.data)
+	}
+	out = binary.BigEndian.AppendUint16(out, tlvPadding)
+	out = appendShort(out, make([]byte, pad))
+	xor(sl.sendAES, ctr, out[at:])
 	sum := hmac.New(sha1.New, sl.sendMAC)
 	sum.Write(out)
 	out = appendData(sum.Sum(out), s.oldMACs)
