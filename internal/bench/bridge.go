@@ -23,8 +23,9 @@ type Spec struct {
 	Files   map[string]string `json:"files"` // file in the bridge's folder -> template file beside the spec
 	Codec   string            `json:"codec"`
 	CodecA  string            `json:"codec_arg"`
-	JoinS   float64           `json:"join_s"`    // how long to wait for it to join, 60 if 0
-	RunsMs  int               `json:"settle_ms"` // extra wait after the join
+	JoinS   float64           `json:"join_s"`         // how long to wait for it to join, 60 if 0
+	RunsMs  int               `json:"settle_ms"`      // extra wait after the join
+	SlackUs int               `json:"timer_slack_us"` // as a unit's TimerSlackNSec=, 0: the kernel's 50 µs
 	Note    string            `json:"note"`
 }
 
@@ -103,7 +104,7 @@ func (s *Spec) Prepare(d Data) (*Proc, error) {
 			return nil, err
 		}
 	}
-	p := &Proc{Name: "bridge", Dir: d.Dir}
+	p := &Proc{Name: "bridge", Dir: d.Dir, Slack: time.Duration(s.SlackUs) * time.Microsecond}
 	for _, a := range s.Command {
 		out, err := render(a, d)
 		if err != nil {
