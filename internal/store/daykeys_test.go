@@ -208,7 +208,10 @@ func TestDeletedRowsAreOverwritten(t *testing.T) {
 	if err := s.read.QueryRowContext(t.Context(), "SELECT body FROM outbox WHERE seq = ?", int64(gone.Seq)).Scan(&body); err != nil {
 		t.Fatal(err)
 	}
-	s.w.checkpoint() // so that it was in the database
+	if err := s.Close(); err != nil { // so that it is in the database, and not in the WAL alone
+		t.Fatal(err)
+	}
+	s = openTest(t, Config{Dir: dir}, Deps{})
 	end(t, s, gone)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
