@@ -583,6 +583,7 @@ func (f fakeTrust) Rung(_ e2ee.Peer, _ e2ee.KeyKind, fpr string) (policy.Rung, e
 	}
 	return policy.Clear, e2ee.ErrKeyChanged
 }
+
 func (f fakeTrust) Meet(p e2ee.Peer, k e2ee.KeyKind, fpr string) (policy.Rung, error) {
 	return f.Rung(p, k, fpr)
 }
