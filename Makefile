@@ -31,7 +31,7 @@ check: ## formatting, vet, staticcheck, errcheck, import walls
 test: deps unit e2e ## install what is missing, then run all tests
 
 unit: ## unit tests, with the race detector
-	$(GOTESTSUM) -- -race -shuffle=on ./...
+	$(GOTESTSUM) -- -race -shuffle=on -timeout 30m ./...
 
 e2e: build ## tests against real servers and clients; RERUN=1 tries at most three that failed once more, and says so
 	$(GOTESTSUM) $(if $(RERUN),--rerun-fails=1 --rerun-fails-max-failures=3) --packages "$(REAL)" -- \
