@@ -150,14 +150,23 @@ func (s *Server) serveConn(ctx context.Context, conn *net.UnixConn, rows map[str
 	} else {
 		resp = s.answer(ctx, uid, rows, req)
 	}
-	_ = conn.SetWriteDeadline(time.Now().Add(ioTimeout))
-	err = writeFrame(conn, MaxResponse, resp)
+	w := timely{conn}
+	err = writeFrame(w, MaxResponse, resp)
 	if errors.Is(err, ErrTooLarge) {
-		err = writeFrame(conn, MaxResponse, Response{Error: err.Error(), Code: 1})
+		err = writeFrame(w, MaxResponse, Response{Error: err.Error(), Code: 1})
 	}
 	if err != nil {
 		s.log.Debug("admin response not written", "err", err)
 	}
+}
+
+// timely gives each write its time: what came before it, such as encoding, may have
+// taken long.
+type timely struct{ conn *net.UnixConn }
+
+func (t timely) Write(b []byte) (int, error) {
+	_ = t.conn.SetWriteDeadline(time.Now().Add(ioTimeout))
+	return t.conn.Write(b)
 }
 
 // answer runs the row that req names; a panic in it ends the request only.
