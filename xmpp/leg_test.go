@@ -236,10 +236,10 @@ func TestFloods(t *testing.T) {
 		}
 		synctest.Wait()
 		r.leg.mu.Lock()
-		resources, occupants := len(r.leg.people["alice"].resources), len(r.leg.rooms[testRoom].occupants)
+		resources, occupants, strangers := len(r.leg.people["alice"].resources), len(r.leg.rooms[testRoom].occupants), len(r.leg.strangers)
 		r.leg.mu.Unlock()
-		if resources > maxResources || occupants > maxOccupants {
-			t.Errorf("%d resources, %d occupants remembered", resources, occupants)
+		if resources > maxResources || occupants > maxOccupants || strangers > maxStrangers {
+			t.Errorf("%d resources, %d occupants, %d strangers remembered", resources, occupants, strangers)
 		}
 		if r.leg.Counts()["strangers"] == 0 {
 			t.Error("strangers were not counted")
