@@ -14,6 +14,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
+	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
 	"drawbridge/xmpp/element"
 )
@@ -279,3 +280,48 @@ func TestTampered(t *testing.T) {
 	}
 }
 
+// TestSignatureConditions: a good signature by the right key is refused where it says
+// that it does not hold now, or something that we do not understand.
+func TestSignatureConditions(t *testing.T) {
+	bot := ourKey(t, "bot")
+	now := time.Now()
+	lifetime := uint32(20)
+	for _, tt := range []struct {
+		name string
+		made time.Time
+		edit func(*packet.Signature)
+		want string // part of the error; "" is opened
+	}{
+		{"good", now, func(*packet.Signature) {}, ""},
+		{"for some seconds, now", now, func(s *packet.Signature) { s.SigLifetimeSecs = &lifetime }, ""},
+		{"for some seconds, a while ago", now.Add(-40 * time.Second), func(s *packet.Signature) { s.SigLifetimeSecs = &lifetime }, "expired"},
+		{"before its key was made", now.AddDate(-1, 0, 0), func(*packet.Signature) {}, "could not sign when it was made"},
+		{"with a note", now, func(s *packet.Signature) {
+			s.Notations = []*packet.Notation{{Name: "note@corp.example", Value: []byte("x"), IsHumanReadable: true}}
+		}, ""},
+		{"with a critical note", now, func(s *packet.Signature) {
+			s.Notations = []*packet.Notation{{Name: "note@corp.example", Value: []byte("x"), IsHumanReadable: true, IsCritical: true}}
+		}, "critical notation"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, alice, p, _ := pair(t, Deps{})
+			key, err := alice.codec.own.Load().signingKey(now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sig := newSignature(key, tt.made)
+			tt.edit(sig)
+			var signed bytes.Buffer
+			if err := sign(&signed, sig, key, []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			got, err := open(s, p, sealPackets(t, append(signed.Bytes(), lit("hello", uint32(now.Unix()))...), bot), "1")
+			switch {
+			case tt.want == "" && (err != nil || got.Rung != policy.Verified):
+				t.Errorf("rung %v, %v", got.Rung, err)
+			case tt.want != "" && (!errors.Is(err, e2ee.ErrSignature) || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("%v, want a bad signature: %s", err, tt.want)
+			}
+		})
+	}
+}
