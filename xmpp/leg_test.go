@@ -251,6 +251,25 @@ func TestFloods(t *testing.T) {
 	})
 }
 
+// TestAnswersThatWait: answers to others are given up where too many of them wait, or
+// one is too long; what is our own is not.
+func TestAnswersThatWait(t *testing.T) {
+	q, dropped := newOutQueue(), 0
+	q.dropped = func() { dropped++ }
+	for range outReplies + 50 {
+		q.reply(element.New(nsClient, "iq"))
+		q.own(element.New(nsClient, "presence"))
+	}
+	if n := len(q.next()); n != 2*outReplies+50 || dropped != 50 {
+		t.Errorf("%d stanzas wait, %d were given up", n, dropped)
+	}
+	q.reply(element.New(nsClient, "iq", "id", strings.Repeat("x", maxReply)))
+	q.reply(element.New(nsClient, "iq"))
+	if n := len(q.next()); n != 1 || dropped != 51 {
+		t.Errorf("then %d, %d", n, dropped)
+	}
+}
+
 // TestStalledCore shows that a core that takes nothing stops the reader, and is
 // not mistaken for a dead server.
 func TestStalledCore(t *testing.T) {

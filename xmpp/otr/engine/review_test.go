@@ -109,6 +109,7 @@ func TestOldMACs(t *testing.T) {
 			talk(t, b, a, a.commit())
 			var fromA []sent
 			proven := 0
+			published := map[string]bool{}
 			for range 6 {
 				msg := a.send(t, "x")
 				fromA = append(fromA, takeApart(t, msg))
@@ -118,6 +119,10 @@ func TestOldMACs(t *testing.T) {
 				msg = b.send(t, "y")
 				keys := takeApart(t, msg).revealed
 				for len(keys) >= macBytes {
+					if published[string(keys[:macBytes])] {
+						t.Error("a key is published twice")
+					}
+					published[string(keys[:macBytes])] = true
 					for i, m := range fromA {
 						h := hmac.New(sha1.New, keys[:macBytes])
 						h.Write(m.covered)
