@@ -31,13 +31,7 @@ These verbs work on files and need no running bot; whose keys count beside those
 of the configuration is read from the running bot, or from the store of one that is
 stopped. A running bot notices keys that were imported within ten seconds; another
 key of its own takes effect with "drawbridge reload". No verb overwrites a secret key.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			what := "keys needs a verb"
-			if len(args) > 0 {
-				what = fmt.Sprintf("unknown verb %q of keys", args[0])
-			}
-			return misused(errors.New(what), "drawbridge keys list|show|import|export|generate")
-		},
+		RunE: needsVerb("keys", "drawbridge keys list|show|import|export|generate"),
 	}
 	cmd.AddCommand(newKeysList(g), newKeysShow(g), newKeysImport(g), newKeysExport(g), newKeysGenerate(g))
 	return cmd

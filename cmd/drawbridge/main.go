@@ -169,6 +169,17 @@ failed, 2 misuse or a wrong configuration.`,
 	return root
 }
 
+// needsVerb is what a verb does that only has others below it: it says which.
+func needsVerb(name, hint string) func(*cobra.Command, []string) error {
+	return func(_ *cobra.Command, args []string) error {
+		what := name + " needs a verb"
+		if len(args) > 0 {
+			what = fmt.Sprintf("unknown verb %q of %s", args[0], name)
+		}
+		return misused(errors.New(what), hint)
+	}
+}
+
 // jsonFlag gives a verb the flag --json.
 func jsonFlag(cmd *cobra.Command, g *globals) {
 	cmd.Flags().BoolVar(&g.json, "json", false, "print JSON")

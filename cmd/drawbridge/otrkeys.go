@@ -50,13 +50,7 @@ func newOTRKeys(g *globals) *cobra.Command {
 the store. The files are those of libotr: Pidgin (otr.private_key), profanity
 (keys.txt), mcabber (JID.key), irssi (otr.key). Import and export need a bot
 that is stopped.`,
-		RunE: func(_ *cobra.Command, args []string) error {
-			what := "otr keys needs a verb"
-			if len(args) > 0 {
-				what = fmt.Sprintf("unknown verb %q of otr keys", args[0])
-			}
-			return misused(errors.New(what), "drawbridge otr keys show|import|export")
-		},
+		RunE: needsVerb("otr keys", "drawbridge otr keys show|import|export"),
 	}
 	cmd.AddCommand(newOTRKeysShow(g), newOTRKeysImport(g), newOTRKeysExport(g))
 	return cmd

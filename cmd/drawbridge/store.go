@@ -150,13 +150,7 @@ func newStore(g *globals) *cobra.Command {
 
 queue, dead, trace and backup ask the running bot; check and restore work on the files
 and need it stopped. None of them shows what anybody said.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			what := "store needs a verb"
-			if len(args) > 0 {
-				what = fmt.Sprintf("unknown verb %q of store", args[0])
-			}
-			return misused(errors.New(what), "drawbridge store queue|dead|trace|backup|check|restore")
-		},
+		RunE: needsVerb("store", "drawbridge store queue|dead|trace|backup|check|restore"),
 	}
 	cmd.AddCommand(newStoreQueue(g), newStoreDead(g), newStoreTrace(g), newStoreBackup(g), newStoreCheck(g), newStoreRestore(g))
 	return cmd

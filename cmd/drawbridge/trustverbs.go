@@ -224,13 +224,7 @@ func newTrust(g *globals) *cobra.Command {
 With the bot stopped these verbs work on its store. A key that is revoked is used
 in neither direction from that moment on, whatever the configuration says, until
 it is accepted again.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			what := "trust needs a verb"
-			if len(args) > 0 {
-				what = fmt.Sprintf("unknown verb %q of trust", args[0])
-			}
-			return misused(errors.New(what), "drawbridge trust list|accept|revoke|clear")
-		},
+		RunE: needsVerb("trust", "drawbridge trust list|accept|revoke|clear"),
 	}
 	cmd.AddCommand(newTrustList(g),
 		newTrustDecide(g, "accept", "Accept a key of a person: it counts as verified",
@@ -335,13 +329,7 @@ func newOTRVerbs(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "otr",
 		Short: "Verify people who speak OTR; the bot's own OTR keys",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			what := "otr needs a verb"
-			if len(args) > 0 {
-				what = fmt.Sprintf("unknown verb %q of otr", args[0])
-			}
-			return misused(errors.New(what), "drawbridge otr verify PERSON, or drawbridge otr keys show|import|export")
-		},
+		RunE:  needsVerb("otr", "drawbridge otr verify PERSON, or drawbridge otr keys show|import|export"),
 	}
 	cmd.AddCommand(newOTRVerify(g), newOTRKeys(g))
 	return cmd
