@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"drawbridge/internal/lab"
 )
@@ -178,7 +177,7 @@ func TestRunOnRealServers(t *testing.T) {
 	}
 	bot := l.Start(&lab.Proc{Name: "drawbridge", Args: []string{"drawbridge", "run", "--config", path}, Out: filepath.Join(dir, "bot.log")})
 
-	l.Await(20*time.Second, "the living legs", func() bool {
+	l.Await(patience, "the living legs", func() bool {
 		s := status()
 		return regexp.MustCompile(`(?m)^corp/#dev +up `).MatchString(s) && regexp.MustCompile(`(?m)^bot/dev@rooms.localhost +up `).MatchString(s)
 	})
@@ -189,15 +188,15 @@ func TestRunOnRealServers(t *testing.T) {
 	if code, out := cmd("reload"); code != exitOK || !strings.Contains(out, "bridges.dev: - channel #dead on dead") {
 		t.Errorf("reload: %d %s", code, out)
 	}
-	l.Await(20*time.Second, "readiness, once the dead leg is gone", func() bool { return probe() == http.StatusOK })
+	l.Await(patience, "readiness, once the dead leg is gone", func() bool { return probe() == http.StatusOK })
 
 	edit(`channel: "#dev"}`, `channel: "#dev"}, {network: corp, channel: "#more"}`)
 	edit("nick: bridge, ca_file", "nick: gate, ca_file")
 	if code, out := cmd("reload"); code != exitOK || !strings.Contains(out, "+ channel #more on corp") {
 		t.Errorf("reload: %d %s", code, out)
 	}
-	l.Await(20*time.Second, "the new channel", shows(`^corp/#more +up `))
-	l.Await(20*time.Second, "the new nick", shows(`^corp +irc +up .* gate!`))
+	l.Await(patience, "the new channel", shows(`^corp/#more +up `))
+	l.Await(patience, "the new nick", shows(`^corp +irc +up .* gate!`))
 	var r report
 	_, js := cmd("status", "--json")
 	if err := json.Unmarshal([]byte(js), &r); err != nil {
