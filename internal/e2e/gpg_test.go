@@ -10,16 +10,7 @@ import (
 	"drawbridge/internal/lab"
 )
 
-const houseConfig = `
-networks:
-  corp: {server: "${irc}", ca_file: "${ca}", nick: bridge}
-accounts:
-  bot:
-    jid: bridge@localhost/bridge
-    server: "${xmpp}"
-    ca_file: "${ca}"
-    password_file: password
-    openpgp: {key_file: bot.asc}
+const houseConfig = botConfig + `    openpgp: {key_file: bot.asc}
 keyring: {paths: [keys/]}
 `
 

@@ -74,6 +74,19 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
+// botConfig is the networks and the account of the bot, without keys; what is added
+// to it begins in the account.
+const botConfig = `
+networks:
+  corp: {server: "${irc}", ca_file: "${ca}", nick: bridge}
+accounts:
+  bot:
+    jid: bridge@localhost/bridge
+    server: "${xmpp}"
+    ca_file: "${ca}"
+    password_file: password
+`
+
 // newServed is a house with an InspIRCd and a Prosody that put no limits on anybody,
 // as ${irc} and ${xmpp}, and with the bot's account.
 func newServed(t *testing.T) (*house, *lab.IRCServer, *lab.XMPPServer) {

@@ -9,17 +9,7 @@ import (
 	"drawbridge/internal/lab"
 )
 
-const otrPeer = `
-networks:
-  corp: {server: "${irc}", ca_file: "${ca}", nick: bridge}
-accounts:
-  bot:
-    jid: bridge@localhost/bridge
-    server: "${xmpp}"
-    ca_file: "${ca}"
-    password_file: password
-    otr: {start: peer}
-`
+const otrPeer = botConfig + "    otr: {start: peer}\n"
 
 // TestOTRStartedByTheContact: the bot never asks. profanity asks by command, one
 // mcabber by the whitespace tag of its first line, which is refused, another holds

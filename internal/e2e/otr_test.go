@@ -10,16 +10,7 @@ import (
 	"drawbridge/xmpp/otr"
 )
 
-const otrConfig = `
-networks:
-  corp: {server: "${irc}", ca_file: "${ca}", nick: bridge}
-accounts:
-  bot:
-    jid: bridge@localhost/bridge
-    server: "${xmpp}"
-    ca_file: "${ca}"
-    password_file: password
-people:
+const otrConfig = botConfig + `people:
   alice: {jids: [alice@localhost], otr: ["${alice}"]}
   bob: {jids: [bob@localhost], otr: ["${bob}"]}
 bridges:

@@ -84,15 +84,7 @@ func (l *Lab) Gajim(s *XMPPServer, o GajimUser) *Gajim {
 	if out, err := exec.Command(l.program("sqlite3"), filepath.Join(conf, "settings.sqlite"), ".read "+filepath.Join(home, "settings.sql")).CombinedOutput(); err != nil {
 		l.Fatalf("lab: settings of gajim: %v\n%s", err, out)
 	}
-	l.write(filepath.Join(home, "bus.conf"), fmt.Sprintf(pidginBus, g.bus))
-	l.Start(&Proc{Name: "dbus-gajim-" + o.Name, Dir: home, Args: []string{l.program("dbus-daemon"), "--nofork", "--nopidfile", "--nosyslog", "--config-file", filepath.Join(home, "bus.conf")}})
-	screen := l.Start(&Proc{Name: "xvfb-gajim-" + o.Name, Dir: home, Args: []string{l.program("Xvfb"), "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "800x600x24"}})
-	var display string
-	l.Await(patience, "a screen for gajim", func() bool {
-		display = displayNumber.FindString(tail(screen.Out, 4<<10))
-		_, err := os.Stat(g.bus)
-		return display != "" && err == nil
-	})
+	env := l.desktop(home, g.bus, "gajim-"+o.Name)
 	watch := l.Start(&Proc{Name: "signals-" + o.Name, Dir: home, Args: []string{
 		l.program("dbus-monitor"), "--address", "unix:path=" + g.bus, "type='signal',interface='org.gajim.dbus.RemoteInterface'",
 	}})
@@ -100,10 +92,7 @@ func (l *Lab) Gajim(s *XMPPServer, o GajimUser) *Gajim {
 	l.Start(&Proc{
 		Name: "gajim-" + o.Name, Dir: home,
 		Args: []string{"/usr/bin/python3", "-c", gajimStart, "-s", "-c", conf, "-l", "gajim=INFO"},
-		Env: []string{
-			"DISPLAY=:" + display, "HOME=" + home, "DBUS_SESSION_BUS_ADDRESS=unix:path=" + g.bus, "LC_ALL=C.UTF-8", "NO_AT_BRIDGE=1",
-			"GTK_IM_MODULE=gtk-im-context-simple", "GSETTINGS_BACKEND=memory", "GNUPGHOME=" + o.GPG.Home, "XDG_RUNTIME_DIR=" + home,
-		},
+		Env:  append(env, "GSETTINGS_BACKEND=memory", "GNUPGHOME="+o.GPG.Home, "XDG_RUNTIME_DIR="+home),
 	})
 	l.Await(patience, "gajim of "+o.Name+" is online", func() bool {
 		out, err := g.call("get_status", gajimAccount)

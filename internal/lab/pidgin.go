@@ -61,12 +61,6 @@ const pidginPrefs = `<?xml version='1.0' encoding='UTF-8' ?>
 </pref>
 `
 
-// Without services: nothing of the machine's desktop is started.
-const pidginBus = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>session</type><listen>unix:path=%s</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>
-`
-
 // Pidgin starts Pidgin, logs it in and waits until it is online.
 func (l *Lab) Pidgin(s *XMPPServer, o PidginUser) *Pidgin {
 	l.Helper()
@@ -88,28 +82,17 @@ func (l *Lab) Pidgin(s *XMPPServer, o PidginUser) *Pidgin {
 	l.must(err)
 	l.write(filepath.Join(purple, "certificates", "x509", "tls_peers", host), string(cert))
 
-	l.write(filepath.Join(home, "bus.conf"), fmt.Sprintf(pidginBus, p.bus))
-	l.Start(&Proc{Name: "dbus-" + o.Name, Dir: home, Args: []string{l.program("dbus-daemon"), "--nofork", "--nopidfile", "--nosyslog", "--config-file", filepath.Join(home, "bus.conf")}})
-	screen := l.Start(&Proc{Name: "xvfb-" + o.Name, Dir: home, Args: []string{l.program("Xvfb"), "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "800x600x24"}})
-	var display string
-	l.Await(patience, "a screen for pidgin", func() bool {
-		display = displayNumber.FindString(tail(screen.Out, 4<<10))
-		_, err := os.Stat(p.bus)
-		return display != "" && err == nil
-	})
+	env := l.desktop(home, p.bus, "pidgin-"+o.Name)
 	l.Start(&Proc{
 		Name: "pidgin-" + o.Name, Dir: home,
 		Args: []string{l.program("pidgin"), "--config", purple, "--force-online", "--debug"},
-		Env:  []string{"DISPLAY=:" + display, "HOME=" + home, "DBUS_SESSION_BUS_ADDRESS=unix:path=" + p.bus, "LC_ALL=C.UTF-8", "NO_AT_BRIDGE=1", "GTK_IM_MODULE=gtk-im-context-simple"},
+		Env:  env,
 	})
 	l.Await(patience, "pidgin of "+o.Name+" is online", p.online)
 	return p
 }
 
-var (
-	displayNumber = regexp.MustCompile(`(?m)^\d+$`)
-	dbusInt       = regexp.MustCompile(`-?\d+`)
-)
+var dbusInt = regexp.MustCompile(`-?\d+`)
 
 func (p *Pidgin) online() bool {
 	if p.account == "" {
