@@ -141,7 +141,7 @@ func TestRealRelay(t *testing.T) {
 			t.Logf("joined after %s: %+v", time.Since(start), leg.Status())
 			u.Say("#dev", "grüße \x02bold\x02")
 			u.Say("#dev", "\x01ACTION waves\x01")
-			l.Await(5*time.Second, "two messages", func() bool { return len(box.texts()) == 2 })
+			l.Await(time.Minute, "two messages", func() bool { return len(box.texts()) == 2 })
 			if got := strings.Join(box.texts(), "|"); got != "alice: grüße *bold*|alice: waves" {
 				t.Errorf("got %q", got)
 			}
@@ -150,8 +150,8 @@ func TestRealRelay(t *testing.T) {
 			if err := leg.Send(context.Background(), bridge.Outgoing{ID: "long", To: irc.Room("net", "#dev"), Text: bridge.NewText("<b> " + long), Prefix: "<b> "}); err != nil {
 				t.Fatal(err)
 			}
-			l.Await(5*time.Second, "long line", func() bool { return box.proof("long") == bridge.Delivered })
-			l.Await(5*time.Second, "its last piece, which alice reads by herself", func() bool {
+			l.Await(time.Minute, "long line", func() bool { return box.proof("long") == bridge.Delivered })
+			l.Await(time.Minute, "its last piece, which alice reads by herself", func() bool {
 				heard := u.Heard("#dev")
 				return strings.HasSuffix(heard[len(heard)-1].Text, "end")
 			})
@@ -243,7 +243,7 @@ func TestRealLogin(t *testing.T) {
 			}
 			leg, _ := runLeg(t, cfg)
 			if !tt.ok {
-				l.Await(10*time.Second, "refused", func() bool { return strings.Contains(leg.Status().Detail, "sasl") })
+				l.Await(time.Minute, "refused", func() bool { return strings.Contains(leg.Status().Detail, "sasl") })
 				t.Log(leg.Status().Detail)
 				return
 			}
@@ -310,7 +310,7 @@ func TestRealLinkCut(t *testing.T) {
 					break
 				}
 			}
-			l.Await(5*time.Second, "a verdict on every line", func() bool {
+			l.Await(time.Minute, "a verdict on every line", func() bool {
 				for i := range sent {
 					if box.proof(fmt.Sprint("m", i)) == 0 {
 						return false

@@ -131,7 +131,7 @@ func (h *house) runWith(t *testing.T, core bridge.Sink, schemes ...e2ee.Scheme) 
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("Run did not return")
 		}
 	})

@@ -172,7 +172,7 @@ func (h *house) stop(bot *lab.Proc) {
 	h.must(bot.Signal(syscall.SIGTERM))
 	select {
 	case <-bot.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(wait):
 		h.t.Fatal("the bot does not end on SIGTERM")
 	}
 	if code := bot.ExitCode(); code != 0 {
