@@ -19,6 +19,8 @@ type Pidgin struct {
 	home    string
 	bus     string
 	account string // libpurple's handle
+	start   Proc   // how it is started
+	proc    *Proc
 }
 
 // PidginUser tells who uses a Pidgin.
@@ -82,14 +84,25 @@ func (l *Lab) Pidgin(s *XMPPServer, o PidginUser) *Pidgin {
 	l.must(err)
 	l.write(filepath.Join(purple, "certificates", "x509", "tls_peers", host), string(cert))
 
-	env := l.desktop(home, p.bus, "pidgin-"+o.Name)
-	l.Start(&Proc{
+	p.start = Proc{
 		Name: "pidgin-" + o.Name, Dir: home,
 		Args: []string{l.program("pidgin"), "--config", purple, "--force-online", "--debug"},
-		Env:  env,
-	})
-	l.Await(patience, "pidgin of "+o.Name+" is online", p.online)
+		Env:  l.desktop(home, p.bus, "pidgin-"+o.Name),
+	}
+	p.Restart()
 	return p
+}
+
+// Kill ends Pidgin with SIGKILL: it has no time to say goodbye.
+func (p *Pidgin) Kill() { p.proc.Kill() }
+
+// Restart starts Pidgin once more, without the sessions it had, and waits until it is
+// online.
+func (p *Pidgin) Restart() {
+	p.lab.Helper()
+	again := p.start
+	p.account, p.proc = "", p.lab.Start(&again)
+	p.lab.Await(patience, p.start.Name+" is online", p.online)
 }
 
 var dbusInt = regexp.MustCompile(`-?\d+`)
