@@ -35,8 +35,9 @@ type TB interface {
 	Errorf(format string, args ...any)
 }
 
-// Timeout is how long the server waits for each line it expects.
-const Timeout = 10 * time.Second
+// Timeout is how long the server waits for each line it expects: a machine may be
+// busy elsewhere.
+const Timeout = time.Minute
 
 // Server is the far side of a connection.
 type Server struct {
