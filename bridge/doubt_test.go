@@ -221,7 +221,7 @@ func TestAskingWaitsAndFails(t *testing.T) {
 		n.house = &house{t: t, cfg: n.cfg, irc: bridgetest.NewLeg("corp", "irc"), xmpp: bridgetest.NewLeg("bot", "xmpp")}
 		leg := bridgetest.NewAsked(n.irc, func(ms []bridge.Outgoing) ([]bridge.Answer, error) {
 			asks++
-			if len(ms) != 1 || ms[0].Text.Reveal() != "<alice@jabber> a" || ms[0].ID == "" {
+			if len(ms) != 1 || ms[0].Text.Reveal() != "<alice@jabber> a" || ms[0].ID == "" || ms[0].Tried.IsZero() {
 				t.Errorf("asked for %d messages, not as they were sent", len(ms))
 			}
 			return nil, answers[asks-1]

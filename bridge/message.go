@@ -134,9 +134,19 @@ type Outgoing struct {
 	// Said is when the original was said; Late marks one that waited long.
 	Said time.Time
 	Late bool
+	// Tried is set where it is asked about (AskLeg): it was not on its way before.
+	Tried time.Time
 	// Notice marks the bot's own words (help, refusals, announcements), and a NOTICE
 	// relayed to a channel: IRC sends both as NOTICE, which no bot answers.
 	Notice bool
+}
+
+// Since is from when on a message that is asked about may have been on its way.
+func (m *Outgoing) Since() time.Time {
+	if m.Tried.IsZero() {
+		return m.Said
+	}
+	return m.Tried
 }
 
 // ClearRoom is the licence to write a clear body to one room. Its zero value

@@ -126,6 +126,7 @@ func (o *outbox) ask(ctx context.Context, leg *legState, rows []*Row) ([]Answer,
 	var at []int // of each in rows
 	for i, r := range rows {
 		if out, refused := o.render(t, r, r.Tried); refused == "" {
+			out.Tried = r.Tried
 			outs, at = append(outs, out), append(at, i)
 		}
 	}

@@ -22,15 +22,15 @@ const maxPartial = 256
 type inquiry struct {
 	room   bridge.Room
 	want   []wanted
-	oldest time.Time            // when the first of them was said
+	oldest time.Time            // since when the first of them may be there
 	reply  chan []bridge.Answer // capacity 1; nil: the room is not there
 }
 
 // wanted is a message in doubt.
 type wanted struct {
 	id, prefix string
-	lines      []string // as they would be sent now
-	said       time.Time
+	lines      []string  // as they would be sent now
+	said       time.Time // it was not sent before
 }
 
 // inquiries are the Asks that wait for the reader.
@@ -58,9 +58,9 @@ func (l *Leg) Ask(ctx context.Context, ms []bridge.Outgoing) ([]bridge.Answer, e
 		return nil, bridge.ErrNotReady
 	}
 	for _, m := range ms {
-		q.want = append(q.want, wanted{id: m.ID, prefix: shownPrefix(m, limit), lines: encode(m, limit), said: m.Said})
-		if q.oldest.IsZero() || m.Said.Before(q.oldest) {
-			q.oldest = m.Said
+		q.want = append(q.want, wanted{id: m.ID, prefix: shownPrefix(m, limit), lines: encode(m, limit), said: m.Since()})
+		if since := m.Since(); q.oldest.IsZero() || since.Before(q.oldest) {
+			q.oldest = since
 		}
 	}
 	if !s.inquire(q) {
@@ -190,7 +190,7 @@ func (s *session) looked(c *channel, k *catchup, r *request) {
 	s.ask(c, k, &request{kind: before, look: true}, "BEFORE", ref)
 }
 
-// oldestAsked is when the first message was said that is asked about in room.
+// oldestAsked is since when the first message may be there that is asked about in room.
 func (s *session) oldestAsked(room bridge.Room) time.Time {
 	oldest := s.now
 	s.asks.mu.Lock()

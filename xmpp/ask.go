@@ -19,6 +19,8 @@ const (
 	askTimeout = 30 * time.Second
 	// askAgain is after how long an archive that may get messages late is read again.
 	askAgain = time.Second
+	// clockSlack is what the clocks may move against each other meanwhile.
+	clockSlack = 5 * time.Second
 )
 
 var _ bridge.AskLeg = (*Leg)(nil)
@@ -32,12 +34,15 @@ type inquiry struct {
 	ids   map[string]bridge.Answer
 	open  int       // ids that were not found yet
 	first time.Time // of the oldest message that was seen; zero: there is none
-	late  bool      // the archive may get messages late: its ids are those of ejabberd
+	// behind is how far the server's clock is behind ours at most, as its latest message
+	// shows; meaningful once there is a first.
+	behind time.Duration
+	late   bool // the archive may get messages late: its ids are those of ejabberd
 }
 
 // Ask looks for ms in the archive of their room, or in that of the account
 // (XEP-0313). Where a room has none, what it has shown us of its history, and since,
-// tells. Absent is said only of what is younger than the oldest message seen: an
+// tells. Absent is said only of what left after the oldest message seen: an
 // archive that begins later may have forgotten it, or may never have kept any. Nor is
 // it said of what may have been sent by a scheme whose messages no archive keeps.
 func (l *Leg) Ask(ctx context.Context, ms []bridge.Outgoing) ([]bridge.Answer, error) {
@@ -163,20 +168,21 @@ func (l *Leg) answers(q *inquiry, ms []bridge.Outgoing, whole bool) []bridge.Ans
 	out := make([]bridge.Answer, len(ms))
 	for i := range ms {
 		out[i] = q.ids[ms[i].ID]
-		if out[i] == bridge.Unanswered && !l.unkept(&ms[i]) && q.reaches(ms[i].Said, whole) {
+		if out[i] == bridge.Unanswered && !l.unkept(&ms[i]) && q.reaches(ms[i].Since(), whole) {
 			out[i] = bridge.Absent
 		}
 	}
 	return out
 }
 
-// reaches reports whether all that came since at was seen.
+// reaches reports whether all that came since at was seen. In a busy archive the latest
+// message tells the server's clock well enough; else it may be clockSkew behind.
 func (q *inquiry) reaches(at time.Time, whole bool) bool {
 	if q.first.IsZero() || at.IsZero() {
 		return false
 	}
 	if !whole {
-		at = at.Add(-clockSkew)
+		at = at.Add(-min(clockSkew, max(0, q.behind)+clockSlack))
 	}
 	return q.first.Before(at)
 }
@@ -185,10 +191,10 @@ func (q *inquiry) reaches(at time.Time, whole bool) bool {
 // what follows is too old. whole tells that there is no older page.
 func (s *session) inquire(ctx context.Context, q *inquiry, ms []bridge.Outgoing) (whole bool, err error) {
 	l := s.leg
-	since := ms[0].Said
+	since := ms[0].Since()
 	for i := range ms {
-		if ms[i].Said.Before(since) {
-			since = ms[i].Said
+		if at := ms[i].Since(); at.Before(since) {
+			since = at
 		}
 	}
 	l.mu.Lock()
@@ -276,6 +282,9 @@ func (s *session) found(q *inquiry, r *element.Element) {
 	l := s.leg
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if behind := time.Since(at); err == nil && (q.first.IsZero() || behind < q.behind) {
+		q.behind = behind
+	}
 	if err == nil && (q.first.IsZero() || at.Before(q.first)) {
 		q.first = at
 	}
@@ -306,7 +315,7 @@ func (l *Leg) shown(m *muc, ms []bridge.Outgoing) []bridge.Answer {
 		switch {
 		case m.mine.has(mineKey(ms[i].ID)):
 			out[i] = bridge.Present
-		case !m.from.IsZero() && m.from.Before(ms[i].Said.Add(-overlap)):
+		case !m.from.IsZero() && m.from.Before(ms[i].Since().Add(-overlap)):
 			out[i] = bridge.Absent
 		}
 	}

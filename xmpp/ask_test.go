@@ -311,3 +311,33 @@ func TestAsks(t *testing.T) {
 		asks(true, "and one that is not")
 	})
 }
+
+// TestReaches: how far back an archive has to be read before it says that a message is
+// not there. The latest message it has shown tells how far its clock may be behind.
+func TestReaches(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name   string
+		behind time.Duration
+		first  time.Duration // of the oldest message, before at
+		whole  bool
+		want   bool
+	}{
+		{"busy, read far enough", time.Second, 7 * time.Second, false, true},
+		{"busy, not far enough", time.Second, 6 * time.Second, false, false},
+		{"a clock ahead of ours", -time.Hour, 6 * time.Second, false, true},
+		{"a clock ahead of ours, not far enough", -time.Hour, 5 * time.Second, false, false},
+		{"quiet, read far enough", time.Hour, 61 * time.Second, false, true},
+		{"quiet, not far enough", time.Hour, 59 * time.Second, false, false},
+		{"there is no more", time.Hour, time.Second, true, true},
+		{"it begins later", time.Hour, -time.Second, true, false},
+	} {
+		q := &inquiry{first: at.Add(-tt.first), behind: tt.behind}
+		if got := q.reaches(at, tt.whole); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+	if (&inquiry{}).reaches(at, true) {
+		t.Error("an empty archive reaches back")
+	}
+}
