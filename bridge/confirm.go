@@ -30,7 +30,6 @@ const (
 type confirmer struct {
 	journal Journal
 	log     *slog.Logger
-	now     func() time.Time
 	wake    chan struct{} // capacity 1: look again
 	done    []Done        // of commit alone
 
@@ -50,8 +49,8 @@ type ended struct {
 	of *outbox // nil: nobody waits for the commit
 }
 
-func newConfirmer(j Journal, log *slog.Logger, now func() time.Time) *confirmer {
-	return &confirmer{journal: j, log: log, now: now, wake: make(chan struct{}, 1)}
+func newConfirmer(j Journal, log *slog.Logger) *confirmer {
+	return &confirmer{journal: j, log: log, wake: make(chan struct{}, 1)}
 }
 
 // add never blocks. It tells of, if there is one, when d is in the journal.
@@ -59,11 +58,10 @@ func (f *confirmer) add(d Done, of *outbox) {
 	if of != nil {
 		of.single.ending.Add(1)
 	}
-	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.wait) == 0 {
-		f.since = now
+		f.since = time.Now()
 	}
 	f.wait = append(f.wait, ended{d, of})
 	if len(f.wait) >= endsMost || !f.journal.Durable() || of != nil && (!of.asks.Load() || of.single.waiting.Load()) {
@@ -118,14 +116,14 @@ func (f *confirmer) rest() time.Duration {
 	if f.armed = len(f.wait) > 0 && !f.out; !f.armed {
 		return 0
 	}
-	return max(endsRest-f.now().Sub(f.since), time.Millisecond)
+	return max(endsRest-time.Since(f.since), time.Millisecond)
 }
 
 // take returns what is to be committed now, for commit.
 func (f *confirmer) take(all bool) []ended {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.out || len(f.wait) == 0 || !all && !(f.due && !f.taking) && f.now().Sub(f.since) < endsRest {
+	if f.out || len(f.wait) == 0 || !all && !(f.due && !f.taking) && time.Since(f.since) < endsRest {
 		return nil
 	}
 	return f.takeLocked(len(f.wait))

@@ -85,7 +85,7 @@ func New(cfg Config, d Deps) (*Core, error) {
 	}
 	c := &Core{
 		log: d.Log, journal: d.Journal, trust: d.Trust, now: d.Now, ids: ids,
-		confirmer: newConfirmer(d.Journal, d.Log, d.Now),
+		confirmer: newConfirmer(d.Journal, d.Log),
 		bounces:   newBounces(),
 		answers:   make(chan question, 64), // more questions at once are dropped
 		pauses:    newAskRate(),
