@@ -53,7 +53,7 @@ func (h *house) ledger() (l ledger, ok bool) {
 func (h *house) balanced() ledger {
 	h.t.Helper()
 	var last ledger
-	if !lab.Poll(wait, func() bool {
+	if !lab.Poll(overload, func() bool {
 		l, ok := h.ledger()
 		last = l
 		return ok && l.Waiting == 0

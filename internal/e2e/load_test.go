@@ -171,7 +171,7 @@ func (l *load) verdicts() map[[2]string]verdict {
 }
 
 // settle waits until everything said has been read, or until nothing has come for
-// half a minute.
+// half a minute, and the bot holds nothing more.
 func (l *load) settle() map[[2]string]verdict {
 	l.h.t.Helper()
 	read := func() (n int) {
@@ -182,7 +182,14 @@ func (l *load) settle() map[[2]string]verdict {
 		}
 		return n
 	}
-	for n, since := -1, time.Now(); time.Since(since) < wait/2; time.Sleep(100 * time.Millisecond) {
+	begun := time.Now()
+	for n, since := -1, begun; ; time.Sleep(100 * time.Millisecond) {
+		if time.Since(since) > wait/2 {
+			if now, ok := l.h.ledger(); ok && now.Waiting == 0 || time.Since(begun) > overload {
+				break
+			}
+			since = time.Now()
+		}
 		l.collect()
 		if now := read(); now != n {
 			n, since = now, time.Now()
