@@ -243,14 +243,32 @@ func erlangBinary(s string) string {
 	return string(b)
 }
 
+// log returns the log of stanzas. ejabberd writes it up to two seconds late: that
+// of a question with a mark in it is waited for.
+func (s *XMPPServer) log() (b []byte) {
+	s.lab.Helper()
+	mark := ""
+	if s.http != "" {
+		mark = "mark-" + rand.Text()
+		s.post("/api/check_account", map[string]any{"user": mark, "host": Domain})
+	}
+	if !Poll(time.Minute, func() bool {
+		var err error
+		if b, err = os.ReadFile(s.stanzas); err != nil {
+			s.lab.Fatalf("lab: no stanza log: %v", err)
+		}
+		return bytes.Contains(b, []byte(mark))
+	}) {
+		s.lab.Fatalf("lab: the log of stanzas stays behind")
+	}
+	return b
+}
+
 // Stanzas returns every stanza that the server exchanged with its clients so
 // far, in order. On ejabberd it needs Trace.
 func (s *XMPPServer) Stanzas() []Stanza {
 	s.lab.Helper()
-	b, err := os.ReadFile(s.stanzas)
-	if err != nil {
-		s.lab.Fatalf("lab: no stanza log: %v", err)
-	}
+	b := s.log()
 	var out []Stanza
 	if s.http != "" {
 		for _, m := range erlangXML.FindAllStringSubmatch(string(b), -1) {
