@@ -1,7 +1,7 @@
 package policy
 
 // Person is one human with many names. Only proven identities count: an IRC
-// account, a certificate, a real JID, a key; never a nick.
+// account, a certificate, a real JID, a key; a host weakly, a nick never.
 type Person struct {
 	Name    string   // the config's name, unique
 	JIDs    []string // bare JIDs, normalised; the first is the preferred one
@@ -11,10 +11,16 @@ type Person struct {
 
 	// AllowWeakKey accepts this person's old keys (DSA-1024, RSA-1024, SHA-1).
 	AllowWeakKey bool
+
+	// Groups are those that list this person. Certified are the addresses for
+	// which the company's key certified a key of theirs, now: a group with a
+	// domain takes its members from them.
+	Groups, Certified []string
 }
 
 // IRCIdentity is what proves a person on one IRC network.
 type IRCIdentity struct {
 	Accounts []string // services accounts
 	CertFPs  []string // client certificate fingerprints, lower-case hex
+	Hosts    []string // masks nick!user@host: weak, and never enough to be protected
 }

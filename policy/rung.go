@@ -1,6 +1,3 @@
-// Package policy holds the pure decisions of Drawbridge: facts in, verdict out.
-// It imports nothing of ours, opens nothing and reads no clock: the same input
-// always gives the same verdict.
 package policy
 
 import (
