@@ -55,16 +55,29 @@ type ircConf struct {
 	Port, TLSPort, LinkPort int
 	UID, GID, NickLen       int
 	Fast, History, STS      bool
+	Name, ID                string // of an InspIRCd; insp.test and 000 if empty
+	Peer                    string // the server it may link with
+	PeerPort                int
 }
 
 // InspIRCd starts an InspIRCd, with services where asked for, and waits until
 // it takes connections.
 func (l *Lab) InspIRCd(o InspIRCd) *IRCServer {
 	l.Helper()
-	c := ircConf{Dir: l.folder("inspircd"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Fast: o.Fast, History: o.History, STS: o.STS}
+	c := l.inspConf(o)
 	if o.Services {
 		c.LinkPort = l.Port()
 	}
+	return l.inspircd(o, c)
+}
+
+func (l *Lab) inspConf(o InspIRCd) ircConf {
+	l.Helper()
+	return ircConf{Dir: l.folder("inspircd"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Fast: o.Fast, History: o.History, STS: o.STS}
+}
+
+func (l *Lab) inspircd(o InspIRCd, c ircConf) *IRCServer {
+	l.Helper()
 	conf := filepath.Join(c.Dir, "inspircd.conf")
 	l.write(conf, l.render("inspircd.conf", c))
 	args := []string{l.program("inspircd"), "--nofork", "--config", conf}
@@ -120,6 +133,23 @@ func (s *IRCServer) startServices(c ircConf) {
 	s.Services = l.Start(&Proc{Name: "atheme", Dir: dir, Logs: []string{log}, Args: []string{
 		l.program("atheme-services"), "-n", "-c", conf, "-D", dir, "-l", log, "-p", filepath.Join(dir, "atheme.pid"),
 	}})
+	s.awaitServices()
+}
+
+// StopServices ends atheme, as a crash of its machine does: who was logged in still
+// is, and nobody can log in any more.
+func (s *IRCServer) StopServices() { s.Services.Kill() }
+
+// StartServices starts atheme again, and waits until it is linked.
+func (s *IRCServer) StartServices() {
+	s.lab.Helper()
+	s.lab.must(s.Services.start())
+	s.awaitServices()
+}
+
+func (s *IRCServer) awaitServices() {
+	l := s.lab
+	l.Helper()
 	u := l.IRCUser(s, "waiter")
 	defer u.Quit()
 	l.Await(patience, "atheme is linked", func() bool {

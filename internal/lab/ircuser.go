@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -46,17 +47,37 @@ func (l *Lab) IRCUserTLS(s *IRCServer, nick string, cert *Cert, channels ...stri
 	return l.ircUser(c, nick, channels)
 }
 
+// IRCCrowd connects n people without TLS at once; their nicks are nick0, nick1 …
+func (l *Lab) IRCCrowd(s *IRCServer, nick string, n int) []*IRCUser {
+	l.Helper()
+	out := make([]*IRCUser, n)
+	for i := range out {
+		c, err := net.DialTimeout("tcp", s.Addr, 5*time.Second)
+		l.must(err)
+		out[i] = l.introduce(c, nick+strconv.Itoa(i))
+	}
+	for _, u := range out {
+		u.Expect(" 001 ")
+	}
+	return out
+}
+
 func (l *Lab) ircUser(c net.Conn, nick string, channels []string) *IRCUser {
 	l.Helper()
+	u := l.introduce(c, nick)
+	u.Expect(" 001 ")
+	for _, ch := range channels {
+		u.Join(ch)
+	}
+	return u
+}
+
+func (l *Lab) introduce(c net.Conn, nick string) *IRCUser {
 	u := &IRCUser{Nick: nick, lab: l, conn: c, done: make(chan struct{})}
 	go u.read()
 	l.Cleanup(u.Quit)
 	u.Send("NICK " + nick)
 	u.Send("USER " + nick + " 0 * :" + nick)
-	u.Expect(" 001 ")
-	for _, ch := range channels {
-		u.Join(ch)
-	}
 	return u
 }
 

@@ -210,7 +210,7 @@ func (s *XMPPServer) post(path string, args map[string]any) (status int, answer 
 	s.lab.Helper()
 	body, err := json.Marshal(args)
 	s.lab.must(err)
-	cl := http.Client{Timeout: 20 * time.Second}
+	cl := http.Client{Timeout: patience}
 	res, err := cl.Post(s.http+path, "application/json", bytes.NewReader(body))
 	s.lab.must(err)
 	defer func() { _ = res.Body.Close() }()
