@@ -21,14 +21,15 @@ type chatCommand struct {
 
 // chatCommands lists what people may ask the bot in a room. Nicks prove nobody, so
 // in a channel or MUC none of them administers anything; a channel's operator may
-// pause the bridge there, as they could remove the bot. Orders about keys are heard
-// in a person's own encrypted chat (trustOrders).
+// pause the bridge there, as they could remove the bot. Orders about keys and guarded
+// rooms are heard in a person's own encrypted chat (trustOrders, guardOrders).
 func chatCommands() []chatCommand {
 	return []chatCommand{
 		{name: "!help", help: "lists the commands", run: (*Core).answerHelp},
 		{name: "!who", help: "who is in the other rooms", run: (*Core).answerWho},
 		{name: "!status", help: "how the bridge is doing", run: (*Core).answerStatus},
 		{name: "!trust", help: "how far each line is protected, and by which keys", run: (*Core).answerTrust},
+		{name: "!guard", help: "who may come in, and why: admins only", run: (*Core).answerGuard},
 		{name: "!bridge", help: "pause 1h | resume: channel operators only", ends: true, run: (*Core).answerBridge},
 	}
 }
@@ -167,7 +168,7 @@ func (a *askRate) allow(room Room, now time.Time) bool {
 func (c *Core) answerHelp(q *question) string {
 	var parts []string
 	for _, cmd := range chatCommands() {
-		if cmd.ends && q.member.room.Kind == Chat {
+		if cmd.ends && q.member.room.Kind == Chat || cmd.name == "!guard" && (c.guard == nil || !q.private()) {
 			continue
 		}
 		parts = append(parts, cmd.name+" "+cmd.help)

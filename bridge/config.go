@@ -103,7 +103,9 @@ const (
 type Deps struct {
 	Log     *slog.Logger     // nil is silence
 	Journal Journal          // nil is a new Memory journal
+	Gate    Gate             // nil: everything may be relayed
 	Trust   Trust            // nil: nothing is known of keys, and nothing can be ordered
+	Guard   Guard            // nil: no room is guarded, and nothing can be ordered
 	Now     func() time.Time // nil is time.Now
 	Rand    io.Reader        // seeds the wire ids; nil is crypto/rand
 }

@@ -32,6 +32,8 @@ type Core struct {
 	log       *slog.Logger
 	journal   Journal
 	trust     Trust // nil: nobody knows
+	guard     Guard // nil: no room is guarded
+	gate      Gate  // nil: there is none
 	now       func() time.Time
 	ids       *idSource
 	confirmer *confirmer
@@ -84,7 +86,7 @@ func New(cfg Config, d Deps) (*Core, error) {
 		d.Now = time.Now
 	}
 	c := &Core{
-		log: d.Log, journal: d.Journal, trust: d.Trust, now: d.Now, ids: ids,
+		log: d.Log, journal: d.Journal, trust: d.Trust, guard: d.Guard, gate: d.Gate, now: d.Now, ids: ids,
 		confirmer: newConfirmer(d.Journal, d.Log),
 		bounces:   newBounces(),
 		answers:   make(chan question, 64), // more questions at once are dropped
@@ -247,6 +249,15 @@ func (c *Core) load(ctx context.Context) error {
 // Requeue sends a row once more that the journal had parked (FateDead) and has
 // put back among those that wait. It comes before younger lines.
 func (c *Core) Requeue(r *Row) { c.takeBack(r, (*ledger).revived, (*outbox).requeue) }
+
+// Purge sends the rows that wait and match back to the sender's side, with the reason,
+// and returns how many. A row that is in the journal alone comes without its sender.
+func (c *Core) Purge(match func(*Row) bool, reason string) (n int) {
+	for _, o := range c.table.Load().outboxes {
+		n += o.purge(func(r *Row) bool { return r.Kind < RowOwn && match(r) }, reason)
+	}
+	return n
+}
 
 // takeBack puts a row of the journal into its outbox by put, counted as count does;
 // one whose room is in no bridge any more goes back. It reports whether the row

@@ -19,6 +19,7 @@ type intent struct {
 	what   verdict
 	copies []copied
 	answer string // to a command carried out already
+	ruling Ruling // of the gate, where it refused the message or a copy of it
 	gap    bool   // the bot's own words about what was missed
 }
 
@@ -215,6 +216,9 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 			if m.From.Person != "" && to.room.Kind == Chat && to.room.Name == m.From.Person || heard(in, to.room) {
 				continue
 			}
+			if !d.passes(in, to, now) {
+				continue
+			}
 			rows = append(rows, Row{
 				ID: d.c.ids.next(), Bridge: from.bridge.cfg.Name, From: m.Room, To: to.room,
 				Kind: rowKind(m.Kind), Person: m.From.Person, Name: name, Text: m.Text, Rung: m.Rung, Floor: to.floor,
@@ -228,6 +232,20 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 			in.copies = append(in.copies, copied{to, r})
 		}
 	}
+}
+
+// passes asks the gate whether a message may go to a room.
+func (d *dispatcher) passes(in *intent, to *member, now time.Time) bool {
+	if d.c.gate == nil {
+		return true
+	}
+	m := in.msg
+	r := d.c.gate.Out(m.From, m.Room, to.room, m.Rung, now)
+	if r.Refused {
+		in.ruling = r
+		d.c.log.Debug("withheld", "leg", m.Room.Leg, "room", m.Room.Name, "to", to.room.String(), "id", m.ID, "rule", r.Rule)
+	}
+	return !r.Refused
 }
 
 // heard reports whether another bridge of the message's room reaches room too.
@@ -276,6 +294,9 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 	if in.what == accepted {
 		d.enqueue(in)
 		in.leg.taken(m, true)
+		if in.ruling.Refused {
+			d.tellWithheld(in, now)
+		}
 		return
 	}
 	if in.what == stray {
@@ -291,6 +312,9 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 	case refused, unreadable:
 		d.c.log.Debug("refused", "leg", m.Room.Leg, "room", m.Room.Name, "id", m.ID, "rule", in.what.String(), "scheme", m.Scheme, "err", m.Problem)
 		d.tellRefused(t, in, now)
+	case withheld:
+		d.c.log.Debug("refused", "leg", m.Room.Leg, "room", m.Room.Name, "id", m.ID, "rule", in.ruling.Rule)
+		d.tellWithheld(in, now)
 	case looped:
 		d.c.log.Debug("relayed line not relayed again", "leg", m.Room.Leg, "room", m.Room.Name, "from", clip(m.From.Nick, 64))
 		if m.Mark == "" {

@@ -80,6 +80,9 @@ type Message struct {
 	From Sender
 	Kind MessageKind
 	Text Text
+	// Facts are what a leg knew of the speaker when the message came; nil where the
+	// room is not guarded (Enforcer.Watch), or, in a Chat, where nobody watches.
+	Facts *policy.Facts
 	// Rung is what this message itself proves (incoming rung).
 	Rung   policy.Rung
 	Scheme string // name of the scheme that opened it, "" for clear

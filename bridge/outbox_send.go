@@ -18,6 +18,7 @@ const (
 	reasonUnasked  = "it may have arrived, and nobody could be asked"
 	reasonInternal = "internal error"
 	reasonNotReady = "not reachable"
+	reasonWithheld = "it may not be said there any more"
 )
 
 // reasonOf makes a reason for people of an error of a leg, which holds no text.
@@ -209,6 +210,9 @@ func (o *outbox) send(ctx context.Context) bool {
 	rows := o.batch[:0]
 	for _, r := range o.batch {
 		out, reason := o.render(t, r, r.Tried)
+		if reason == "" {
+			reason = o.withheld(r)
+		}
 		if reason != "" {
 			o.giveUp(r, FateBounced, reason)
 			continue
@@ -239,6 +243,22 @@ func (o *outbox) send(ctx context.Context) bool {
 	o.failed(ctx, r, kicks, err)
 	o.untry(ctx)
 	return false
+}
+
+// withheld asks the gate once more whether a row may leave: much can have happened
+// while it waited. "": it may. Of its speaker no more is known than the person.
+func (o *outbox) withheld(r *Row) string {
+	if o.c.gate == nil || r.Kind >= RowOwn {
+		return ""
+	}
+	ruling := o.c.gate.Out(Sender{Person: r.Person}, r.From, r.To, r.Rung, o.c.now())
+	if !ruling.Refused {
+		return ""
+	}
+	if ruling.Reason != "" {
+		return clip(ruling.Reason, 160)
+	}
+	return reasonWithheld
 }
 
 // render makes the line that r is as of now, or says why it cannot leave.

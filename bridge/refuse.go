@@ -48,6 +48,20 @@ func (d *dispatcher) tellRefused(t *table, in *intent, now time.Time) {
 	d.c.say(to, refusalText(m, to))
 }
 
+// tellWithheld tells a configured person in their own chat, sealed, once an hour, what
+// the guard said of their message. In a channel or MUC the guard itself tells them.
+func (d *dispatcher) tellWithheld(in *intent, now time.Time) {
+	m := in.msg
+	if in.ruling.Reason == "" || m.Room.Kind != Chat || m.Delayed && now.Sub(m.Time) > tellEvery || !d.tell(toldKey{room: m.Room, what: withheld}, now) {
+		return
+	}
+	text := "Your last message was not passed on"
+	if in.what != withheld {
+		text += " everywhere"
+	}
+	d.c.say(in.routes[0], text+": "+clip(in.ruling.Reason, 300))
+}
+
 func refusalText(m *Message, to *member) string {
 	if m.Kind == Unreadable {
 		why := "it could not be opened"

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"drawbridge/policy"
 )
 
 // Trust knows people's keys. The core asks it for !trust, and hands it the orders
@@ -19,38 +16,15 @@ type Trust interface {
 	Order(ctx context.Context, o Order) string
 }
 
-// Order is an order about keys.
-type Order struct {
-	Verb   string // of trustOrders
-	Args   []string
-	Person string // who gave it: their config name
-	JID    string // and bare JID
-}
-
-// trustOrder is one row of the table of orders.
-type trustOrder struct {
-	verb, usage string
-	admin       bool // only an admin may give it; else whoever is verified, about their own keys
-}
-
-// trustOrders lists what can be ordered by !trust. Who gives one must have proven who
-// they are, in this message, in their own chat: see mayOrder.
-func trustOrders() []trustOrder {
-	return []trustOrder{
+// trustOrders lists what can be ordered by !trust.
+func trustOrders() []order {
+	return []order{
 		{verb: "add", usage: "!trust add FINGERPRINT: a key of another device of yours"},
 		{verb: "list", usage: "!trust list [PERSON]", admin: true},
 		{verb: "accept", usage: "!trust accept PERSON FINGERPRINT", admin: true},
 		{verb: "revoke", usage: "!trust revoke PERSON FINGERPRINT", admin: true},
 	}
 }
-
-const (
-	// orderTime bounds an order: it waits for the disk.
-	orderTime = 15 * time.Second
-	// orderAge is how old an order may be. A server can hold one back, until what it
-	// asks for was decided otherwise.
-	orderAge = 15 * time.Minute
-)
 
 // answerTrust tells a configured person, in their own chat, what protects each
 // room's lines; anybody else hears only which rooms are encrypted.
@@ -123,75 +97,4 @@ func grouped(fpr string) string {
 		parts = append(parts, string(part))
 	}
 	return strings.Join(parts, " ")
-}
-
-// isOrder reports whether q is !trust with words behind it.
-func (q *question) isOrder() bool {
-	words := strings.Fields(q.msg.Text.s)
-	return len(words) > 1 && strings.EqualFold(words[0], "!trust")
-}
-
-// order carries out an order, if it is one and may be given.
-func (c *Core) order(ctx context.Context, q *question) string {
-	words := strings.Fields(q.msg.Text.s)
-	verb, args := words[1], words[2:]
-	orders := trustOrders()
-	i := slices.IndexFunc(orders, func(o trustOrder) bool { return strings.EqualFold(o.verb, verb) })
-	switch {
-	case !q.private():
-		return "Keys are a matter of each person's own encrypted chat with me."
-	case c.trust == nil:
-		return "Nothing can be ordered here."
-	case i < 0:
-		var usage []string
-		for _, o := range orders {
-			if !o.admin || c.isAdmin(q.msg.From.Person) {
-				usage = append(usage, o.usage)
-			}
-		}
-		return "!trust, or: " + strings.Join(usage, "; ") + "."
-	}
-	if why := c.mayOrder(q, orders[i]); why != "" {
-		c.log.Warn("order refused", "leg", q.member.room.Leg, "from", q.msg.From.Person, "rule", "trust "+orders[i].verb, "err", why)
-		return why
-	}
-	ctx, cancel := context.WithTimeout(ctx, orderTime)
-	defer cancel()
-	return c.trust.Order(ctx, Order{Verb: orders[i].verb, Args: args, Person: q.msg.From.Person, JID: q.msg.From.JID})
-}
-
-// mayOrder returns why a question may not order, or "".
-func (c *Core) mayOrder(q *question, o trustOrder) string {
-	need := policy.Verified
-	if o.admin {
-		cfg := c.table.Load().cfg
-		if !c.isAdmin(q.msg.From.Person) {
-			return "Only an admin can order that."
-		}
-		if cfg.AdminRung > policy.Clear {
-			need = cfg.AdminRung
-		}
-	}
-	if q.msg.Rung < need || !q.member.floor.Encrypted() {
-		return fmt.Sprintf("Not done: your message came %s, and this takes %s. %s", q.msg.Rung, need, orderHint(q.msg.Rung, o))
-	}
-	if signed := q.msg.Signed; q.msg.Delayed || !signed.IsZero() && c.now().Sub(signed) > orderAge {
-		return "Not done: your message was long on its way, or your clock is slow. Write it again."
-	}
-	return ""
-}
-
-// orderHint says what to do where a message proves too little.
-func orderHint(have policy.Rung, o trustOrder) string {
-	switch {
-	case o.admin:
-		return "Write from a session by a verified key, or use drawbridge trust on the machine."
-	case have == policy.Sealed:
-		return "Write from a device whose key is verified and that signs, or ask an admin."
-	}
-	return "Write from a device whose key is verified, or ask an admin."
-}
-
-func (c *Core) isAdmin(person string) bool {
-	return slices.Contains(c.table.Load().cfg.Admins, person)
 }

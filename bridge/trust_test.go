@@ -35,7 +35,7 @@ func withClerk(t *testing.T, atLeast policy.Rung, test func(h *house, c *clerk),
 			Legs: []bridge.Leg{h.irc, h.xmpp}, Bridges: []bridge.BridgeConfig{b}, People: people,
 			Admins: []string{"alice"}, AdminRung: atLeast,
 		}
-		h.start(bridge.Deps{Trust: c})
+		h.start(bridge.Deps{Trust: c, Guard: c})
 		defer h.stop()
 		must(t, h.irc.RoomUp(dev))
 		must(t, h.xmpp.RoomUp(alice))
@@ -74,6 +74,12 @@ func TestOrders(t *testing.T) {
 		{"kept on its way", "!trust accept bob AAAA", alice, policy.Verified, 0, devBridge(), "", "Write it again"},
 		{"where nothing must be encrypted", "!trust accept bob AAAA", alice, policy.Verified, policy.Sealed, clear, "", "Not done"},
 		{"on IRC", "!trust accept bob AAAA", dev, policy.Verified, policy.Sealed, devBridge(), "", "own encrypted chat"},
+		{"about a room", "!guard ban eve --for 2h --room finance", alice, policy.Verified, 0, devBridge(), "ban [eve --for 2h --room finance] by alice (alice@corp.example)", "Done."},
+		{"about a room, unsigned", "!guard enable finance", alice, policy.Sealed, 0, devBridge(), "", "or use drawbridge guard on the machine"},
+		{"about a room, by others", "!guard status", bob, policy.Verified, 0, devBridge(), "", "Only an admin"},
+		{"about a room, on IRC", "!guard status", dev, policy.Verified, policy.Sealed, devBridge(), "", "own encrypted chat"},
+		{"about a room, no such order", "!guard", alice, policy.Verified, 0, devBridge(), "", "!guard, or: !guard status; !guard explain WHO ROOM [ACTION]"},
+		{"about a room, no such order, by others", "!guard", bob, policy.Verified, 0, devBridge(), "", "Only an admin"},
 		{"no such order", "!trust everybody", bob, policy.Verified, 0, devBridge(), "", "!trust, or: !trust add FINGERPRINT: a key of another device of yours."},
 		{"no such order, to an admin", "!trust everybody", alice, policy.Verified, 0, devBridge(), "", "!trust revoke PERSON FINGERPRINT"},
 	} {

@@ -18,6 +18,7 @@ const (
 	command            // for the bot
 	looped             // relayed before
 	paused             // said while the room is paused
+	withheld           // a guard does not let it through: counted as refused
 	again              // came before
 	full               // not decided: an outbox has no room
 )
@@ -25,6 +26,7 @@ const (
 // counters tells where each verdict is counted; accepted counts its copies too.
 var counters = [...]func(*Ledger) *uint64{
 	refused:    func(l *Ledger) *uint64 { return &l.Refused },
+	withheld:   func(l *Ledger) *uint64 { return &l.Refused },
 	unreadable: func(l *Ledger) *uint64 { return &l.Unreadable },
 	command:    func(l *Ledger) *uint64 { return &l.Commands },
 	looped:     func(l *Ledger) *uint64 { return &l.Looped },
@@ -57,7 +59,9 @@ func (d *dispatcher) decide(t *table, in *intent, now time.Time) (ok bool) {
 	if !d.hasRoom(in, now) {
 		return false
 	}
-	d.copy(in, now)
+	if d.copy(in, now); in.ruling.Refused && len(in.copies) == 0 {
+		in.what = withheld
+	}
 	return true
 }
 
@@ -79,6 +83,11 @@ func (d *dispatcher) verdict(t *table, in *intent, now time.Time) verdict {
 		return refused
 	case m.Redelivered:
 		return again
+	}
+	if d.c.gate != nil {
+		if in.ruling = d.c.gate.In(m, now); in.ruling.Refused {
+			return withheld
+		}
 	}
 	var cmd *chatCommand
 	if m.Kind == Say {
@@ -121,7 +130,7 @@ func floorIn(routes []*member) policy.Rung {
 
 // String names a verdict for the log.
 func (v verdict) String() string {
-	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused", "again", "full"}[v]
+	return [...]string{"accepted", "stray", "floor", "unreadable", "command", "loop", "paused", "withheld", "again", "full"}[v]
 }
 
 // good reports whether the sender may be told that the message arrived.

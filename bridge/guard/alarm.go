@@ -1,0 +1,47 @@
+package guard
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// alarms tells the admins of each matter once in alarmEvery.
+type alarms struct {
+	tell func(string)
+	log  *slog.Logger
+
+	mu   sync.Mutex // guards told
+	told map[string]time.Time
+}
+
+const (
+	alarmEvery = 10 * time.Minute
+	maxAlarms  = 1024 // matters remembered; more begin anew
+)
+
+// raise tells text, unless the same matter was told lately.
+func (a *alarms) raise(matter, text string, now time.Time) {
+	a.mu.Lock()
+	at, known := a.told[matter]
+	if known && now.Sub(at) < alarmEvery && !now.Before(at) {
+		a.mu.Unlock()
+		return
+	}
+	if len(a.told) >= maxAlarms {
+		clear(a.told)
+	}
+	a.told[matter] = now
+	a.mu.Unlock()
+	a.log.Error("guard alarm", "rule", matter, "err", text)
+	if a.tell != nil {
+		a.tell(text)
+	}
+}
+
+// over forgets a matter: should it come again, it is told at once.
+func (a *alarms) over(matter string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.told, matter)
+}

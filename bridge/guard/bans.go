@@ -1,0 +1,397 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// marks are the entries that this guard put into servers' lists for bans, so that
+// they are taken back when the ban ends, also by a later process and when the person
+// is gone from the config. Each is kept as a Timer.
+type marks struct {
+	mu  sync.Mutex // guards all
+	set map[string]mark
+}
+
+type mark struct{ ban, place, mask string }
+
+func (m mark) id() string { return timerBan + " " + m.ban + " " + m.place + " " + m.mask }
+
+// parseMark reads an ID of a mark.
+func parseMark(id string) (mark, bool) {
+	f := strings.SplitN(id, " ", 4)
+	if len(f) != 4 || f[0] != timerBan {
+		return mark{}, false
+	}
+	return mark{f[1], f[2], f[3]}, true
+}
+
+// of returns the marks of a place.
+func (m *marks) of(place string) (out []mark) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, x := range m.set {
+		if x.place == place {
+			out = append(out, x)
+		}
+	}
+	slices.SortFunc(out, func(a, b mark) int { return strings.Compare(a.mask, b.mask) })
+	return out
+}
+
+// projected notes that an entry stands, or is about to, for a ban.
+func (g *Guard) projected(sd *side, b *policy.BanRecord, mask string) {
+	m := mark{b.ID, sd.place.String(), mask}
+	g.marks.mu.Lock()
+	_, known := g.marks.set[m.id()]
+	g.marks.set[m.id()] = m
+	g.marks.mu.Unlock()
+	if known {
+		return
+	}
+	x := Timer{ID: m.id(), Kind: timerBan, Room: sd.room.name, Who: mask, Due: b.Until}
+	g.scribe.keep(x.ID, func(ctx context.Context, s Store) error { return s.PutTimer(ctx, x) })
+}
+
+// unprojected forgets marks whose entries are gone.
+func (g *Guard) unprojected(gone []mark) {
+	g.marks.mu.Lock()
+	for _, m := range gone {
+		delete(g.marks.set, m.id())
+	}
+	g.marks.mu.Unlock()
+	for _, m := range gone {
+		id := m.id()
+		g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+	}
+}
+
+// banned notes the live ban that meets somebody.
+func (g *Guard) banned(p *policy.Policy, f *policy.Facts, room string, now time.Time) {
+	bans := *g.bans.Load()
+	if len(bans) == 0 {
+		f.Ban, f.BanMissing = nil, 0
+		return
+	}
+	p.FindBan(bans, f, room, now)
+}
+
+// masks are what keeps somebody banned out of a place by its own lists: entries of a
+// channel, bare JIDs of a MUC.
+func (g *Guard) masks(sd *side, b *policy.BanRecord) []string {
+	p := sd.room.table.people[b.Person]
+	if !sd.channel() {
+		if jid, ok := strings.CutPrefix(b.Mask, policy.MaskJID); ok && b.Person == "" {
+			return []string{jid}
+		}
+		if p != nil {
+			return p.JIDs
+		}
+		return nil
+	}
+	if b.Person != "" {
+		if p == nil {
+			return nil
+		}
+		masks := p.BanMasks(sd.place.Leg, sd.caps)
+		for i, m := range masks {
+			masks[i] = completed(m)
+		}
+		return masks
+	}
+	if account, ok := strings.CutPrefix(b.Mask, policy.MaskAccount); ok {
+		leg, name, _ := strings.Cut(account, "/")
+		if mask, can := sd.caps.AccountMask(name); can && leg == sd.place.Leg {
+			return []string{mask}
+		}
+		return nil
+	}
+	if strings.HasPrefix(b.Mask, policy.MaskJID) {
+		return nil
+	}
+	return []string{completed(b.Mask)}
+}
+
+// completed is a host mask as servers write it, so that it is found again in their
+// lists. An entry that is no host mask stays as it is.
+func completed(mask string) string {
+	if strings.Contains(mask, "!") || strings.Contains(mask, "@") && !(len(mask) > 2 && mask[1] == ':') {
+		return policy.FoldMask(mask)
+	}
+	return mask
+}
+
+// putBan begins a ban. It does not wait for the store.
+func (g *Guard) putBan(b policy.BanRecord) *policy.BanRecord {
+	g.banning.Lock()
+	bans := append(slices.Clone(*g.bans.Load()), b)
+	g.bans.Store(&bans)
+	g.banning.Unlock()
+	g.scribe.keep("ban "+b.ID, func(ctx context.Context, s Store) error { return s.PutBan(ctx, b) })
+	return &bans[len(bans)-1]
+}
+
+// endBans ends the bans that match, and returns them.
+func (g *Guard) endBans(match func(*policy.BanRecord) bool) (ended []policy.BanRecord) {
+	g.banning.Lock()
+	var left []policy.BanRecord
+	for _, b := range *g.bans.Load() {
+		if match(&b) {
+			ended = append(ended, b)
+		} else {
+			left = append(left, b)
+		}
+	}
+	if len(ended) > 0 {
+		g.bans.Store(&left)
+	}
+	g.banning.Unlock()
+	for _, b := range ended {
+		id := b.ID
+		g.scribe.keep("ban "+id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+	}
+	return ended
+}
+
+// next numbers things within a process.
+func (g *Guard) next() uint64 { return g.serial.Add(1) }
+
+// newID returns an ID for a ban: no two processes give the same.
+func (g *Guard) newID(now time.Time) string {
+	return "b" + strconv.FormatInt(now.UnixMilli(), 36) + strconv.FormatUint(g.next(), 36)
+}
+
+// banByRule makes the ban that a rule asks for, of the strongest identity that is
+// known: nil where only a host is, behind which others are too.
+func (sd *side) banByRule(sub *subject, d *policy.Decision, now time.Time) *policy.BanRecord {
+	r := sd.room
+	b := policy.BanRecord{ID: r.g.newID(now), Rooms: []string{r.name}, Author: "rule " + d.Rule, Reason: d.Reason, Set: now, Until: d.Until}
+	f := &sub.facts
+	switch {
+	case sub.person != "":
+		b.Person = sub.person
+	case f.Account.Known == policy.Yes:
+		b.Mask = policy.MaskAccount + f.Leg + "/" + f.Account.Value
+	case f.JID.Known == policy.Yes:
+		b.Mask = policy.MaskJID + f.JID.Value
+	default:
+		mask, ok := sd.narrowLocked(f)
+		if !ok {
+			return nil
+		}
+		b.Mask = mask
+	}
+	return r.g.putBan(b)
+}
+
+// narrowLocked returns a mask that fits one who is there, and nobody else.
+func (sd *side) narrowLocked(f *policy.Facts) (string, bool) {
+	if f.Host == "" {
+		return "", false
+	}
+	mask := "*!" + f.User + "@" + f.Host
+	hit := sd.room.policy.Hit(mask, sd.factsLocked())
+	return mask, hit.Refused(1) == ""
+}
+
+// factsLocked returns what is known of all who are there.
+func (sd *side) factsLocked() (out []policy.Facts) {
+	for _, sub := range sd.present {
+		out = append(out, sub.facts)
+	}
+	return out
+}
+
+// followLocked takes a ban over that somebody set who may, if it is of one known
+// person; and its end. Others stay where they were set.
+func (sd *side) followLocked(s *bridge.Sight, now time.Time) bool {
+	r := sd.room
+	author := sd.authorLocked(&s.By, now)
+	if author == "" {
+		return false
+	}
+	person, mask, set := "", "", true
+	if sd.channel() {
+		var ok bool
+		if mask, ok = strings.CutPrefix(s.What, "+b "); !ok {
+			if mask, ok = strings.CutPrefix(s.What, "-b "); !ok {
+				return false
+			}
+			set = false
+		}
+		person = sd.whoIsLocked(mask)
+	} else {
+		if s.What != "affiliation" && s.What != bridge.WentBanned {
+			return false
+		}
+		if who := r.policy.Who(&s.Facts); len(who) == 1 {
+			person, mask = who[0], s.Facts.JID.Value
+		}
+		set = s.Is == policy.Outcast || s.What == bridge.WentBanned
+	}
+	if !set {
+		return sd.unfollowLocked(mask, author, now)
+	}
+	if person == "" || r.table.refuses(person) != "" {
+		return false
+	}
+	b := policy.BanRecord{ID: r.g.newID(now), Person: person, Rooms: []string{r.name}, Author: author, Reason: "banned by " + author, Set: now}
+	r.g.projected(sd, r.g.putBan(b), mask)
+	r.noteLocked(&Act{
+		At: now, Room: r.name, Place: sd.place.String(), Who: person, Person: person, Effect: policy.Ban, Basis: policy.ByBan, Rule: b.ID,
+		Acts: "ban", Actor: author, Result: "followed", Undo: "guard forgive " + b.ID,
+	})
+	r.judgeAllLocked(now)
+	return true
+}
+
+// unfollowLocked ends the ban that a mark of this place stands for.
+func (sd *side) unfollowLocked(mask, author string, now time.Time) bool {
+	r := sd.room
+	for _, m := range r.g.marks.of(sd.place.String()) {
+		if !strings.EqualFold(m.mask, mask) {
+			continue
+		}
+		for _, b := range r.g.endBans(func(b *policy.BanRecord) bool {
+			return b.ID == m.ban && strings.HasPrefix(b.Reason, "banned by ") && len(b.Rooms) == 1
+		}) {
+			r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Who: b.Person, Person: b.Person, Basis: policy.ByBan, Rule: b.ID, Acts: "forgive", Actor: author, Result: "followed"})
+			r.judgeAllLocked(now)
+			return true
+		}
+	}
+	return false
+}
+
+// authorLocked returns the known person who did something and has the right to hold op,
+// by a rule; "" if it is none.
+func (sd *side) authorLocked(by *bridge.By, now time.Time) string {
+	f := by.Facts
+	if sub := sd.present[by.Nick]; sub != nil {
+		f = sub.facts
+	}
+	who := sd.room.policy.Who(&f)
+	if len(who) != 1 || by.Server {
+		return ""
+	}
+	d := policy.Decide(sd.room.policy, &f, policy.Event{Room: sd.room.name, Do: policy.Op}, now)
+	if d.Effect > policy.Alert || d.Basis != policy.ByRule {
+		return ""
+	}
+	return who[0]
+}
+
+// whoIsLocked returns the one person whom an entry of a ban list fits; "" if it fits
+// nobody we know, or more than one who is there.
+func (sd *side) whoIsLocked(mask string) string {
+	for name, p := range sd.room.table.people {
+		if slices.ContainsFunc(p.BanMasks(sd.place.Leg, sd.caps), func(m string) bool { return strings.EqualFold(m, mask) }) {
+			return name
+		}
+	}
+	facts := sd.factsLocked()
+	person, hits := "", 0
+	for i := range facts {
+		if sd.room.policy.Hit(mask, facts[i:i+1]).Present == 0 {
+			continue
+		}
+		hits++
+		if who := sd.room.policy.Who(&facts[i]); len(who) == 1 {
+			person = who[0]
+		}
+	}
+	if hits != 1 {
+		return ""
+	}
+	return person
+}
+
+// refuses says why a person may not be banned; "": they may.
+func (t *table) refuses(person string) string {
+	if slices.Contains(t.cfg.Policy.Protected, person) {
+		return person + " is protected"
+	}
+	return ""
+}
+
+// target is what a ban is of.
+type target struct {
+	person, mask string
+	wide         bool // a mask that an admin wrote
+}
+
+// target finds out whom an order means.
+func (g *Guard) target(t *table, who, room string) (target, error) {
+	switch {
+	case who == "":
+		return target{}, ErrNobody
+	case strings.HasPrefix(who, policy.MaskAccount):
+		leg, account, ok := strings.Cut(strings.TrimPrefix(who, policy.MaskAccount), "/")
+		if !ok || leg == "" || account == "" {
+			return target{}, fmt.Errorf("%w: write account:NETWORK/ACCOUNT", ErrNobody)
+		}
+		return g.bound(t, func(f *policy.Facts) { f.Leg, f.Account = leg, policy.Is(account, "", time.Time{}) }, target{mask: who}), nil
+	case strings.ContainsAny(who, "!*?"):
+		return target{mask: policy.FoldMask(who), wide: true}, nil
+	case t.people[who] != nil:
+		return target{person: who}, nil
+	}
+	for _, r := range t.rooms {
+		if room != "" && r.name != room {
+			continue
+		}
+		r.mu.Lock()
+		x, ok := r.presentLocked(who)
+		r.mu.Unlock()
+		if ok {
+			return x, nil
+		}
+	}
+	jid := strings.TrimPrefix(who, policy.MaskJID)
+	if strings.Contains(jid, "@") && !strings.Contains(jid, "/") {
+		return g.bound(t, func(f *policy.Facts) { f.JID = policy.Is(jid, "", time.Time{}) }, target{mask: policy.MaskJID + jid}), nil
+	}
+	return target{}, fmt.Errorf("%w: %s", ErrNobody, who)
+}
+
+// bound returns the person to whom an identity belongs, or else what stands for it.
+func (g *Guard) bound(t *table, set func(*policy.Facts), or target) target {
+	var f policy.Facts
+	set(&f)
+	if who := t.policy.Who(&f); len(who) > 0 {
+		return target{person: who[0]}
+	}
+	return or
+}
+
+// presentLocked finds somebody who is there by nick.
+func (r *room) presentLocked(nick string) (target, bool) {
+	for _, sd := range r.sides {
+		for name, sub := range sd.present {
+			if !strings.EqualFold(name, nick) {
+				continue
+			}
+			f := &sub.facts
+			switch {
+			case sub.person != "":
+				return target{person: sub.person}, true
+			case f.Account.Known == policy.Yes:
+				return target{mask: policy.MaskAccount + f.Leg + "/" + f.Account.Value}, true
+			case f.JID.Known == policy.Yes:
+				return target{mask: policy.MaskJID + f.JID.Value}, true
+			}
+			if mask, ok := sd.narrowLocked(f); ok {
+				return target{mask: mask}, true
+			}
+		}
+	}
+	return target{}, false
+}

@@ -1,0 +1,439 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// applyTime bounds one Apply: a leg that does not answer must not hold a room for ever.
+const applyTime = time.Minute
+
+// carryOut has the leg do what was decided, until ctx ends. It takes all that waits at
+// once: while the leg waits for its send window, what comes is put together.
+func (sd *side) carryOut(ctx context.Context) {
+	for {
+		for ctx.Err() == nil && sd.gather(ctx) && sd.round(ctx) {
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-sd.wake:
+		}
+	}
+}
+
+// The first who has to go goes at once. Who follows on the heels is waited for, for a
+// moment: a hundred who join together come one by one, and each line costs a second.
+const (
+	heels  = 5 * time.Millisecond
+	moment = 2 * time.Millisecond
+)
+
+// gather waits a moment where many may be about to go. It reports whether ctx goes on.
+func (sd *side) gather(ctx context.Context) bool {
+	r := sd.room
+	r.mu.Lock()
+	d := r.g.now().Sub(sd.kicked)
+	many := len(sd.removals) > 0 && d >= 0 && d < heels
+	r.mu.Unlock()
+	return !many || sleep(ctx, moment)
+}
+
+// work is what one round carries out.
+type work struct {
+	leg      bridge.Enforcer
+	changes  []bridge.Changes
+	removals []*removal
+	status   []*subject
+	acts     []*Act // noted once it is done
+	late     []*Act // noted whatever becomes of it
+	lookups  []lookup
+	words    []whisper
+	handed   *handed
+}
+
+// round carries out what waits, and reports whether there was anything.
+func (sd *side) round(ctx context.Context) bool {
+	g := sd.room.g
+	w := sd.take(g.now())
+	if w == nil {
+		return false
+	}
+	var err error
+	ctx, cancel := context.WithTimeout(ctx, applyTime)
+	defer cancel()
+	for _, c := range w.changes {
+		if err = w.leg.Apply(ctx, sd.place, c); err != nil {
+			break
+		}
+	}
+	if w.handed != nil {
+		w.handed.done <- err
+	}
+	for _, l := range w.lookups {
+		w.leg.Lookup(sd.place, l.nick, l.missing)
+	}
+	for _, x := range w.words {
+		w.leg.Whisper(sd.place, x.nick, x.words)
+	}
+	sd.carriedOut(w, err)
+	return true
+}
+
+// take takes what waits: first what is urgent, else one thing that lookAfter handed
+// over. nil: nothing.
+func (sd *side) take(now time.Time) *work {
+	r := sd.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.loaded {
+		return nil
+	}
+	w := &work{leg: sd.leg, lookups: sd.lookups, words: sd.words}
+	sd.lookups, sd.words = nil, nil
+	if sd.ready {
+		if w.removals = sd.goingLocked(w, now); len(w.removals) > 0 {
+			sd.kicked = now
+		}
+		w.status, sd.status = sd.status, nil
+		for _, sub := range w.status {
+			sub.queued = false
+		}
+		if sd.channel() {
+			sd.channelChangesLocked(w)
+		} else {
+			sd.mucChangesLocked(w)
+		}
+	}
+	if len(w.changes) == 0 && sd.handed != nil {
+		w.handed, sd.handed = sd.handed, nil
+		w.changes = append(w.changes, w.handed.changes)
+	}
+	if len(w.changes)+len(w.lookups)+len(w.words)+len(w.acts)+len(w.late) == 0 {
+		return nil
+	}
+	return w
+}
+
+// goingLocked takes those who have to go now. Those who count go within the budget or
+// not at all: beyond it the room is shut, and the admins are told.
+func (sd *side) goingLocked(w *work, now time.Time) []*removal {
+	r := sd.room
+	var go_, wait []*removal
+	counted := 0
+	for _, x := range sd.removals {
+		switch {
+		case x.sub.removal != x || sd.present[x.nick] != x.sub: // changed, or gone by itself
+			continue
+		case x.from.After(now):
+			wait = append(wait, x)
+			continue
+		case x.counts:
+			counted++
+		}
+		go_ = append(go_, x)
+	}
+	sd.removals = wait
+	if counted == 0 || !r.over && r.budget.Take(counted, len(sd.present), now) {
+		return go_
+	}
+	within := go_[:0]
+	for _, x := range go_ {
+		if !x.counts {
+			within = append(within, x)
+			continue
+		}
+		x.held, x.act.Result = true, "over the budget"
+		if sd.onceLocked(x.act, now) {
+			w.late = append(w.late, x.act)
+		}
+	}
+	if !r.over {
+		r.over = true
+		if until := now.Add(r.cfg.JoinsFor); r.lock.Until().Before(until) {
+			r.shutLocked(until, now)
+		}
+		r.alarmLocked("lockdown", "more would be removed at once than may be: nobody is, and the room is shut until "+r.lock.Until().UTC().Format(time.TimeOnly)+". See drawbridge guard status", now)
+	}
+	return within
+}
+
+// channelChangesLocked puts all that waits into the fewest lines.
+func (sd *side) channelChangesLocked(w *work) {
+	want := policy.Channel{Name: sd.place.Name}
+	seen := policy.ChannelSeen{Flags: sd.flags, Lists: map[byte][]string{}, Present: map[string]string{}}
+	if sd.doors {
+		sd.doors = false
+		sd.lockdownLocked(&want, &seen)
+	}
+	if acts, _ := sd.actsLocked(); !sd.room.armed || !acts {
+		want, sd.lists, sd.invites, sd.asks = policy.Channel{Name: sd.place.Name}, nil, nil, ""
+	}
+	for _, x := range w.removals {
+		seen.Present[x.nick] = x.sub.rights
+		want.Remove = append(want.Remove, policy.Removal{Nick: x.nick, Reason: x.reason})
+	}
+	bans := sd.bansLocked(w)
+	// Many at once: the kicks first, and the bans behind them.
+	if !sd.room.shut {
+		addWanted(&want, bans)
+		bans = nil
+	}
+	for _, sub := range w.status {
+		if sd.present[sub.facts.Nick] != sub || sub.removal != nil && !sub.removal.held {
+			continue
+		}
+		seen.Present[sub.facts.Nick] = sub.rights
+		if sub.give+sub.take != "" {
+			want.Status = append(want.Status, policy.Status{Nick: sub.facts.Nick, Give: sub.give, Take: sub.take})
+			w.acts = append(w.acts, sd.rightsAct(sub))
+		}
+		sd.muteEntryLocked(sub)
+	}
+	for _, e := range sd.lists {
+		if e.drop {
+			seen.Lists[e.mode] = append(seen.Lists[e.mode], e.mask)
+		}
+		addEntry(&want, e)
+	}
+	sd.lists = nil
+	lines, _ := policy.PlanChannel(want, seen, sd.caps, len(want.Remove))
+	if len(bans) > 0 {
+		later := policy.Channel{Name: want.Name}
+		addWanted(&later, bans)
+		more, _ := policy.PlanChannel(later, policy.ChannelSeen{}, sd.caps, 0)
+		lines = append(lines, more...)
+	}
+	for _, nick := range sd.invites {
+		lines = append(lines, policy.Command{Verb: "INVITE", Params: []string{nick, want.Name}})
+	}
+	if sd.asks != "" {
+		lines = append(lines, policy.Command{Verb: "PRIVMSG", Params: []string{"ChanServ", sd.asks + " " + want.Name}})
+	}
+	sd.invites, sd.asks = nil, ""
+	if len(lines) > 0 {
+		w.changes = append(w.changes, bridge.Changes{Lines: lines})
+	}
+}
+
+// lockdownLocked shuts the door of a channel, or opens it again as the policy wants it.
+func (sd *side) lockdownLocked(want *policy.Channel, seen *policy.ChannelSeen) {
+	caps := sd.caps
+	if caps.FlagModes != "" && !strings.Contains(caps.FlagModes, "i") {
+		sd.cannot = append(sd.cannot, "this network cannot shut a channel")
+		return
+	}
+	if sd.room.shut {
+		want.Set = "i"
+		return
+	}
+	if !sd.closed {
+		want.Clear, seen.Flags = "i", sd.flags+"i"
+	}
+}
+
+// bansLocked returns the entries that keep out who is banned and goes now.
+func (sd *side) bansLocked(w *work) (out []string) {
+	for _, x := range w.removals {
+		if x.ban == nil {
+			continue
+		}
+		for _, mask := range sd.room.g.masks(sd, x.ban) {
+			out = append(out, mask)
+			sd.room.g.projected(sd, x.ban, mask)
+		}
+	}
+	return out
+}
+
+func addWanted(c *policy.Channel, masks []string) {
+	for _, m := range masks {
+		addEntry(c, entry{'b', m, false})
+	}
+}
+
+func addEntry(c *policy.Channel, e entry) {
+	for i := range c.Lists {
+		if c.Lists[i].Mode == e.mode {
+			if e.drop {
+				c.Lists[i].Drop = append(c.Lists[i].Drop, e.mask)
+			} else {
+				c.Lists[i].Want = append(c.Lists[i].Want, e.mask)
+			}
+			return
+		}
+	}
+	l := policy.List{Mode: e.mode}
+	if e.drop {
+		l.Drop = []string{e.mask}
+	} else {
+		l.Want = []string{e.mask}
+	}
+	c.Lists = append(c.Lists, l)
+}
+
+// muteEntryLocked silences somebody by an entry of a list, or takes that back.
+func (sd *side) muteEntryLocked(sub *subject) {
+	switch {
+	case sub.mute && sub.muted == nil:
+		list, mask, ok := sd.caps.Mute("*!" + sub.facts.User + "@" + sub.facts.Host)
+		if !ok {
+			return
+		}
+		sub.muted = &entry{list, mask, false}
+		sd.lists = append(sd.lists, *sub.muted)
+	case !sub.mute && sub.muted != nil:
+		sd.lists = append(sd.lists, entry{sub.muted.mode, sub.muted.mask, true})
+		sub.muted = nil
+	}
+}
+
+// mucChangesLocked puts all that waits into steps of a MUC.
+func (sd *side) mucChangesLocked(w *work) {
+	items := sd.mucCaps.Items
+	if items <= 0 {
+		items = 50
+	}
+	var visits []policy.Visit
+	var holders []policy.Holder
+	for _, x := range w.removals {
+		if x.ban != nil {
+			for _, jid := range sd.room.g.masks(sd, x.ban) {
+				holders = append(holders, policy.Holder{JID: jid, Is: policy.Outcast, Reason: x.reason})
+				sd.room.g.projected(sd, x.ban, jid)
+			}
+		}
+		if x.ban == nil || x.sub.facts.JID.Known != policy.Yes {
+			visits = append(visits, policy.Visit{Nick: x.nick, Role: policy.NoRole, Reason: x.reason})
+		}
+	}
+	for _, sub := range w.status {
+		if sd.present[sub.facts.Nick] != sub || sub.removal != nil && !sub.removal.held || sub.want == "" || sub.want == sub.role {
+			continue
+		}
+		visits = append(visits, policy.Visit{Nick: sub.facts.Nick, Role: sub.want})
+		w.acts = append(w.acts, sd.rightsAct(sub))
+	}
+	for _, jid := range sd.drops {
+		if sd.room.armed {
+			holders = append(holders, policy.Holder{JID: jid, Is: policy.NoOne})
+		}
+	}
+	sd.drops = nil
+	step := func(s policy.MUCStep) { w.changes = append(w.changes, bridge.Changes{Step: &s}) }
+	for chunk := range slices.Chunk(holders, items) {
+		step(policy.MUCStep{Holders: chunk})
+	}
+	for chunk := range slices.Chunk(visits, items) {
+		step(policy.MUCStep{Visits: chunk})
+	}
+	acts, _ := sd.actsLocked()
+	if sd.doors {
+		if sd.doors = false; sd.room.armed && acts {
+			poke(sd.look)
+		}
+	}
+	if len(holders) > 0 && sd.mucCaps.Ejabberd {
+		poke(sd.look) // every ban is looked after there
+	}
+	if len(sd.invites) > 0 && sd.room.armed && acts {
+		w.changes = append(w.changes, bridge.Changes{Invite: sd.invites})
+	}
+	sd.invites, sd.lists, sd.asks = nil, nil, ""
+}
+
+// rightsAct is a line of the audit about voice and op.
+func (sd *side) rightsAct(sub *subject) *Act {
+	acts := ""
+	for _, x := range []struct{ sign, letters string }{{"+", sub.give}, {"-", sub.take}} {
+		if x.letters != "" {
+			acts += x.sign + x.letters
+		}
+	}
+	if sub.want != "" {
+		acts = "role " + string(sub.want)
+	}
+	return &Act{
+		At: sd.room.g.now(), Room: sd.room.name, Place: sd.place.String(), Who: source(&sub.facts), Person: sub.person, Do: sub.by.do, Effect: sub.by.effect,
+		Rule: sub.by.rule, Basis: sub.by.basis, Acts: acts, Facts: sub.facts, Actor: actorGuard,
+	}
+}
+
+// carriedOut notes what became of a round: the audit comes with or after the act.
+func (sd *side) carriedOut(w *work, err error) {
+	r := sd.room
+	now := r.g.now()
+	r.mu.Lock()
+	left := len(w.removals) == 0
+	for _, x := range w.removals {
+		left = left || sd.present[x.nick] == x.sub
+	}
+	for _, x := range w.removals {
+		switch {
+		case err != nil && sd.present[x.nick] != x.sub:
+			x.act.Result = "gone"
+		case err == nil:
+			x.sent, x.act.Result = now, "sent "+now.Sub(x.act.At).Round(10*time.Microsecond).String()+" after it was seen"
+		case errors.Is(err, bridge.ErrNotReady):
+			x.act.Result = "the room was not reachable"
+		default:
+			x.act.Result = failed(err)
+			x.sent = now // it is tried again, if they stay
+		}
+		r.noteLocked(x.act)
+	}
+	for _, a := range w.acts {
+		a.Result = "sent"
+		if err != nil {
+			a.Result = failed(err)
+		}
+		r.noteLocked(a)
+	}
+	for _, a := range w.late {
+		r.noteLocked(a)
+	}
+	if err != nil && left && !errors.Is(err, bridge.ErrNotReady) && !errors.Is(err, context.Canceled) {
+		r.alarmLocked("apply "+sd.place.String(), sd.place.String()+": what the guard asked for was not done: "+err.Error(), now)
+	} else if err == nil && len(w.changes) > 0 {
+		r.overLocked("apply " + sd.place.String())
+	}
+	places := r.placesLocked()
+	r.mu.Unlock()
+	if err == nil {
+		sd.purge(w.removals, places)
+	}
+}
+
+func failed(err error) string { return "failed: " + err.Error() }
+
+// purge sends the lines back that wait and were said by those who had to go.
+func (sd *side) purge(gone []*removal, places []bridge.Room) {
+	if len(gone) == 0 {
+		return
+	}
+	persons, nicks := map[string]bool{}, map[string]bool{}
+	for _, x := range gone {
+		if x.act.Person != "" {
+			persons[x.act.Person] = true
+		} else {
+			nicks[x.nick] = true
+		}
+	}
+	in := func(room bridge.Room) bool { return slices.Contains(places, room) }
+	sd.room.g.purge(func(row *bridge.Row) bool {
+		return persons[row.Person] && row.Person != "" && (in(row.From) || in(row.To)) || row.Person == "" && row.From == sd.place && nicks[row.Name]
+	}, "who said it was removed from the room")
+}
+
+func (r *room) placesLocked() (out []bridge.Room) {
+	for _, sd := range r.sides {
+		out = append(out, sd.place)
+	}
+	return out
+}

@@ -1,0 +1,334 @@
+package guard
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"drawbridge/policy"
+)
+
+// What compiling a policy asks: would somebody like this be let in, or heard?
+type asker struct {
+	p    *policy.Policy
+	room string
+	now  time.Time
+}
+
+func (a *asker) effect(f policy.Facts, do policy.Do) policy.Effect {
+	d := policy.Decide(a.p, &f, policy.Event{Room: a.room, Do: do}, a.now)
+	return d.Effect
+}
+
+// strangerOnIRC is somebody nobody knows, all about whom is known.
+func strangerOnIRC(leg string, account, tls policy.Known) policy.Facts {
+	f := policy.NewIRCFacts(leg, "\x00", "\x00", "\x00") // fits no mask but *
+	f.Account, f.Cert, f.TLS = policy.Fact{Known: account, Value: "\x00"}, policy.Fact{Known: policy.No}, policy.Fact{Known: tls}
+	return f
+}
+
+// asPerson is a person who has proven an account, on a good connection.
+func asPerson(leg, account string) policy.Facts {
+	f := strangerOnIRC(leg, policy.Yes, policy.Yes)
+	f.Account.Value = account
+	return f
+}
+
+// doorsLocked compiles who may come in, and be heard, into what a channel does by
+// itself.
+func (sd *side) doorsLocked(now time.Time) (d policy.Doors, others bool) {
+	r := sd.room
+	a := &asker{r.policy, r.name, now}
+	leg := sd.place.Leg
+	anyone := a.effect(strangerOnIRC(leg, policy.No, policy.Yes), policy.Join)
+	member := a.effect(strangerOnIRC(leg, policy.Yes, policy.Yes), policy.Join)
+	closed := func(e policy.Effect) bool { return e >= policy.Deny }
+	for _, p := range r.table.cfg.Policy.People {
+		id := p.IRC[leg]
+		for _, account := range id.Accounts {
+			if !closed(a.effect(asPerson(leg, account), policy.Join)) {
+				d.Accounts = append(d.Accounts, account)
+			}
+		}
+		others = others || len(id.Accounts) == 0 && len(id.CertFPs)+len(id.Hosts) > 0
+	}
+	d.InviteOnly = closed(anyone) && closed(member)
+	d.Registered = closed(anyone) && !closed(member)
+	if !d.InviteOnly {
+		d.Accounts = nil // nobody has to be let through a door that is open
+	}
+	known := func(tls policy.Known) bool {
+		for _, account := range d.Accounts {
+			f := asPerson(leg, account)
+			f.TLS.Known = tls
+			if !closed(a.effect(f, policy.Join)) {
+				return true
+			}
+		}
+		return !closed(a.effect(strangerOnIRC(leg, policy.Yes, tls), policy.Join))
+	}
+	d.TLS = known(policy.Yes) && !known(policy.No)
+	heard := func(account policy.Known) bool {
+		f := strangerOnIRC(leg, account, policy.Yes)
+		e := a.effect(f, policy.Join)
+		return closed(e) || e < policy.Devoice && a.effect(f, policy.Speak) < policy.Devoice
+	}
+	switch unheard, unheardMember := !heard(policy.No), !heard(policy.Yes); {
+	case unheard && unheardMember, unheardMember:
+		d.Moderated = true
+	case unheard:
+		d.RegisteredSpeak = true
+	}
+	return d, others
+}
+
+// wantChannelLocked compiles the state that the channel shall have.
+func (sd *side) wantChannelLocked(seen *policy.ChannelSeen, now time.Time) (policy.Channel, []string) {
+	r := sd.room
+	c := policy.Channel{Name: sd.place.Name}
+	sign := byte('+')
+	for _, m := range []byte(r.cfg.Modes) {
+		switch {
+		case m == '+' || m == '-':
+			sign = m
+		case sign == '+':
+			c.Set += string(m)
+		default:
+			c.Clear += string(m)
+		}
+	}
+	doors, others := sd.doorsLocked(now)
+	// Who may come by a certificate or host alone would be shut out with no list to
+	// name them in: such a channel stays open, and is held by hand.
+	if _, lists := sd.caps.AccountMask("x"); doors.InviteOnly && (!lists || others) {
+		doors.InviteOnly, doors.Accounts = false, nil
+		doors.Registered = doors.Registered || !others && len(doors.Accounts) > 0
+	}
+	own := sd.ownAccountLocked()
+	if doors.InviteOnly && own != "" && !slices.Contains(doors.Accounts, own) {
+		doors.Accounts = append(doors.Accounts, own)
+	}
+	sd.closed = doors.InviteOnly || strings.Contains(c.Set, "i")
+	cannot := sd.caps.Open(doors, &c)
+	if own == "" && (doors.InviteOnly || doors.Registered) {
+		cannot = append(cannot, "the way back in for the bot itself, which has no account here: an operator has to invite it after each restart")
+	}
+	c.Set = unique(c.Set)
+	server := c
+	// ChanServ keeps what it is asked to in channels that are registered with it.
+	keeps := sd.caps.Services != policy.NoServices && len(seen.Access) > 0
+	if r.shut && !strings.Contains(c.Set, "i") {
+		c.Set += "i"
+	}
+	c.Clear = strings.Map(func(m rune) rune {
+		if strings.ContainsRune(c.Set, m) {
+			return -1
+		}
+		return m
+	}, c.Clear)
+	if r.cfg.Topic {
+		if sd.topic == nil {
+			topic := seen.Topic
+			sd.topic = &topic
+		}
+		c.Topic, c.TopicLock = sd.topic, keeps
+	}
+	sd.wantBansLocked(&c, now)
+	if keeps && server.Set+server.Clear != "" {
+		c.MLock = mlock(server.Set, server.Clear)
+		sd.wantAccessLocked(&c, seen, now)
+	}
+	return c, cannot
+}
+
+// ownAccountLocked is the account that the bot is logged in to, or "".
+func (sd *side) ownAccountLocked() string {
+	if me := sd.present[sd.self]; me != nil && me.facts.Account.Known == policy.Yes {
+		return me.facts.Account.Value
+	}
+	return ""
+}
+
+// wantBansLocked adds the bans that hold here, and takes back those that ended.
+func (sd *side) wantBansLocked(c *policy.Channel, now time.Time) {
+	r := sd.room
+	live := map[string]bool{}
+	for _, b := range *r.g.bans.Load() {
+		if !b.Live(r.name, now) {
+			continue
+		}
+		for _, mask := range r.g.masks(sd, &b) {
+			if hit := r.policy.Hit(mask, sd.factsLocked()); len(hit.Protected) > 0 {
+				r.alarmLocked("mask "+mask, "the ban of "+mask+" is not set in "+sd.place.String()+": "+hit.Refused(0), now)
+				continue
+			}
+			live[strings.ToLower(mask)] = true
+			addEntry(c, entry{'b', mask, false})
+		}
+	}
+	for _, m := range r.g.marks.of(sd.place.String()) {
+		if r.orphanLocked(m.ban, now) {
+			addEntry(c, entry{'b', m.mask, false})
+		} else if !live[strings.ToLower(m.mask)] {
+			addEntry(c, entry{'b', m.mask, true})
+		}
+	}
+}
+
+// orphanLocked reports whether a ban holds of somebody whom the config knows no more:
+// what was set for it stays.
+func (r *room) orphanLocked(ban string, now time.Time) bool {
+	for _, b := range *r.g.bans.Load() {
+		if b.ID == ban {
+			return b.Live(r.name, now) && b.Person != "" && r.table.people[b.Person] == nil
+		}
+	}
+	return false
+}
+
+// wantAccessLocked lets ChanServ give op to those who have it by a rule.
+func (sd *side) wantAccessLocked(c *policy.Channel, seen *policy.ChannelSeen, now time.Time) {
+	r := sd.room
+	for _, p := range r.table.cfg.Policy.People {
+		for _, account := range p.IRC[sd.place.Leg].Accounts {
+			f := asPerson(sd.place.Leg, account)
+			d := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.Op}, now)
+			if d.Effect <= policy.Alert && d.Basis == policy.ByRule {
+				c.Access = append(c.Access, policy.Access{Account: account, Flags: unique(seen.Access[account] + "o")})
+			}
+		}
+	}
+}
+
+// mlock writes a mode lock.
+func mlock(set, clear string) (lock string) {
+	if set != "" {
+		lock = "+" + set
+	}
+	if clear != "" {
+		lock += "-" + clear
+	}
+	return lock
+}
+
+// unique keeps the first of each letter.
+func unique(s string) string {
+	out := ""
+	for _, c := range s {
+		if !strings.ContainsRune(out, c) {
+			out += string(c)
+		}
+	}
+	return out
+}
+
+// strangerOnXMPP is somebody nobody knows, whose JID is seen.
+func strangerOnXMPP(leg, jid string) policy.Facts {
+	f := policy.NewXMPPFacts(leg, "\x00")
+	f.JID = policy.Is(jid, "", time.Time{})
+	return f
+}
+
+// Fields of a room's configuration that a guard keeps beside those of policy.
+const (
+	fieldPersistent    = "muc#roomconfig_persistentroom"
+	fieldInvites       = "muc#roomconfig_allowinvites"                                   // ejabberd
+	fieldMemberInvites = "{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites" // Prosody
+)
+
+// wantMUCLocked compiles the state that the MUC shall have.
+func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) policy.MUC {
+	r := sd.room
+	a := &asker{r.policy, r.name, now}
+	m := policy.MUC{Self: self, Locked: r.cfg.Affiliations}
+	stranger := strangerOnXMPP(sd.place.Leg, "\x00")
+	join := a.effect(stranger, policy.Join)
+	members := join >= policy.Deny
+	quiet := !members && (join >= policy.Devoice || a.effect(stranger, policy.Speak) >= policy.Devoice)
+	is := map[string]policy.Affiliation{}
+	for _, h := range seen.Affiliations {
+		is[h.JID] = h.Is
+	}
+	named := map[string]bool{}
+	add := func(jid string, to policy.Affiliation, reason string) {
+		if !named[jid] {
+			named[jid] = true
+			m.Affiliations = append(m.Affiliations, policy.Holder{JID: jid, Is: to, Reason: reason})
+		}
+	}
+	banned := sd.wantOutcastsLocked(now, add)
+	for _, p := range r.table.cfg.Policy.People {
+		for _, jid := range p.JIDs {
+			f := strangerOnXMPP(sd.place.Leg, jid)
+			to := policy.Member
+			op := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.Op}, now)
+			if op.Effect <= policy.Alert && op.Basis == policy.ByRule {
+				to = policy.Admin
+			}
+			switch has := is[jid]; {
+			case banned[jid]:
+			case a.effect(f, policy.Join) >= policy.Deny:
+				if has == policy.Member && members {
+					add(jid, policy.NoOne, "")
+				}
+			case has == policy.Owner, has == policy.Admin && !r.cfg.Affiliations:
+				add(jid, has, "")
+			case members || r.cfg.Affiliations || to == policy.Admin:
+				add(jid, to, "")
+			}
+		}
+	}
+	for _, x := range r.g.marks.of(sd.place.String()) { // of bans that ended
+		if !r.orphanLocked(x.ban, now) {
+			add(x.mask, policy.NoOne, "")
+		}
+	}
+	sd.wantFieldsLocked(&m, seen, members, quiet)
+	return m
+}
+
+// wantOutcastsLocked adds the bans that hold here.
+func (sd *side) wantOutcastsLocked(now time.Time, add func(string, policy.Affiliation, string)) map[string]bool {
+	r := sd.room
+	banned := map[string]bool{}
+	for _, b := range *r.g.bans.Load() {
+		if !b.Live(r.name, now) || b.Person != "" && r.table.refuses(b.Person) != "" {
+			continue
+		}
+		for _, jid := range r.g.masks(sd, &b) {
+			banned[jid] = true
+			add(jid, policy.Outcast, b.Reason)
+		}
+	}
+	return banned
+}
+
+// wantFieldsLocked adds the configuration. Fields that a service has not are not asked
+// for; members-only it must have.
+func (sd *side) wantFieldsLocked(m *policy.MUC, seen *policy.MUCSeen, members, quiet bool) {
+	set := func(field, value string, must bool) {
+		if _, there := seen.Config[field]; there || must {
+			m.Fields = append(m.Fields, policy.Field{Var: field, Value: value})
+		}
+	}
+	if members {
+		set(policy.FieldMembersOnly, "1", true)
+	}
+	switch {
+	case quiet, sd.room.shut && !members: // who comes now is a visitor
+		set(policy.FieldModerated, "1", true)
+	case sd.reopen:
+		set(policy.FieldModerated, "0", false)
+	}
+	set(fieldPersistent, "1", false)
+	if members { // a member's invitation makes members
+		set(fieldInvites, "0", false)
+		set(fieldMemberInvites, "0", false)
+	}
+	if sd.whois == "" {
+		sd.whois = seen.Config[policy.FieldWhois]
+	}
+	if sd.whois != "" {
+		set(policy.FieldWhois, sd.whois, false)
+	}
+}

@@ -1,0 +1,514 @@
+package guard_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
+	"drawbridge/policy"
+)
+
+func by(nick string) bridge.By { return bridge.By{Nick: nick, Facts: onIRC(nick, nick)} }
+
+// What others change is set back: at once where it was seen, and at the next look
+// where it was not.
+func TestDriftIsRepaired(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Mode(channel, "-s", by("mallory"))
+		h.wait(time.Second)
+		h.same("lines", h.irc.Lines(), "MODE #finance +s")
+		h.irc.Change(channel, func(p *guardtestPlace) {
+			p.Flags, p.Lists['I'], p.Topic = "nti", nil, "sold"
+		})
+		h.xmpp.Change(muc, func(p *guardtestPlace) {
+			p.Config[policy.FieldMembersOnly] = "0"
+			delete(p.Affs, "bob@corp.example")
+		})
+		h.wait(6 * time.Minute)
+		h.same("lines", h.irc.Lines(), "MODE #finance +IIs R:alice R:bob", "TOPIC #finance :")
+		h.same("steps", h.xmpp.Lines(), "member bob@corp.example", "membersonly=1")
+		// The topic of somebody who may is the one that is kept.
+		h.irc.Join(channel, onIRC("alice", "alice"))
+		h.irc.Mode(channel, "topic", by("alice"))
+		h.wait(time.Second)
+		h.irc.Lines()
+		h.irc.Mode(channel, "topic", by("mallory")) // says the same in the fake; another in truth
+		h.irc.Change(channel, func(p *guardtestPlace) { p.Topic = "sold again" })
+		h.wait(6 * time.Minute)
+		h.has("lines", h.irc.Lines(), "TOPIC #finance changed")
+	})
+}
+
+// Who sets a thing back again and again gets an alarm, and is left alone for a while.
+func TestWarBreaker(t *testing.T) {
+	live(t, nil, func(h *house) {
+		sent := 0
+		for range 10 {
+			h.irc.Mode(channel, "-s", by("mallory"))
+			h.wait(2 * time.Second)
+			sent += len(h.irc.Lines())
+		}
+		if sent != 2 {
+			t.Errorf("set back %d times, want 2", sent)
+		}
+		h.has("alarms", h.takeAlarms(), "again and again")
+		h.wait(15 * time.Minute)
+		h.has("lines after a rest", h.irc.Lines(), "MODE #finance +s")
+	})
+}
+
+// Op is of those who have it by a rule; who has it without loses it, and what a server
+// gave is judged once a netsplit has settled.
+func TestOps(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Join(channel, onIRC("alice", "alice"))
+		h.irc.Join(channel, onIRC("bob", "bob"))
+		h.wait(0)
+		h.same("lines", h.irc.Lines(), "MODE #finance +o alice")
+		h.irc.Give(channel, "bob", "o", by("alice"))
+		h.wait(0)
+		h.same("lines", h.irc.Lines(), "MODE #finance -o bob")
+		h.irc.Give(channel, "bob", "o", bridge.By{Nick: "irc.corp.example", Server: true})
+		h.wait(time.Second)
+		h.same("lines while it settles", h.irc.Lines())
+		h.wait(6 * time.Second)
+		h.same("lines", h.irc.Lines(), "MODE #finance -o bob")
+	})
+}
+
+// The guard's own op is asked for; somebody who takes it again and again is alarmed of.
+func TestOpIsRegained(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Give(channel, "bridge", "", by("mallory"))
+		h.wait(time.Second)
+		h.has("lines", h.irc.Lines(), "PRIVMSG ChanServ :OP #finance")
+		if !h.g.Status().Rooms[0].Places[0].Holds {
+			t.Error("op was not regained")
+		}
+		h.has("alarms", h.takeAlarms(), "the bot has lost its rights, by mallory")
+		h.xmpp.Change(muc, func(p *guardtestPlace) { p.Affs["bridge@corp.example"] = policy.Admin })
+		h.wait(6 * time.Minute)
+		h.has("alarms", h.takeAlarms(), "is not owner there")
+		h.same("steps", h.xmpp.Lines())
+	})
+}
+
+// A co-owner is alarmed of, and goes by two admins' word.
+func TestCoOwner(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.xmpp.Change(muc, func(p *guardtestPlace) { p.Affs["mallory@else.example"] = policy.Owner })
+		h.cfg.Rooms[0].Affiliations = true
+		must(t, h.g.Reload(h.cfg))
+		h.wait(time.Second)
+		h.has("alarms", h.takeAlarms(), "mallory@else.example is owner too")
+		ctx := context.Background()
+		if err := h.g.DropOwner(ctx, "finance", "mallory@else.example", "alice"); !errors.Is(err, guard.ErrSecond) {
+			t.Errorf("one admin: %v", err)
+		}
+		must(t, h.g.DropOwner(ctx, "finance", "mallory@else.example", "bob"))
+		h.wait(time.Second)
+		h.has("steps", h.xmpp.Lines(), "none mallory@else.example")
+	})
+}
+
+// A room is not turned members-only where that would throw out too many.
+func TestMembersOnlyIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.cfg.Policy.Rooms[0].Default = policy.Allow
+		h.start()
+		defer func() { h.stop() }()
+		h.ready()
+		for i := range 30 {
+			h.xmpp.Join(muc, onXMPP(fmt.Sprint("n", i), fmt.Sprintf("n%d@else.example", i)))
+		}
+		h.wait(5 * time.Minute)
+		cfg := h.cfg
+		cfg.Policy.Rooms = []policy.Room{{Name: "finance", Default: policy.Deny}, {Name: "lobby"}}
+		must(t, h.g.Reload(cfg))
+		h.wait(time.Minute)
+		if n := len(h.xmpp.Nicks(muc)); n != 30 {
+			t.Errorf("%d are left of 30", n)
+		}
+		h.has("alarms", h.takeAlarms(), "finance@rooms.corp.example is left as it is")
+		h.xmpp.Change(muc, func(p *guardtestPlace) {
+			if p.Config[policy.FieldMembersOnly] == "1" {
+				t.Error("the room is members-only")
+			}
+		})
+	})
+}
+
+// Of two guards the one with the lower ID acts. What a peer does is not undone; if it
+// goes, or does not act, the other does.
+func TestPeers(t *testing.T) {
+	live(t, func(c *guard.Config) {
+		c.ID = "b"
+		c.Peers = []guard.Peer{{ID: "a", Accounts: map[string]string{"corp": "otherbot"}}}
+		c.Policy.Rules[0].Who.AtLeast = policy.Host
+	}, func(h *house) {
+		h.irc.Join(channel, onIRC("otherbot", "otherbot"))
+		h.irc.Give(channel, "otherbot", "o", bridge.By{Nick: "ChanServ", Server: true})
+		h.wait(10 * time.Second)
+		h.same("lines", h.irc.Lines())
+		h.irc.Mode(channel, "-s", by("mallory"))
+		h.irc.Join(channel, onIRC("eve", ""))
+		h.wait(5 * time.Second)
+		h.same("lines", h.irc.Lines())
+		if p := h.g.Status().Rooms[0].Places[0]; p.Acts != "a" {
+			t.Errorf("acts here: %q", p.Acts)
+		}
+		h.wait(7 * time.Second) // the peer sleeps
+		h.has("lines", h.irc.Lines(), "KICK #finance eve")
+		h.irc.Part(channel, "otherbot", false)
+		h.wait(time.Second)
+		h.has("lines", h.irc.Lines(), "MODE #finance +s")
+	})
+	live(t, func(c *guard.Config) {
+		c.ID = "a"
+		c.Peers = []guard.Peer{{ID: "b", Accounts: map[string]string{"corp": "otherbot"}}}
+	}, func(h *house) {
+		h.irc.Join(channel, onIRC("otherbot", "otherbot"))
+		h.irc.Join(channel, onIRC("eve", ""))
+		h.wait(time.Second)
+		h.same("there", h.irc.Nicks(channel), "otherbot")
+		h.irc.Lines()
+		h.irc.Mode(channel, "-s", by("otherbot"))
+		h.wait(time.Second)
+		h.same("lines", h.irc.Lines())
+	})
+}
+
+// A flood by rule is a ban of the strongest identity, that ends by itself; shouting is
+// silenced where the network can.
+func TestFloods(t *testing.T) {
+	live(t, nil, func(h *house) {
+		for _, nick := range []string{"eve", "loud"} {
+			h.irc.Join(lobby, onIRC(nick, nick+"_"))
+		}
+		h.wait(time.Minute)
+		say := func(nick string, s policy.Said) {
+			h.irc.See(bridge.Sight{Kind: bridge.SightSaid, Leg: "corp", Room: lobby, Facts: onIRC(nick, nick+"_"), Said: s})
+		}
+		for i := range 5 {
+			say("eve", policy.Said{Hash: uint64(i), Letters: 3})
+		}
+		h.wait(0)
+		lines := h.irc.Lines()
+		h.has("lines", lines, "+b R:eve_", "KICK #lobby eve")
+		if len(lines) == 2 && !strings.HasPrefix(lines[0], "MODE") {
+			t.Errorf("the ban comes after the kick: %q", lines)
+		}
+		for i := range 2 {
+			say("loud", policy.Said{Hash: uint64(100 + i), Letters: 20, Capitals: 20})
+		}
+		h.wait(time.Second)
+		h.same("lines", h.irc.Lines(), "MODE #lobby +b m:*!loud@loud.example")
+		if w := h.irc.Whispers(); len(w) != 1 || !strings.HasPrefix(w[0], "loud: You cannot be heard in #lobby") {
+			t.Errorf("whispered %q", w)
+		}
+		if r := h.g.In(&bridge.Message{Room: lobby, From: bridge.Sender{Nick: "loud"}}, time.Now()); !r.Refused || r.Rule != "shout" {
+			t.Errorf("a shout is relayed: %+v", r)
+		}
+		h.wait(3 * time.Minute)
+		h.same("lines", h.irc.Lines(), "MODE #lobby -b m:*!loud@loud.example")
+		if r := h.g.In(&bridge.Message{Room: lobby, From: bridge.Sender{Nick: "loud"}}, time.Now()); r.Refused {
+			t.Errorf("a calm line is not relayed: %+v", r)
+		}
+		h.wait(time.Hour)
+		h.has("lines", h.irc.Lines(), "-b R:eve_")
+		h.irc.Join(lobby, onIRC("eve", "eve_"))
+		h.wait(time.Second)
+		h.same("there", h.irc.Nicks(lobby), "eve", "loud")
+	})
+}
+
+// Who returns from a netsplit is no mass join.
+func TestNetsplit(t *testing.T) {
+	live(t, func(c *guard.Config) { c.Rooms[1].Joins = policy.Limit{Count: 5, Per: 10 * time.Second} }, func(h *house) {
+		for i := range 20 {
+			h.irc.Join(lobby, onIRC(fmt.Sprint("user", i), fmt.Sprint("u", i)))
+			h.wait(20 * time.Second)
+		}
+		h.irc.Lines()
+		for i := range 20 {
+			h.irc.Part(lobby, fmt.Sprint("user", i), true)
+		}
+		h.wait(time.Minute)
+		for i := range 20 {
+			h.irc.Join(lobby, onIRC(fmt.Sprint("user", i), fmt.Sprint("u", i)))
+		}
+		h.irc.See(bridge.Sight{Kind: bridge.SightMerged, Leg: "corp"})
+		h.wait(10 * time.Second)
+		h.same("lines", h.irc.Lines())
+	})
+}
+
+// A guest's stay ends, also if they part, or the bot restarts, meanwhile.
+func TestGuests(t *testing.T) {
+	live(t, func(c *guard.Config) {
+		c.Policy.Rules = append(c.Policy.Rules, policy.Rule{ID: "guests", Rooms: []string{"finance"}, Do: []policy.Do{policy.Join}, Who: policy.Who{Anonymous: true}, Effect: policy.Quarantine, For: time.Hour})
+	}, func(h *house) {
+		h.irc.Join(channel, onIRC("gina", "gina"))
+		h.wait(time.Second)
+		if r := h.g.In(&bridge.Message{Room: channel, From: bridge.Sender{Nick: "gina"}}, time.Now()); !r.Refused {
+			t.Error("a guest is relayed")
+		}
+		h.wait(30 * time.Minute)
+		h.irc.Part(channel, "gina", false)
+		h.wait(time.Second)
+		h.stop()
+		h.start()
+		h.ready()
+		h.irc.Join(channel, onIRC("gina", "gina"))
+		h.wait(20 * time.Minute)
+		h.same("there", h.irc.Nicks(channel), "gina")
+		h.wait(11 * time.Minute)
+		h.same("there", h.irc.Nicks(channel))
+		h.irc.Join(channel, onIRC("gina", "gina"))
+		h.wait(time.Second)
+		h.same("there", h.irc.Nicks(channel))
+	})
+}
+
+// follow: a ban set by a person who may, on one known person, is a ban everywhere in
+// the room; others stay where they were set.
+func TestFollowOps(t *testing.T) {
+	live(t, func(c *guard.Config) { c.Rooms[0].FollowOps = true }, func(h *house) {
+		h.irc.Join(channel, onIRC("alice", "alice"))
+		h.irc.Join(channel, onIRC("bob", "bob"))
+		h.xmpp.Join(muc, onXMPP("bob", "bob@corp.example"))
+		h.wait(time.Second)
+		h.irc.Lines()
+		for _, what := range []string{"+b *!*@*", "+b R:stranger", "+b R:alice"} {
+			h.irc.Mode(channel, what, by("alice"))
+		}
+		h.irc.Mode(channel, "+b R:bob", bridge.By{Nick: "irc.corp.example", Server: true})
+		h.irc.Mode(channel, "+b R:bob", by("bob"))
+		h.wait(time.Second)
+		h.same("steps", h.xmpp.Lines())
+		h.irc.Mode(channel, "+b R:bob", by("alice"))
+		h.wait(time.Second)
+		h.has("steps", h.xmpp.Lines(), "outcast bob@corp.example")
+		h.has("lines", h.irc.Lines(), "KICK #finance bob")
+		h.irc.Mode(channel, "-b R:bob", by("alice"))
+		h.wait(time.Second)
+		h.has("steps", h.xmpp.Lines(), "member bob@corp.example")
+	})
+}
+
+// badStore fails while it is told to.
+type badStore struct {
+	guard.Store
+	mu  sync.Mutex
+	bad bool
+}
+
+func (s *badStore) fail(yes bool) { s.mu.Lock(); s.bad = yes; s.mu.Unlock() }
+
+func (s *badStore) err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bad {
+		return errors.New("disk full")
+	}
+	return nil
+}
+
+func (s *badStore) Append(ctx context.Context, acts []*guard.Act) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	return s.Store.Append(ctx, acts)
+}
+
+func (s *badStore) PutBan(ctx context.Context, b policy.BanRecord) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	return s.Store.PutBan(ctx, b)
+}
+
+func (s *badStore) Acts(ctx context.Context, q guard.Query) iter.Seq2[guard.Act, error] {
+	return s.Store.Acts(ctx, q)
+}
+
+// The store fails: what has to be done is done, the admins are told, and the audit is
+// whole once it is back.
+func TestStoreFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		bad := &badStore{Store: guard.NewMemory()}
+		h.store = bad
+		h.start()
+		defer func() { h.stop() }()
+		h.ready()
+		bad.fail(true)
+		h.irc.Join(channel, onIRC("eve", ""))
+		h.wait(0)
+		h.has("lines", h.irc.Lines(), "KICK #finance eve")
+		if _, err := h.g.Ban(context.Background(), guard.BanOrder{Who: "bob", By: "alice"}); !errors.Is(err, guard.ErrNotKept) {
+			t.Errorf("Ban: %v, want %v", err, guard.ErrNotKept)
+		}
+		h.wait(time.Minute)
+		h.has("alarms", h.takeAlarms(), "store fails")
+		if s := h.g.Status(); s.Acts == 0 || s.Bans != 1 {
+			t.Errorf("%d acts wait, %d bans", s.Acts, s.Bans)
+		}
+		bad.fail(false)
+		h.wait(time.Minute)
+		h.has("audit", h.acts(guard.Query{}), "eve!eve@eve.example deny : sent", "bob ban")
+		if k, _ := bad.Load(context.Background()); len(k.Bans) != 1 {
+			t.Errorf("kept: %+v", k.Bans)
+		}
+	})
+}
+
+// A link that is lost and back: who came meanwhile is judged, and pays from the budget.
+func TestLegLostAndBack(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Join(channel, onIRC("bob", "bob"))
+		h.wait(time.Second)
+		h.irc.See(bridge.Sight{Kind: bridge.SightLost, Leg: "corp", Room: channel, Text: "connection reset"})
+		h.wait(30 * time.Second)
+		h.same("alarms", h.takeAlarms())
+		h.wait(time.Minute)
+		h.has("alarms", h.takeAlarms(), "corp/#finance is not held: connection reset")
+		if r := h.g.In(&bridge.Message{Room: channel, From: bridge.Sender{Nick: "eve"}}, time.Now()); !r.Refused {
+			t.Error("somebody unknown is relayed while nobody looks")
+		}
+		h.irc.Change(channel, func(p *guardtestPlace) { p.Flags = "nt" })
+		h.irc.Ready(channel)
+		f := onIRC("eve", "")
+		h.irc.Join(channel, f)
+		h.wait(time.Second)
+		h.has("lines", h.irc.Lines(), "KICK #finance eve", "MODE #finance +si")
+		h.same("there", h.irc.Nicks(channel), "bob")
+	})
+}
+
+// A leg tells anew who is there: who is not told of has gone, and nobody is told or
+// noted twice.
+func TestToldAnew(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Join(channel, onIRC("bob", "bob"))
+		h.irc.Join(channel, onIRC("alice", "alice"))
+		h.irc.Join(channel, onIRC("dave", "?"))
+		h.wait(time.Second)
+		if n := len(h.irc.Whispers()); n != 1 {
+			t.Errorf("%d whispers, want 1", n)
+		}
+		before := len(h.acts(guard.Query{}))
+		h.irc.Change(channel, func(p *guardtestPlace) { delete(p.Members, "bob") })
+		h.irc.Ready(channel)
+		h.wait(time.Second)
+		if n := h.g.Status().Rooms[0].Places[0].Present; n != 3 {
+			t.Errorf("%d are there, want alice, dave and the bot", n)
+		}
+		if n := len(h.acts(guard.Query{})); n != before || len(h.irc.Whispers()) != 0 {
+			t.Errorf("%d acts, %d before; or it whispers again", n, before)
+		}
+	})
+}
+
+// Of a row that waited no more is known than the person: a doubt does not refuse it.
+func TestDoubtDoesNotRefuseWhatWaited(t *testing.T) {
+	live(t, func(c *guard.Config) {
+		c.Policy.Rules = append(c.Policy.Rules, policy.Rule{ID: "members-relay", Rooms: []string{"lobby"}, Do: []policy.Do{policy.RelayOut}, Who: policy.Who{Groups: []string{"finance"}}, Effect: policy.Allow})
+	}, func(h *house) {
+		source := bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#elsewhere"}
+		for _, tt := range []struct {
+			from bridge.Sender
+			want bool
+		}{
+			{bridge.Sender{Nick: "eve"}, true},
+			{bridge.Sender{Nick: "bob", Account: "bob", Person: "bob"}, false},
+			{bridge.Sender{Person: "bob"}, false},
+			{bridge.Sender{}, false},
+			{bridge.Sender{Person: "carol"}, true},
+		} {
+			if r := h.g.Out(tt.from, source, lobby, policy.Clear, time.Now()); r.Refused != tt.want {
+				t.Errorf("%+v: refused %v", tt.from, r.Refused)
+			}
+		}
+	})
+}
+
+// A reload in the middle of a removal: it goes on with the new rules, and a room that
+// is no longer guarded is left alone.
+func TestReloadInTheMiddle(t *testing.T) {
+	live(t, nil, func(h *house) {
+		release := h.irc.Hold()
+		h.irc.Join(channel, onIRC("eve", "eve"))
+		h.wait(0) // the kick of eve waits for the window
+		h.irc.Join(channel, onIRC("frank", "frank"))
+		cfg := h.cfg
+		cfg.Policy.People = append(slices.Clone(cfg.Policy.People), person("frank", "finance"))
+		must(t, h.g.Reload(cfg))
+		release()
+		h.wait(time.Second)
+		h.same("there", h.irc.Nicks(channel), "frank")
+		cfg.Rooms = cfg.Rooms[1:]
+		cfg.Policy.Rooms = cfg.Policy.Rooms[1:]
+		cfg.Policy.Rules = cfg.Policy.Rules[2:]
+		must(t, h.g.Reload(cfg))
+		if w := h.irc.Watched(); !slices.Equal(w, []bridge.Room{lobby}) || len(h.xmpp.Watched()) != 0 {
+			t.Errorf("watched: %v, %v", w, h.xmpp.Watched())
+		}
+		h.irc.Lines()
+		h.irc.Join(channel, onIRC("eve", "eve"))
+		h.wait(time.Minute)
+		h.same("lines", h.irc.Lines())
+		must(t, h.g.Reload(h.cfg))
+		bad := h.cfg
+		bad.Rooms = append(slices.Clone(bad.Rooms), guard.Room{Name: "lobby"})
+		if err := h.g.Reload(bad); !errors.Is(err, guard.ErrConfig) {
+			t.Errorf("a bad config: %v", err)
+		}
+	})
+}
+
+// The clock jumps: a lockdown that was kept far ahead of it, since it was set back, is
+// not kept for ever; a ban whose time passed meanwhile is over.
+func TestTimeJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		ctx := context.Background()
+		now := time.Now()
+		must(t, h.store.PutRoom(ctx, guard.RoomState{Room: "lobby", Armed: true, Shut: now.AddDate(5, 0, 0)}))
+		must(t, h.store.PutBan(ctx, policy.BanRecord{ID: "old", Person: "bob", Until: now.Add(-time.Hour)}))
+		var offset time.Duration
+		var mu sync.Mutex
+		jump := func(d time.Duration) { mu.Lock(); offset += d; mu.Unlock() }
+		h.deps.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return time.Now().Add(offset) }
+		h.start()
+		defer func() { h.stop() }()
+		h.ready()
+		h.irc.Join(channel, onIRC("bob", "bob"))
+		h.wait(time.Second)
+		h.same("there", h.irc.Nicks(channel), "bob")
+		if s := h.g.Status(); s.Bans != 0 {
+			t.Errorf("%d bans", s.Bans)
+		}
+		h.wait(11 * time.Minute)
+		if s := h.g.Status().Rooms[1]; !s.Shut.IsZero() {
+			t.Errorf("shut until %v", s.Shut)
+		}
+		for _, d := range []time.Duration{-24 * time.Hour, 48 * time.Hour, -24 * time.Hour} {
+			jump(d)
+			nick := fmt.Sprint("eve", int64(d))
+			h.irc.Join(channel, onIRC(nick, ""))
+			h.wait(20 * time.Second)
+			h.same("there", h.irc.Nicks(channel), "bob")
+		}
+	})
+}

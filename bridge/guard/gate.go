@@ -1,0 +1,143 @@
+package guard
+
+import (
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// In implements bridge.Gate: it judges what is said in a guarded room, for speaking
+// and for being relayed.
+func (g *Guard) In(m *bridge.Message, now time.Time) bridge.Ruling {
+	sd := g.table.Load().sides[m.Room]
+	if sd == nil {
+		return bridge.Ruling{}
+	}
+	r := sd.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.loaded {
+		return bridge.Ruling{}
+	}
+	sub := sd.present[m.From.Nick]
+	if m.Delayed {
+		sub = nil // who has the nick now need not be who said it
+	}
+	var f policy.Facts
+	switch {
+	case m.Facts != nil:
+		f = *m.Facts
+	case sub != nil:
+		f = sub.facts
+	default:
+		f = factsOf(r.table, m.From, m.Room)
+	}
+	key := ""
+	if sub != nil {
+		f.Since, f.Self, key = sub.facts.Since, f.Self || sub.facts.Self, sub.key
+	}
+	f.Rung, f.RungKnown = m.Rung, policy.Yes
+	if f.Self || r.table.peerOf(&f) != nil {
+		return bridge.Ruling{}
+	}
+	sd.fillLocked(&f, key, now)
+	if sub != nil && sub.judged && sub.effect >= policy.Devoice {
+		d := policy.Decision{Effect: sub.effect, Basis: sub.basis, Rule: sub.rule, Reason: sub.reason}
+		return sd.rulingLocked(&f, &d, policy.Join, now)
+	}
+	for _, do := range [...]policy.Do{policy.Speak, policy.RelayIn} {
+		if d := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: do}, now); d.Acts&policy.ActWithhold != 0 {
+			return sd.rulingLocked(&f, &d, do, now)
+		}
+	}
+	return bridge.Ruling{}
+}
+
+// Out implements bridge.Gate: it judges what goes into a guarded room. Who is banned
+// from the room by one network does not speak there through another.
+func (g *Guard) Out(from bridge.Sender, source, to bridge.Room, rung policy.Rung, now time.Time) bridge.Ruling {
+	t := g.table.Load()
+	sd := t.sides[to]
+	if sd == nil {
+		return bridge.Ruling{}
+	}
+	r := sd.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.loaded {
+		return bridge.Ruling{}
+	}
+	f := factsOf(t, from, source)
+	key := ""
+	other := t.sides[source]
+	if other != nil && other.room == r && from.Nick != "" {
+		if sub := other.present[from.Nick]; sub != nil {
+			f, key = sub.facts, sub.key
+		}
+	}
+	f.Rung, f.RungKnown = rung, policy.Yes
+	if p := t.people[from.Person]; p != nil && rung >= policy.Verified && len(p.OpenPGP)+len(p.OTR) > 0 {
+		f.Key = policy.Is(append(p.OpenPGP[:len(p.OpenPGP):len(p.OpenPGP)], p.OTR...)[0], "message", time.Time{})
+	}
+	if key == "" {
+		key = keyOf(&f, r.policy.Who(&f))
+	}
+	if from.Nick != "" && (other == nil || other.room != r) { // what is said in this room itself is counted there
+		r.lines++
+		r.floods.Said(key, policy.Said{Hash: r.lines}, now)
+	}
+	f.Floods = r.floods.In(key, now)
+	g.banned(r.policy, &f, r.name, now)
+	if f.Ban == nil && (other == nil || from.Nick == "") {
+		f.BanMissing = 0 // a room that nobody watches tells too little
+	}
+	d := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.RelayOut}, now)
+	if d.Acts&policy.ActWithhold == 0 || from.Nick == "" && d.Basis == policy.ByDoubt {
+		return bridge.Ruling{}
+	}
+	return sd.rulingLocked(&f, &d, policy.RelayOut, now)
+}
+
+// rulingLocked refuses, and has it noted: once in ten minutes for each speaker and
+// rule. In a dry run nothing is refused.
+func (sd *side) rulingLocked(f *policy.Facts, d *policy.Decision, do policy.Do, now time.Time) bridge.Ruling {
+	r := sd.room
+	a := sd.actLocked(f, d, do, now)
+	a.Acts, a.Result = policy.ActWithhold.String(), r.resultLocked("not relayed")
+	if sd.onceLocked(a, now) {
+		r.noteLocked(a)
+	}
+	if !r.armed {
+		return bridge.Ruling{}
+	}
+	return bridge.Ruling{Refused: true, Rule: orElse(d.Rule, d.Effect.String()), Reason: orElse(d.Reason, "room "+r.name+" does not take what you say: "+d.Effect.String())}
+}
+
+// factsOf is what is known of a speaker by the sender of a message alone: the person
+// whom it is proven to be, the account or JID.
+func factsOf(t *table, from bridge.Sender, source bridge.Room) policy.Facts {
+	var f policy.Facts
+	p := t.people[from.Person]
+	if source.Kind == bridge.Channel {
+		f = policy.NewIRCFacts(source.Leg, from.Nick, "", "")
+		f.Cert, f.TLS = policy.Fact{Known: policy.Never}, policy.Fact{Known: policy.Never}
+		switch account := from.Account; {
+		case account != "":
+			f.Account = policy.Is(account, "message", time.Time{})
+		case p != nil && len(p.IRC[source.Leg].Accounts) > 0:
+			f.Account = policy.Is(p.IRC[source.Leg].Accounts[0], "message", time.Time{})
+		case from.Nick != "":
+			f.Account = policy.IsNot("message", time.Time{})
+		}
+		return f
+	}
+	f = policy.NewXMPPFacts(source.Leg, from.Nick)
+	switch {
+	case from.JID != "":
+		f.JID = policy.Is(bare(from.JID), "message", time.Time{})
+	case p != nil && len(p.JIDs) > 0:
+		f.JID = policy.Is(p.JIDs[0], "message", time.Time{})
+	}
+	return f
+}

@@ -1,0 +1,374 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// Bounds of a look.
+const (
+	observeTime  = 30 * time.Second
+	lookAgain    = 30 * time.Second // after one that failed
+	roundsMax    = 6                // of a MUC, each of which reads the state anew
+	repairsMax   = 10               // in repairsPer; the war breaker should have come first
+	repairsPer   = time.Minute
+	lookTogether = 20 * time.Millisecond // changes that come together are looked at once
+)
+
+// lookAfter keeps the room's own state as the policy wants it, until ctx ends: when it
+// changes, and every lookEvery.
+func (sd *side) lookAfter(ctx context.Context) {
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-sd.look:
+			if !sleep(ctx, lookTogether) {
+				return
+			}
+			drain(sd.look)
+		case <-timer.C:
+		}
+		wait := lookEvery
+		if again := sd.lookOnce(ctx); again > 0 {
+			wait = again
+		}
+		timer.Reset(wait)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func drain(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
+}
+
+// lookOnce compares the room's state with what is wanted, and has the difference made.
+// It returns when to look again before lookEvery; 0: not.
+func (sd *side) lookOnce(ctx context.Context) time.Duration {
+	for range roundsMax {
+		seen, self, ok, again := sd.observe(ctx)
+		if !ok {
+			return again
+		}
+		steps, more := sd.planned(&seen, self)
+		for _, c := range steps {
+			if err := sd.hand(ctx, c); err != nil {
+				if errors.Is(err, bridge.ErrNotReady) {
+					return 0 // it is looked at when it is ready
+				}
+				return lookAgain
+			}
+		}
+		if len(steps) > 0 {
+			sd.repaired(&seen)
+		}
+		if !more {
+			return 0
+		}
+	}
+	return lookAgain
+}
+
+// observe reads the room's state.
+func (sd *side) observe(ctx context.Context) (o bridge.Observed, self string, ok bool, again time.Duration) {
+	r := sd.room
+	r.mu.Lock()
+	leg, ready := sd.leg, sd.ready && r.loaded
+	r.mu.Unlock()
+	if !ready {
+		return o, "", false, 0
+	}
+	octx, cancel := context.WithTimeout(ctx, observeTime)
+	defer cancel()
+	o, err := leg.Observe(octx, sd.place)
+	if ctx.Err() != nil || errors.Is(err, bridge.ErrNotReady) {
+		return o, "", false, 0
+	}
+	self = bare(leg.Status().Self)
+	now := r.g.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.alarmLocked("look "+sd.place.String(), sd.place.String()+": its state cannot be read: "+err.Error(), now)
+		return o, "", false, lookAgain
+	}
+	r.overLocked("look " + sd.place.String())
+	if !sd.ready {
+		return o, "", false, 0
+	}
+	sd.seenLocked(&o, now)
+	return o, self, true, 0
+}
+
+// seenLocked takes in what was read.
+func (sd *side) seenLocked(o *bridge.Observed, now time.Time) {
+	r := sd.room
+	sd.looked, sd.caps, sd.mucCaps = now, o.ChannelCaps, o.MUCCaps
+	if sd.flags = o.Channel.Flags; o.ServicesDown != sd.down {
+		sd.servicesLocked(o.ServicesDown, now)
+	}
+	for nick, rights := range o.Channel.Present {
+		if sub := sd.present[nick]; sub != nil && sub.rights != rights {
+			sub.rights, sub.byOther = rights, true
+			sd.judgeLocked(sub, now)
+		}
+	}
+	if sd.holds = o.Holds; o.Holds {
+		sd.regains = 0
+		r.overLocked("rights " + sd.place.String())
+		return
+	}
+	what := "has no op there"
+	if !sd.channel() {
+		what = "is not owner there"
+	}
+	r.alarmLocked("rights "+sd.place.String(), sd.place.String()+": the bot "+what+", and cannot hold it", now)
+	sd.regainLocked()
+}
+
+// planned returns what has to be done, and whether the state is to be read again after
+// it.
+func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, more bool) {
+	r := sd.room
+	now := r.g.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	most := r.most.Limit(len(sd.present))
+	var words []string
+	removes := 0
+	if sd.channel() {
+		lines, err := sd.planChannelLocked(o, now)
+		if err != nil {
+			return nil, sd.refusePlanLocked(err, now)
+		}
+		for _, l := range lines {
+			words = append(words, l.Line())
+			removes += l.Removes
+		}
+		if len(lines) > 0 {
+			out = append(out, bridge.Changes{Lines: lines})
+		}
+	} else {
+		sd.wantMUC = sd.wantMUCLocked(&o.MUC, self, now)
+		plan, err := policy.PlanMUC(sd.wantMUC, o.MUC, o.MUCCaps, most)
+		if err != nil {
+			return nil, sd.refusePlanLocked(err, now)
+		}
+		for _, text := range plan.Alarms {
+			r.alarmLocked("muc "+sd.place.String()+" "+text, sd.place.String()+": "+text, now)
+		}
+		for i := range plan.Steps {
+			if plan.Steps[i].Again {
+				more = true
+				break // what follows is planned anew, from what is there then
+			}
+			words = append(words, describeStep(&plan.Steps[i]))
+			removes += plan.Steps[i].Removes
+			out = append(out, bridge.Changes{Step: &plan.Steps[i]})
+		}
+	}
+	if len(words) == 0 {
+		sd.plan, sd.reopen = nil, false
+		sd.forgetMarksLocked(o)
+		return nil, false
+	}
+	acts, peer := sd.actsLocked()
+	diff := &Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: strings.Join(words, "; "), Actor: actorGuard, Result: r.resultLocked("sent")}
+	switch {
+	case !r.armed, !acts, !o.Holds:
+		if !acts {
+			diff.Result = "left to " + peer
+		} else if r.armed {
+			diff.Result = "the bot has no right to"
+		}
+		if same := strings.Join(sd.plan, "\n") == strings.Join(words, "\n"); !same {
+			sd.plan = words
+			r.noteLocked(diff)
+			r.g.log.Info("guard would change a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", diff.Result)
+		}
+		return nil, false
+	case removes > 0 && !r.budget.Take(removes, len(sd.present), now):
+		return nil, sd.refusePlanLocked(fmt.Errorf("%w: %d", policy.ErrTooMany, removes), now)
+	case !sd.mayRepairLocked(now):
+		return nil, false
+	}
+	sd.plan = nil
+	r.repairs++
+	r.overLocked("plan " + sd.place.String())
+	r.noteLocked(diff)
+	r.g.log.Info("guard changes a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", clipped(diff.Acts))
+	return out, more
+}
+
+// planChannelLocked plans a channel, but for what is fought about.
+func (sd *side) planChannelLocked(o *bridge.Observed, now time.Time) ([]policy.Command, error) {
+	want, cannot := sd.wantChannelLocked(&o.Channel, now)
+	sd.want, sd.cannot = want, cannot
+	stopped := func(what string) bool { return sd.room.breaker.Stopped(sd.place.String()+" "+what, now) }
+	calm := func(letters string) string {
+		return strings.Map(func(c rune) rune {
+			if stopped(string(c)) {
+				return -1
+			}
+			return c
+		}, letters)
+	}
+	want.Set, want.Clear = calm(want.Set), calm(want.Clear)
+	if want.Topic != nil && stopped("topic") {
+		want.Topic = nil
+	}
+	for i := range want.Lists {
+		l := &want.Lists[i]
+		var in []string
+		for _, m := range l.Want {
+			if !stopped(string(l.Mode) + " " + m) {
+				in = append(in, m)
+			}
+		}
+		l.Want = in
+	}
+	for _, e := range sd.mutesLocked() {
+		addEntry(&want, e)
+	}
+	return policy.PlanChannel(want, o.Channel, o.ChannelCaps, 0)
+}
+
+// mutesLocked are the entries by which some cannot speak now.
+func (sd *side) mutesLocked() (out []entry) {
+	for _, sub := range sd.present {
+		if sub.muted != nil {
+			out = append(out, *sub.muted)
+		}
+	}
+	return out
+}
+
+// refusePlanLocked says that a plan is not carried out.
+func (sd *side) refusePlanLocked(err error, now time.Time) bool {
+	r := sd.room
+	text := sd.place.String() + " is left as it is: " + err.Error()
+	r.alarmLocked("plan "+sd.place.String(), text, now)
+	if was := strings.Join(sd.plan, "\n"); was != text {
+		sd.plan = []string{text}
+		r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Actor: actorGuard, Result: "refused: " + err.Error()})
+	}
+	return false
+}
+
+// mayRepairLocked bounds how often a room is set right.
+func (sd *side) mayRepairLocked(now time.Time) bool {
+	kept := sd.repairs[:0]
+	for _, at := range sd.repairs {
+		if d := now.Sub(at); d >= 0 && d < repairsPer {
+			kept = append(kept, at)
+		}
+	}
+	sd.repairs = kept
+	if len(kept) >= repairsMax {
+		sd.room.alarmLocked("repairs "+sd.place.String(), sd.place.String()+" changes again and again: the guard waits", now)
+		return false
+	}
+	sd.repairs = append(sd.repairs, now)
+	return true
+}
+
+// forgetMarksLocked forgets the marks of bans that ended and whose entries are gone.
+func (sd *side) forgetMarksLocked(o *bridge.Observed) {
+	there := map[string]bool{}
+	for _, m := range o.Channel.Lists['b'] {
+		there[strings.ToLower(m)] = true
+	}
+	for _, h := range o.MUC.Affiliations {
+		if h.Is == policy.Outcast {
+			there[strings.ToLower(h.JID)] = true
+		}
+	}
+	var gone []mark
+	for _, m := range sd.room.g.marks.of(sd.place.String()) {
+		if !there[strings.ToLower(m.mask)] {
+			gone = append(gone, m)
+		}
+	}
+	sd.room.g.unprojected(gone)
+}
+
+// repaired notes the marks of bans that stand now.
+func (sd *side) repaired(*bridge.Observed) {
+	r := sd.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.g.now()
+	for _, b := range *r.g.bans.Load() {
+		if !b.Live(r.name, now) {
+			continue
+		}
+		for _, mask := range r.g.masks(sd, &b) {
+			r.g.projected(sd, &b, mask)
+		}
+	}
+}
+
+// hand has changes carried out, behind what is urgent, and waits for that.
+func (sd *side) hand(ctx context.Context, c bridge.Changes) error {
+	h := &handed{changes: c, done: make(chan error, 1)}
+	sd.room.mu.Lock()
+	sd.handed = h
+	sd.room.mu.Unlock()
+	poke(sd.wake)
+	select {
+	case err := <-h.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// describeStep says what a step of a MUC changes.
+func describeStep(s *policy.MUCStep) string {
+	var out []string
+	for _, h := range s.Holders {
+		out = append(out, string(h.Is)+" "+h.JID)
+	}
+	for _, v := range s.Visits {
+		out = append(out, "role "+string(v.Role)+" "+v.Nick)
+	}
+	for _, f := range s.Fields {
+		out = append(out, f.Var+"="+f.Value)
+	}
+	return strings.Join(out, ", ")
+}
+
+// bare is a JID without its resource.
+func bare(jid string) string {
+	out, _, _ := strings.Cut(jid, "/")
+	return out
+}
+
+// clipped keeps a log line readable.
+func clipped(s string) string {
+	if len(s) > 300 {
+		return s[:300] + "…"
+	}
+	return s
+}

@@ -1,0 +1,212 @@
+package guard
+
+import (
+	"strings"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// rightsLocked takes in what somebody may do in the room now. What a server gave, as
+// after a netsplit, is judged once that has settled.
+func (sd *side) rightsLocked(s *bridge.Sight, now time.Time) {
+	sub := sd.present[s.Facts.Nick]
+	if sub == nil {
+		return
+	}
+	sub.rights, sub.is, sub.role = s.Rights, s.Is, s.Role
+	if sub.facts.Self || s.Self {
+		sd.ownLocked(sub)
+		if !sd.holds {
+			sd.powerlessLocked(s, now)
+		} else {
+			sd.regains = 0
+			sd.room.overLocked("rights " + sd.place.String())
+		}
+		poke(sd.look)
+		return
+	}
+	ours := sd.oursLocked(&s.By)
+	if ours {
+		sub.byOther = false
+		return
+	}
+	sub.byOther = true
+	if s.By.Server {
+		sd.settle = newest(sd.settle, now.Add(settleTime))
+		return
+	}
+	if !sd.channel() {
+		poke(sd.look) // it may be about the affiliation
+	}
+	sd.judgeLocked(sub, now)
+	if !sub.queued || sub.give+sub.take == "" && sub.want == "" {
+		return
+	}
+	if sd.room.breaker.Reverted(sd.rightsOf(sub), s.By.Nick, now) {
+		sub.give, sub.take, sub.want = "", "", ""
+		sd.warLocked("the rights of "+s.Facts.Nick, s.By.Nick, now)
+	}
+}
+
+// rightsOf is a matter of war.
+func (sd *side) rightsOf(sub *subject) string { return "rights " + sd.place.String() + " " + sub.key }
+
+// ownLocked takes in what the bot itself may do.
+func (sd *side) ownLocked(sub *subject) {
+	if sd.channel() {
+		sd.holds = strings.ContainsAny(sub.rights, "qaoh")
+		return
+	}
+	sd.holds = sub.is == policy.Owner
+}
+
+// oursLocked reports whether a change was made by this guard, or by a peer: those are
+// never undone.
+func (sd *side) oursLocked(by *bridge.By) bool {
+	if by.Facts.Self || by.Nick != "" && by.Nick == sd.self && !by.Server {
+		return true
+	}
+	if sub := sd.present[by.Nick]; sub != nil && sub.peer != nil {
+		return true
+	}
+	return sd.room.table.peerOf(&by.Facts) != nil
+}
+
+// powerlessLocked asks for op again, unless somebody takes it again and again.
+func (sd *side) powerlessLocked(s *bridge.Sight, now time.Time) {
+	r := sd.room
+	text := sd.place.String() + ": the bot has lost its rights"
+	if s.By.Nick != "" {
+		text += ", by " + s.By.Nick
+	}
+	if !sd.channel() {
+		text += ": an owner has to restore them"
+	}
+	r.alarmLocked("rights "+sd.place.String(), text, now)
+	if s.By.Nick != "" && r.breaker.Reverted("own rights "+sd.place.String(), s.By.Nick, now) {
+		sd.warLocked("the bot's own rights", s.By.Nick, now)
+		return
+	}
+	sd.regainLocked()
+}
+
+// regainLocked asks services for op, and to recover the channel if that does not help.
+func (sd *side) regainLocked() {
+	if !sd.channel() || sd.caps.Services == policy.NoServices || !sd.room.armed {
+		return
+	}
+	switch sd.regains++; {
+	case sd.regains <= 3:
+		sd.asks = "OP"
+	case sd.regains == 4 && sd.caps.Services == policy.Atheme:
+		sd.asks = "RECOVER"
+	default:
+		return
+	}
+	poke(sd.wake)
+}
+
+// modeLocked hears of a change of the room's own state.
+func (sd *side) modeLocked(s *bridge.Sight, now time.Time) {
+	r := sd.room
+	sd.trackLocked(s.What)
+	if sd.oursLocked(&s.By) {
+		return
+	}
+	if s.What == "topic" && sd.mayTopicLocked(s) {
+		sd.topic = nil // the next look takes it
+		poke(sd.look)
+		return
+	}
+	if r.cfg.FollowOps && !s.By.Server && sd.followLocked(s, now) {
+		return
+	}
+	if !sd.keepsLocked(s) {
+		return
+	}
+	if s.By.Nick != "" && r.breaker.Reverted(sd.matter(s.What), s.By.Nick, now) {
+		sd.warLocked(s.What, s.By.Nick, now)
+		return
+	}
+	if s.By.Server {
+		sd.settle = newest(sd.settle, now.Add(settleTime))
+		return
+	}
+	poke(sd.look)
+}
+
+// matter is what a war can be about: a mode, whatever its sign.
+func (sd *side) matter(what string) string {
+	if len(what) > 1 && (what[0] == '+' || what[0] == '-') {
+		what = what[1:]
+	}
+	return sd.place.String() + " " + what
+}
+
+// trackLocked keeps the flags of a channel up to date.
+func (sd *side) trackLocked(what string) {
+	if len(what) != 2 || !sd.channel() {
+		return
+	}
+	letter := what[1:]
+	if sd.flags = strings.ReplaceAll(sd.flags, letter, ""); what[0] == '+' {
+		sd.flags += letter
+	}
+}
+
+// keepsLocked reports whether a change is one that the guard undoes.
+func (sd *side) keepsLocked(s *bridge.Sight) bool {
+	if !sd.channel() {
+		return s.What != "topic" // the next look tells
+	}
+	if s.What == "topic" {
+		return sd.room.cfg.Topic
+	}
+	if len(s.What) < 2 {
+		return true
+	}
+	sign, letter := s.What[0], s.What[1:2]
+	if _, mask, ok := strings.Cut(s.What, " "); ok {
+		for _, l := range sd.want.Lists {
+			if string(l.Mode) != letter {
+				continue
+			}
+			in := l.Want
+			if sign == '+' {
+				in = l.Drop
+			}
+			for _, m := range in {
+				if strings.EqualFold(m, mask) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	if sign == '-' {
+		return strings.Contains(sd.want.Set, letter)
+	}
+	return strings.Contains(sd.want.Clear, letter)
+}
+
+// mayTopicLocked reports whether a topic was set by somebody who may.
+func (sd *side) mayTopicLocked(s *bridge.Sight) bool {
+	if s.By.Server {
+		return false
+	}
+	f := s.By.Facts
+	if sub := sd.present[s.By.Nick]; sub != nil {
+		f = sub.facts
+	}
+	d := policy.Decide(sd.room.policy, &f, policy.Event{Room: sd.room.name, Do: policy.Op}, sd.room.g.now())
+	return d.Effect <= policy.Alert
+}
+
+// warLocked stops setting something back.
+func (sd *side) warLocked(what, by string, now time.Time) {
+	sd.room.alarmLocked("war "+sd.place.String(), sd.place.String()+": "+by+" sets "+what+" back again and again: the guard leaves it for now", now)
+	sd.room.noteLocked(&Act{At: now, Room: sd.room.name, Place: sd.place.String(), Who: by, Effect: policy.Alert, Acts: "alert", Actor: actorGuard, Result: "mode war about " + what})
+	poke(sd.look) // services may lock it
+}

@@ -1,0 +1,229 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"drawbridge/policy"
+)
+
+// Times of a guard.
+const (
+	tickEvery   = time.Second      // of what the clock does
+	lookEvery   = 5 * time.Minute  // between two looks at a room's own state
+	settleTime  = 5 * time.Second  // after a netsplit healed, before ops are judged that servers set
+	peerTime    = 10 * time.Second // for a peer that acts here to remove somebody
+	retryTime   = 15 * time.Second // after a removal was sent and somebody is still there
+	awayTime    = time.Minute      // for a place to be out of sight, before the admins are told
+	retriesMax  = 3                // of those, before the admins are told
+	lockdownFor = 10 * time.Minute // if the config says nothing
+)
+
+// room is one guarded room on all its networks.
+type room struct {
+	g    *Guard
+	name string
+
+	mu       sync.Mutex // guards all below, and the sides
+	table    *table
+	cfg      Room
+	policy   *policy.Policy
+	most     policy.MaxRemovals
+	loaded   bool // what the store keeps is known
+	armed    bool
+	sides    []*side
+	lock     *policy.Lockdown
+	shut     bool // as it was carried out last
+	over     bool // shut because the budget is used up: nobody who counts is removed
+	budget   *policy.Budget
+	breaker  *policy.Breaker
+	floods   *policy.Floods
+	lines    uint64 // bridged into it
+	admitted map[string]time.Time
+	fresh    map[string]time.Time // admitted, and not kept yet
+	swept    time.Time
+	guests   map[string]time.Time // by Key: when a stay ends
+	told     map[string]time.Time // by Key and rule: acts that were noted, to be noted once
+	did      map[string]uint64
+	// Since the start.
+	lockdowns, repairs uint64
+	open               map[string]string // alarms that are still so, by matter
+}
+
+func newRoom(g *Guard, cfg Room) *room {
+	return &room{
+		g: g, name: cfg.Name, breaker: policy.NewBreaker(policy.Limit{}, 0), admitted: map[string]time.Time{}, fresh: map[string]time.Time{},
+		guests: map[string]time.Time{}, told: map[string]time.Time{}, did: map[string]uint64{}, open: map[string]string{}, armed: !cfg.DryRun,
+	}
+}
+
+// adoptLocked takes over a config. What it does not change goes on.
+func (r *room) adoptLocked(t *table, cfg Room) {
+	if cfg.JoinsFor <= 0 {
+		cfg.JoinsFor = lockdownFor
+	}
+	if r.floods == nil || r.cfg.Floods != cfg.Floods {
+		r.floods = policy.NewFloods(cfg.Floods)
+	}
+	if r.lock == nil || r.cfg.Joins != cfg.Joins || r.cfg.JoinsFor != cfg.JoinsFor {
+		until := time.Time{}
+		if r.lock != nil {
+			until = r.lock.Until()
+		}
+		r.lock = policy.NewLockdown(cfg.Joins, cfg.JoinsFor)
+		r.lock.Set(until)
+	}
+	if r.budget == nil || r.most != t.cfg.MaxRemovals {
+		r.most, r.budget = t.cfg.MaxRemovals, policy.NewBudget(t.cfg.MaxRemovals)
+	}
+	r.table, r.cfg, r.policy = t, cfg, t.policy
+	r.sides = r.sides[:0]
+	for _, place := range [...]struct{ leg, name string }{{cfg.Channel.Leg, cfg.Channel.Name}, {cfg.MUC.Leg, cfg.MUC.Name}} {
+		for at, sd := range t.sides {
+			if place.name == "" || at.Leg != place.leg || at.Name != place.name || sd.room != r {
+				continue
+			}
+			if leg := t.legs[at.Leg]; sd.leg != leg {
+				sd.lostLocked()
+				sd.leg = leg
+			}
+			r.sides = append(r.sides, sd)
+		}
+	}
+}
+
+// restoreLocked takes over what was kept. A lockdown far ahead of the clock, which
+// was set back, lasts no longer than one begun now.
+func (r *room) restoreLocked(k *RoomState, now time.Time) {
+	r.armed = k.Armed
+	if !k.Shut.IsZero() {
+		until := k.Shut
+		if last := now.Add(max(r.cfg.JoinsFor, lockdownMost)); until.After(last) {
+			until = now.Add(r.cfg.JoinsFor)
+		}
+		r.lock.Set(until)
+		r.shut = true // so that it is opened
+	}
+	for key, at := range k.Admitted {
+		r.admitted[key] = at
+	}
+}
+
+// lockdownMost bounds a lockdown by hand.
+const lockdownMost = 30 * 24 * time.Hour
+
+// keepLocked has the room's state written down.
+func (r *room) keepLocked() {
+	state := RoomState{Room: r.name, Armed: r.armed}
+	if r.shut {
+		state.Shut = r.lock.Until()
+	}
+	r.g.scribe.keep("room "+r.name, func(ctx context.Context, s Store) error { return s.PutRoom(ctx, state) })
+}
+
+// admitLocked notes that somebody was let in.
+func (r *room) admitLocked(key string, now time.Time) {
+	if at, known := r.admitted[key]; known && now.Sub(at) < time.Hour {
+		return
+	}
+	if len(r.admitted) >= MaxAdmitted {
+		oldest, at := "", now
+		for k, t := range r.admitted {
+			if t.Before(at) {
+				oldest, at = k, t
+			}
+		}
+		delete(r.admitted, oldest)
+	}
+	r.admitted[key], r.fresh[key] = now, now
+}
+
+// flushLocked has those written down who were let in since the last time.
+func (r *room) flushLocked() {
+	if len(r.fresh) == 0 {
+		return
+	}
+	seen, name := r.fresh, r.name
+	r.fresh = map[string]time.Time{}
+	r.g.scribe.keep(fmt.Sprintf("admitted %s %d", name, r.g.next()), func(ctx context.Context, s Store) error { return s.Admit(ctx, name, seen) })
+}
+
+// alarmLocked tells the admins of something that is so until overLocked.
+func (r *room) alarmLocked(matter, text string, now time.Time) {
+	r.open[matter] = text
+	r.g.alarms.raise(r.name+" "+matter, "Room "+r.name+": "+text, now)
+}
+
+func (r *room) overLocked(matter string) {
+	if _, was := r.open[matter]; was {
+		delete(r.open, matter)
+		r.g.alarms.over(r.name + " " + matter)
+	}
+}
+
+// judgeAllLocked judges everybody who is there anew.
+func (r *room) judgeAllLocked(now time.Time) {
+	for _, sd := range r.sides {
+		sd.judgeAllLocked(now)
+		poke(sd.look)
+	}
+}
+
+// shutLocked begins or prolongs a lockdown.
+func (r *room) shutLocked(until, now time.Time) {
+	r.lock.Set(until)
+	r.carryShutLocked(now)
+}
+
+// carryShutLocked has the doors follow the lockdown.
+func (r *room) carryShutLocked(now time.Time) {
+	shut := r.lock.Shut(now)
+	if shut == r.shut {
+		return
+	}
+	r.shut = shut
+	if shut {
+		r.lockdowns++
+	} else {
+		r.over = false
+		r.lock.Set(time.Time{})
+		r.overLocked("lockdown")
+	}
+	for _, sd := range r.sides {
+		sd.doors, sd.reopen = true, !shut
+		poke(sd.wake)
+		if !shut {
+			sd.judgeAllLocked(now) // whoever stayed because the budget was used up
+		}
+	}
+	r.keepLocked()
+	act := &Act{At: now, Room: r.name, Acts: "lockdown until " + r.lock.Until().UTC().Format(time.DateTime), Actor: actorGuard, Effect: policy.Deny, Result: r.resultLocked("sent"), Undo: "guard lockdown " + r.name + " --off"}
+	if !shut {
+		act.Acts, act.Effect, act.Undo = "lockdown ends", policy.Allow, ""
+	}
+	r.noteLocked(act)
+}
+
+// resultLocked is what becomes of an act: in a dry run nothing.
+func (r *room) resultLocked(sent string) string {
+	if !r.armed {
+		return resultDry
+	}
+	return sent
+}
+
+// The words of acts.
+const (
+	actorGuard = "guard"
+	resultDry  = "dry run"
+)
+
+// noteLocked counts an act, if it is the guard's own, and has it written down.
+func (r *room) noteLocked(a *Act) {
+	if a.Actor == actorGuard {
+		r.did[a.Effect.String()]++
+	}
+	r.g.scribe.note(a)
+}

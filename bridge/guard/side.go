@@ -1,0 +1,225 @@
+package guard
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// side is a room on one network: a channel or a MUC. room.mu guards all but the
+// first block.
+type side struct {
+	room  *room
+	place bridge.Room
+	wake  chan struct{} // capacity 1: there is something to carry out
+	look  chan struct{} // capacity 1: the room's own state may have changed
+	stop  context.CancelFunc
+
+	leg     bridge.Enforcer
+	ready   bool
+	lost    time.Time // when the bot was last there; zero: it is, or never was
+	why     string
+	batch   int // of those whom the leg tells at once
+	telling bool
+	present map[string]*subject
+	self    string // the bot's nick
+	holds   bool   // op, or owner
+	looked  time.Time
+	down    bool      // services are
+	settle  time.Time // ops that servers set are judged then
+	regains int       // times op was asked for in vain
+	topic   *string   // that is kept
+	whois   string
+	caps    policy.ChannelCaps
+	mucCaps policy.MUCCaps
+	flags   string         // of the channel, as last seen
+	closed  bool           // the policy itself wants it invite-only
+	reopen  bool           // a lockdown of the MUC ended, and that is to be carried out
+	want    policy.Channel // as last compiled
+	wantMUC policy.MUC
+	cannot  []string
+	plan    []string // of a dry run, or refused
+	repairs []time.Time
+
+	// What there is to carry out.
+	removals []*removal
+	kicked   time.Time  // when some were last taken from there
+	status   []*subject // whose rights or role have to change
+	lists    []entry
+	lookups  []lookup
+	words    []whisper
+	invites  []string
+	drops    []string // bare JIDs that lose ownership of the MUC
+	doors    bool     // the lockdown began or ended
+	asks     string   // what services are asked for: "OP", "RECOVER"
+	handed   *handed
+}
+
+// subject is somebody who is in a place.
+type subject struct {
+	facts   policy.Facts
+	key     string // what it is known best by
+	person  string
+	peer    *Peer
+	rights  string // letters of PREFIX
+	is      policy.Affiliation
+	role    policy.Role
+	here    bool // was there before the bot
+	batch   int
+	judged  bool
+	effect  policy.Effect // of being there
+	rule    string
+	quiet   bool // withheld, and without voice
+	reason  string
+	basis   policy.Basis
+	by      verdict // for which the rights below change
+	give    string  // rights to give, and to take
+	take    string
+	want    policy.Role // "": as it is
+	queued  bool        // among side.status
+	asked   policy.Missing
+	told    bool
+	mute    bool   // shall be silenced by an entry of a list
+	muted   *entry // by which it cannot speak
+	again   time.Time
+	removal *removal
+	byOther bool // its rights were changed by somebody else than the guard
+}
+
+// verdict is what a decision comes to.
+type verdict struct {
+	do     policy.Do
+	effect policy.Effect
+	basis  policy.Basis
+	rule   string
+}
+
+func verdictOf(do policy.Do, d *policy.Decision) verdict {
+	return verdict{do, d.Effect, d.Basis, d.Rule}
+}
+
+// removal is somebody who has to go.
+type removal struct {
+	sub    *subject
+	nick   string
+	reason string
+	counts bool // for the budget
+	ban    *policy.BanRecord
+	act    *Act
+	from   time.Time // not before then
+	sent   time.Time
+	tries  int
+	held   bool // over the budget, or a dry run: nothing is sent
+}
+
+type (
+	// entry is a change of a list that has to be made now.
+	entry struct {
+		mode byte
+		mask string
+		drop bool
+	}
+	lookup struct {
+		nick    string
+		missing policy.Missing
+	}
+	whisper struct{ nick, words string }
+	// handed is what lookAfter has to be carried out.
+	handed struct {
+		changes bridge.Changes
+		done    chan error // capacity 1
+	}
+)
+
+func newSide(r *room, place bridge.Room) *side {
+	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}}
+}
+
+// inherit takes over who is there from the side that held the place before, in a room
+// of another name.
+func (sd *side) inherit(before *side) {
+	before.room.mu.Lock()
+	defer before.room.mu.Unlock()
+	sd.leg, sd.ready, sd.batch, sd.self, sd.holds, sd.down = before.leg, before.ready, before.batch, before.self, before.holds, before.down
+	sd.caps, sd.mucCaps, sd.flags = before.caps, before.mucCaps, before.flags
+	for nick, sub := range before.present {
+		sd.present[nick] = &subject{facts: sub.facts, key: sub.key, rights: sub.rights, is: sub.is, role: sub.role, here: sub.here, batch: sub.batch}
+	}
+}
+
+// lostLocked forgets who is there: the bot is not.
+func (sd *side) lostLocked() {
+	now := sd.room.g.now()
+	for _, sub := range sd.present {
+		sd.room.floods.Left(sub.key, false, now)
+	}
+	sd.ready, sd.holds, sd.present, sd.regains = false, false, map[string]*subject{}, 0
+	sd.removals, sd.status, sd.lists, sd.lookups, sd.words, sd.invites, sd.asks = nil, nil, nil, nil, nil, nil, ""
+}
+
+// channel reports whether the side is an IRC channel.
+func (sd *side) channel() bool { return sd.place.Kind == bridge.Channel }
+
+// actsLocked reports whether this guard acts here: not while a peer of a lower ID is
+// there that can.
+func (sd *side) actsLocked() (yes bool, peer string) {
+	for _, sub := range sd.present {
+		if p := sub.peer; p != nil && p.ID < sd.room.table.cfg.ID && sub.powerful() && (peer == "" || p.ID < peer) {
+			peer = p.ID
+		}
+	}
+	return peer == "", peer
+}
+
+// powerful reports whether the subject can remove others.
+func (sub *subject) powerful() bool {
+	return strings.ContainsAny(sub.rights, "qaoh") || sub.is == policy.Owner || sub.is == policy.Admin || sub.role == policy.Moderator
+}
+
+// keyOf is what somebody is known best by.
+func keyOf(f *policy.Facts, who []string) string {
+	switch {
+	case len(who) > 0:
+		return "person " + who[0]
+	case f.Account.Known == policy.Yes:
+		return "account " + f.Leg + "/" + strings.ToLower(f.Account.Value)
+	case f.JID.Known == policy.Yes:
+		return "jid " + f.JID.Value
+	case f.Host != "":
+		return "mask " + f.Nick + "!" + f.User + "@" + f.Host
+	}
+	return "nick " + f.Leg + "/" + f.Nick
+}
+
+// source is how people write somebody.
+func source(f *policy.Facts) string {
+	switch {
+	case f.Host != "":
+		return f.Nick + "!" + f.User + "@" + f.Host
+	case f.JID.Known == policy.Yes:
+		return f.JID.Value
+	}
+	return f.Nick
+}
+
+// peerOf returns the peer that the facts prove, nil if it is none.
+func (t *table) peerOf(f *policy.Facts) *Peer {
+	for i := range t.cfg.Peers {
+		p := &t.cfg.Peers[i]
+		if f.Account.Known == policy.Yes && p.Accounts[f.Leg] != "" && strings.EqualFold(p.Accounts[f.Leg], f.Account.Value) {
+			return p
+		}
+		if f.JID.Known != policy.Yes {
+			continue
+		}
+		for _, j := range p.JIDs {
+			if j == f.JID.Value {
+				return p
+			}
+		}
+	}
+	return nil
+}

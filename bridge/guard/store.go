@@ -1,0 +1,96 @@
+package guard
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"drawbridge/policy"
+)
+
+// Store keeps what a guard must know in its next process. internal/store
+// implements it, Memory does for tests and `store: {memory: true}`. All methods are
+// safe for concurrent use, and what they were given is on disk when they return nil.
+type Store interface {
+	// Load returns all that is kept but the audit.
+	Load(ctx context.Context) (Kept, error)
+	// PutRoom, PutBan, PutTimer, PutTicket and PutLink add or replace by name or ID.
+	// PutRoom leaves who was admitted as it is.
+	PutRoom(ctx context.Context, r RoomState) error
+	PutBan(ctx context.Context, b policy.BanRecord) error
+	PutTimer(ctx context.Context, t Timer) error
+	PutTicket(ctx context.Context, t Ticket) error
+	PutLink(ctx context.Context, l Link) error
+	// Admit adds subjects that were let into a room, by Key, or notes anew when they
+	// were last there. Of each room MaxAdmitted stay; those longest away go first.
+	Admit(ctx context.Context, room string, seen map[string]time.Time) error
+	// Drop forgets bans, timers, tickets and links; unknown IDs are ignored.
+	Drop(ctx context.Context, ids ...string) error
+	// Append adds acts to the audit, numbers them and chains them by their hashes.
+	Append(ctx context.Context, acts []*Act) error
+	// Acts returns the acts that fit, oldest first, with the chain of all checked:
+	// where it is broken ErrChain comes by itself, with the number of the act that does
+	// not follow, and what follows comes after it.
+	Acts(ctx context.Context, q Query) iter.Seq2[Act, error]
+}
+
+// Kept is what a guard begins with.
+type Kept struct {
+	Rooms   []RoomState
+	Bans    []policy.BanRecord
+	Timers  []Timer
+	Tickets []Ticket
+	Links   []Link
+}
+
+// RoomState is what is kept of one guarded room.
+type RoomState struct {
+	Room  string `json:"room"` // its name below rooms:
+	Armed bool   `json:"armed,omitempty"`
+	// Shut: in lockdown until then; zero: open.
+	Shut time.Time `json:"shut,omitzero"`
+	// Admitted are the subjects that were let in, by Key, with when they were last
+	// there. Load fills it, Admit changes it.
+	Admitted map[string]time.Time `json:"-"`
+}
+
+// MaxAdmitted is how many subjects are kept as admitted to one room.
+const MaxAdmitted = 10_000
+
+// Timer is something that ends by itself: a guest's stay, a membership or +I entry
+// given by an invitation, a projection of a ban.
+type Timer struct {
+	ID   string    `json:"id"`
+	Kind string    `json:"kind"` // "guest", "member", "invex", "ban"
+	Room string    `json:"room,omitempty"`
+	Who  string    `json:"who,omitempty"` // what the kind needs: mask, bare JID, ban ID
+	Due  time.Time `json:"due"`
+}
+
+// Ticket is a proof that was asked for: a nonce, or a code.
+type Ticket struct {
+	ID     string `json:"id"`
+	Kind   string `json:"kind"` // "invite", "link"
+	Person string `json:"person,omitempty"`
+	Room   string `json:"room,omitempty"`
+	// Network, Nick, Account, UserHost are whom it is for on IRC, as far as known.
+	Network  string `json:"network,omitempty"`
+	Nick     string `json:"nick,omitempty"`
+	Account  string `json:"account,omitempty"`
+	UserHost string `json:"user_host,omitempty"`
+	// Hash is the SHA-256 of the nonce or code; it is itself nowhere kept.
+	Hash  [32]byte  `json:"hash"`
+	Until time.Time `json:"until"`
+	Step  int       `json:"step,omitempty"` // how far it is
+}
+
+// Link joins an IRC account to a person.
+type Link struct {
+	ID      string    `json:"id"`
+	Person  string    `json:"person"`
+	Network string    `json:"network"`
+	Account string    `json:"account"`
+	Made    time.Time `json:"made"`
+	Used    time.Time `json:"used,omitzero"`
+	By      string    `json:"by,omitempty"` // the admin who agreed, if one had to
+}
