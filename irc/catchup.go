@@ -289,6 +289,9 @@ func (s *session) onReplayed(b *batch, m *ircmsg.Message, c *channel) {
 	}
 	msg := s.message(m, c, kind, body)
 	msg.Delayed = true
+	if msg.Facts != nil { // who has the nick now need not be who said it
+		*msg.Facts = s.factsOf(nil, m)
+	}
 	if msg.Time = at.Add(k.skew); msg.Time.After(s.now) {
 		msg.Time = s.now
 	}

@@ -13,6 +13,7 @@ func (w *window) land(i int, o bridge.Outcome, reason error, netID string) {
 	w.flight = append(w.flight[:i], w.flight[i+1:]...)
 	w.lines--
 	w.bytes -= f.size
+	w.lag = w.now().Sub(f.at)
 	j := f.job
 	if j == nil {
 		return

@@ -20,8 +20,8 @@ func (w *window) pump() {
 		if len(w.out) == 0 {
 			return
 		}
-		buf, written := w.out, w.written
-		w.out, w.written = w.spare[:0], nil
+		buf, written, obeyed := w.out, w.written, w.obeyed
+		w.out, w.written, w.obeyed = w.spare[:0], nil, nil
 		w.writing = true
 		w.mu.Unlock()
 		_, err := w.conn.Write(buf)
@@ -36,6 +36,12 @@ func (w *window) pump() {
 			j.end(nil)
 			w.settle(j) // it may have been confirmed already
 		}
+		for _, o := range obeyed {
+			if err != nil {
+				o.end(bridge.ErrNotReady)
+			}
+			o.end(nil)
+		}
 		if err != nil {
 			w.breakOff(fmt.Errorf("irc: write: %w", err))
 		}
@@ -49,20 +55,23 @@ func (w *window) fill() {
 	if w.held {
 		return
 	}
+	w.fillOrders()
 	for len(w.commands) > 0 && w.admits(len(w.commands[0].line)+2, windowLines, windowBytes) {
 		w.emitCommand(w.commands[0])
 		w.commands = w.commands[1:]
 	}
+	w.fillQuestions()
 	for len(w.ready) > 0 {
 		q := w.ready[0]
 		if len(q.jobs) > 0 && !w.emitChat(q) { // none: its last one was taken back
 			break
 		}
+		w.whispered = false
 		w.ready = w.ready[1:]
 		q.queued = false
 		w.makeReady(q)
 	}
-	for len(w.idle) > 0 && len(w.ready) == 0 && len(w.commands) == 0 &&
+	for len(w.idle) > 0 && len(w.ready) == 0 && len(w.commands) == 0 && len(w.questions) == 0 &&
 		w.admits(len(w.idle[0].line)+2, windowLines-2*guardLines, windowBytes-guardBytes) {
 		w.emitCommand(w.idle[0])
 		w.idle = w.idle[1:]
@@ -120,7 +129,7 @@ func (w *window) emitChat(q *roomQueue) bool {
 	if tags != "" {
 		f.size += len(tags) + 2
 	}
-	if !w.admits(f.size, windowLines-guardLines, windowBytes-guardBytes) {
+	if !w.admits(f.size, w.chatLines(), windowBytes-guardBytes) {
 		return false
 	}
 	if tags != "" {

@@ -7,6 +7,7 @@ import (
 	"github.com/ergochat/irc-go/ircmsg"
 
 	"drawbridge/bridge"
+	"drawbridge/policy"
 )
 
 // markTag is the client-only tag that carries Outgoing.ID, so that another
@@ -58,16 +59,29 @@ var commands = map[string]func(*session, *ircmsg.Message){
 	"FAIL":         (*session).onFail,
 
 	"001": (*session).onWelcome,
+	"004": func(s *session, m *ircmsg.Message) { s.isupport.software = policy.ParseSoftware(param(m, 2)) },
 	"005": (*session).onISupport,
+	"275": (*session).onWhoisSecure, // ngIRCd's 671
+	"276": (*session).onWhoisCert,
 	"303": (*session).onIson,
+	"311": (*session).onWhoisUser,
+	"318": (*session).onWhoisEnd,
 	"324": (*session).onChannelModes,
 	"329": (*session).onCreated,
+	"330": (*session).onWhoisAccount,
 	"331": (*session).onNoTopic,
 	"332": (*session).onTopicIs,
 	"333": (*session).onTopicBy,
+	"346": (*session).onList,
+	"347": (*session).onList,
+	"348": (*session).onList,
+	"349": (*session).onList,
+	"352": (*session).onWho,
 	"353": (*session).onNames,
 	"354": (*session).onWhox,
 	"366": (*session).onNamesEnd,
+	"367": (*session).onList,
+	"368": (*session).onList,
 	"376": (*session).onMotdEnd,
 	"396": (*session).onOwnHost,
 	"421": (*session).onUnknown,
@@ -79,6 +93,11 @@ var commands = map[string]func(*session, *ircmsg.Message){
 	"465": (*session).onBanned,
 	"451": (*session).onUnknown,
 	"464": (*session).onBanned,
+	"671": (*session).onWhoisSecure,
+	"710": (*session).onKnock,
+	"728": (*session).onList,
+	"729": (*session).onList,
+	"730": (*session).onMonOnline,
 	"731": (*session).onMonOffline,
 	"900": func(*session, *ircmsg.Message) {},
 	"901": (*session).onLoggedOut,
@@ -102,9 +121,12 @@ func (s *session) handle(line []byte) {
 	}
 	if h := commands[m.Command]; h != nil {
 		h(s, &m)
+		if l := tag(&m, "label"); strings.HasPrefix(l, orderLabel) && m.Command != "BATCH" {
+			s.win.labelled(l, "", nil) // an order's answer; a batch of them ends it by itself
+		}
 		return
 	}
-	if len(m.Command) == 3 && (m.Command[0] == '4' || m.Command[0] == '5' || m.Command[0] == '9' || m.Command == "263") {
+	if len(m.Command) == 3 && (m.Command[0] == '4' || m.Command[0] == '5' || m.Command[0] == '6' || m.Command[0] == '7' || m.Command[0] == '9' || m.Command == "263") {
 		s.onError(&m)
 	}
 }
@@ -145,6 +167,14 @@ func (s *session) onMessage(m *ircmsg.Message) {
 	if s.isMe(nick) {
 		s.onEcho(m, c, m.Params[1])
 		return
+	}
+	s.noteAccountTag(m)
+	if isUser && c != nil {
+		s.sawSaid(c, m)
+	}
+	if c == nil {
+		s.fromServices(m)
+		s.knockNotice(m)
 	}
 	kind, body, ok := s.content(m, isUser)
 	if !ok || c == nil || !c.joined || !c.wanted || !isUser && s.reg.enabled["userhost-in-names"] && c.members[s.fold(nick)] == nil {
@@ -192,6 +222,10 @@ func (s *session) message(m *ircmsg.Message, c *channel, kind bridge.MessageKind
 		Time: s.said(m),
 	}
 	msg.From.Nick = strings.Clone(decode(nick))
+	if s.guarded(c) {
+		f := s.factsOf(c, m)
+		msg.Facts = &f
+	}
 	return msg
 }
 
@@ -289,7 +323,7 @@ func (s *session) historyOf(m *ircmsg.Message) *batch {
 // onError handles the numerics of refusal: of a join, or of something said.
 func (s *session) onError(m *ircmsg.Message) {
 	err := refusal(m.Command)
-	if s.win.labelled(s.label(m), "", err) || s.onJoinRefused(m) {
+	if s.onJoinRefused(m) || s.onChangeRefused(m) || s.win.labelled(s.label(m), "", err) {
 		return
 	}
 	switch m.Command {
@@ -297,10 +331,16 @@ func (s *session) onError(m *ircmsg.Message) {
 		s.win.refused(bridge.Room{}, err)
 		return
 	case "263", "421":
-		if param(m, 1) == "PRIVMSG" || param(m, 1) == "NOTICE" {
+		switch param(m, 1) {
+		case "SSLINFO":
+			s.evidence.sslinfo = false
+		case "PRIVMSG", "NOTICE":
 			s.win.refused(bridge.Room{}, err)
 		}
 		return
+	}
+	if m.Command == "401" && s.fold(param(m, 1)) == s.fold(nickServ) && !s.services.watching {
+		s.servicesAre(false)
 	}
 	if c := s.channel(param(m, 1)); c != nil {
 		s.win.refused(c.room, err)

@@ -1,9 +1,12 @@
 package irc
 
 import (
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
+
+	"drawbridge/policy"
 )
 
 // isupport is what the server told of itself in 005 (ISUPPORT), with the values
@@ -25,9 +28,12 @@ type isupport struct {
 	whox        bool
 	bot         string // user mode that marks a bot, "" if none
 	monitor     bool
-	extBan      string
-	clientTags  bool // client-only tags may be sent
-	chatHistory int  // most lines of one answer to CHATHISTORY; 0: no limit, or unknown
+	extBan      *string         // EXTBAN: its prefix and letters; nil: there are none
+	accountBans []string        // ACCOUNTEXTBAN: the names of the one for accounts
+	maxList     int             // MAXLIST: entries of the shortest list; 0: unknown
+	software    policy.Software // by the version that RPL_MYINFO tells
+	clientTags  bool            // client-only tags may be sent
+	chatHistory int             // most lines of one answer to CHATHISTORY; 0: no limit, or unknown
 	msgRefTypes string
 	network     string
 }
@@ -88,7 +94,11 @@ func (i *isupport) apply(token string) {
 	case "MONITOR":
 		i.monitor = true
 	case "EXTBAN":
-		i.extBan = value
+		i.extBan = &value
+	case "ACCOUNTEXTBAN":
+		i.accountBans = strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
+	case "MAXLIST":
+		i.applyMaxList(value)
 	case "CLIENTTAGDENY":
 		i.clientTags = clientTagAllowed(value)
 	case "NETWORK":
@@ -135,7 +145,11 @@ func (i *isupport) remove(name string) {
 	case "MONITOR":
 		i.monitor = false
 	case "EXTBAN":
-		i.extBan = ""
+		i.extBan = nil
+	case "ACCOUNTEXTBAN":
+		i.accountBans = nil
+	case "MAXLIST":
+		i.maxList = 0
 	case "CLIENTTAGDENY":
 		i.clientTags = true
 	case "CHATHISTORY", "draft/CHATHISTORY":
@@ -158,6 +172,17 @@ func (i *isupport) applyTargMax(value string) {
 	for item := range strings.SplitSeq(value, ",") {
 		if name, n, ok := strings.Cut(item, ":"); ok && len(i.targMax) < maxTargMax {
 			i.targMax[strings.ToUpper(name)] = number(n, 0)
+		}
+	}
+}
+
+// applyMaxList reads "beI:50" or "b:100,e:50".
+func (i *isupport) applyMaxList(value string) {
+	i.maxList = 0
+	for item := range strings.SplitSeq(value, ",") {
+		_, count, _ := strings.Cut(item, ":")
+		if n := number(count, 0); n > 0 && (i.maxList == 0 || n < i.maxList) {
+			i.maxList = n
 		}
 	}
 }
@@ -218,6 +243,52 @@ func (i *isupport) modeKind(c byte) modeKind {
 		return modeSet
 	}
 	return modeFlag
+}
+
+// change is one change of a channel's modes.
+type change struct {
+	on   bool
+	mode byte
+	kind modeKind
+	arg  string
+}
+
+// String returns the change as a line would have it.
+func (c change) String() string {
+	out := "-"
+	if c.on {
+		out = "+"
+	}
+	out += string(rune(c.mode))
+	if c.arg != "" {
+		out += " " + c.arg
+	}
+	return out
+}
+
+// changes cuts the parameters of a MODE line into changes.
+func (i *isupport) changes(modes string, params []string) iter.Seq[change] {
+	return func(yield func(change) bool) {
+		on := true
+		for n := range len(modes) {
+			ch := modes[n]
+			if ch == '+' || ch == '-' {
+				on = ch == '+'
+				continue
+			}
+			c := change{on: on, mode: ch, kind: i.modeKind(ch)}
+			if c.takesArg() && len(params) > 0 {
+				c.arg, params = params[0], params[1:]
+			}
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+func (c change) takesArg() bool {
+	return c.kind == modePrefix || c.kind == modeList || c.kind == modeParam || c.kind == modeSet && c.on
 }
 
 // clientTagAllowed reads CLIENTTAGDENY: "*,-a,-b" refuses all but a and b.

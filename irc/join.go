@@ -82,6 +82,7 @@ func (s *session) reconfigure(cfg Config) {
 		if c.joined {
 			s.win.close(c.room)
 			c.replay = nil
+			s.sawLost(c, "left by configuration")
 			_ = s.win.command("PART "+c.name, nil) // a full queue: the connection is in trouble anyway
 			s.notify(bridge.RoomDown, c.room, bridge.Sender{}, "left by configuration")
 		} else {
@@ -106,6 +107,14 @@ func (s *session) reconfigure(cfg Config) {
 	}
 }
 
+// opens is the key to join with.
+func (c *channel) opens() string {
+	if c.key != "" {
+		return c.key
+	}
+	return c.cfg.Key
+}
+
 // want notes a configured channel.
 func (s *session) want(ch ChannelConfig) *channel {
 	key := s.fold(ch.Name)
@@ -113,6 +122,9 @@ func (s *session) want(ch ChannelConfig) *channel {
 	if c == nil {
 		c = &channel{name: ch.Name, members: map[string]*member{}}
 		s.channels[key] = c
+	}
+	if c.cfg.Key != ch.Key {
+		c.key = ""
 	}
 	c.cfg, c.room = ch, Room(s.cfg.Name, ch.Name)
 	if !c.wanted && c.joined {
@@ -123,6 +135,9 @@ func (s *session) want(ch ChannelConfig) *channel {
 		c.replay = &catchup{joined: s.now, settled: true, kept: never}
 	}
 	c.wanted = true
+	if c.joined && c.listed && c.watch == nil {
+		s.startWatch(c)
+	}
 	return c
 }
 
@@ -131,9 +146,9 @@ func (s *session) want(ch ChannelConfig) *channel {
 func (s *session) join(cs []*channel) {
 	slices.SortStableFunc(cs, func(a, b *channel) int {
 		switch {
-		case (a.cfg.Key == "") == (b.cfg.Key == ""):
+		case (a.opens() == "") == (b.opens() == ""):
 			return strings.Compare(a.name, b.name)
-		case a.cfg.Key != "":
+		case a.opens() != "":
 			return -1
 		}
 		return 1
@@ -152,13 +167,14 @@ func (s *session) join(cs []*channel) {
 		}
 	}
 	for _, c := range cs {
-		add := len(c.name) + len(c.cfg.Key) + 2
+		key := c.opens()
+		add := len(c.name) + len(key) + 2
 		if size+add > maxReqLine || limit > 0 && len(names) >= limit {
 			send()
 		}
 		names = append(names, c.name)
-		if c.cfg.Key != "" {
-			keys = append(keys, c.cfg.Key)
+		if key != "" {
+			keys = append(keys, key)
 		}
 		size += add
 		c.state, c.asked, c.retry = bridge.StateOpening, s.now, time.Time{}
@@ -188,7 +204,11 @@ func (s *session) outOf(c *channel, why refusedJoin, server string) {
 	if was && s.now.Sub(c.since) > settled {
 		c.tries = 0
 	}
-	s.leaveRoom(c)
+	reason := server
+	if reason == "" {
+		reason = why.detail
+	}
+	s.leaveRoom(c, reason)
 	s.win.close(c.room)
 	c.tries++
 	c.state, c.detail, c.asked, c.retry = why.state, why.detail, time.Time{}, time.Time{}
@@ -209,7 +229,8 @@ func (s *session) outOf(c *channel, why refusedJoin, server string) {
 }
 
 // leaveRoom forgets everybody in c, and notes since when we are out of it.
-func (s *session) leaveRoom(c *channel) {
+func (s *session) leaveRoom(c *channel, why string) {
+	s.sawLost(c, why)
 	if c.joined && c.wanted {
 		s.breakOff(c)
 		s.leg.mem.left(c.room.Name, s.now)
@@ -229,6 +250,9 @@ func (s *session) onJoinRefused(m *ircmsg.Message) bool {
 	if c == nil || c.joined || c.asked.IsZero() {
 		return false
 	}
+	if m.Command == "475" && c.key != "" {
+		c.key, why.first, why.last = "", afterKick.first, afterKick.last // the config's is next
+	}
 	s.outOf(c, why, cleanText(param(m, -1)))
 	return true
 }
@@ -247,9 +271,10 @@ func (s *session) onJoin(m *ircmsg.Message) {
 	if u := s.add(c, nuh.Name, nuh.User, nuh.Host); u != nil {
 		u.signs = ""
 		if s.reg.enabled["extended-join"] && len(m.Params) >= 3 {
-			u.setAccount(m.Params[1])
-			u.realname = m.Params[2]
+			u.account = accountFact(m.Params[1], "extended-join", s.now)
+			u.realname = strings.Clone(m.Params[2])
 		}
+		s.sawCame(c, u)
 	}
 	s.tell(bridge.Joined, c, nuh.Name, tag(m, "account"), "")
 }
@@ -319,7 +344,8 @@ func (s *session) onNamesEnd(m *ircmsg.Message) {
 		return
 	}
 	s.namesEnd(c)
-	if !c.wanted {
+	c.listed = true
+	if !c.wanted || s.watched(c) || s.startWatch(c) {
 		return
 	}
 	s.win.whenIdle("MODE " + c.name)
@@ -338,6 +364,7 @@ func (s *session) onPart(m *ircmsg.Message) {
 		s.ousted(c, "taken out of the channel: "+cleanText(param(m, 1)))
 		return
 	}
+	s.sawWent(c, nick, false, bridge.By{})
 	s.tell(bridge.Parted, c, nick, tag(m, "account"), cleanText(param(m, 1)))
 	s.remove(c, nick)
 }
@@ -349,6 +376,7 @@ func (s *session) onKick(m *ircmsg.Message) {
 		return
 	}
 	if who := param(m, 1); !s.isMe(who) {
+		s.sawWent(c, who, false, s.by(c, m))
 		s.tell(bridge.Parted, c, who, "", "kicked by "+cleanText(by)+": "+cleanText(param(m, 2)))
 		s.remove(c, who)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"maps"
 	"net"
@@ -27,8 +28,11 @@ type Leg struct {
 
 	mem *memory
 
-	running atomic.Bool
-	changed atomic.Bool // the session has yet to take cfg over
+	running   atomic.Bool
+	guards    atomic.Pointer[guards] // nil: nothing is guarded
+	observing chan struct{}          // held by the Observe under way; capacity 1
+	seed      maphash.Seed           // of what lines are told apart by
+	changed   atomic.Bool            // the session has yet to take cfg over
 
 	mu        sync.Mutex // guards what follows
 	cfg       Config
@@ -53,7 +57,8 @@ func New(cfg Config, deps Deps) (*Leg, error) {
 	deps = deps.withDefaults()
 	return &Leg{
 		name: cfg.Name, cfg: cfg, deps: deps, log: deps.Log, since: deps.Now(), kick: make(chan struct{}, 1),
-		mem: newMemory(cfg.Name, deps.Cursors, deps.Log),
+		mem:       newMemory(cfg.Name, deps.Cursors, deps.Log),
+		observing: make(chan struct{}, 1), seed: maphash.MakeSeed(),
 	}, nil
 }
 
@@ -360,6 +365,9 @@ func (l *Leg) Status() bridge.LegStatus {
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.notes)) {
 		st.Notes = append(st.Notes, s.notes[key])
+	}
+	if n := s.win.unwhispered(); n > 0 {
+		st.Notes = append(st.Notes, fmt.Sprintf("%d words to people were left out: too many waited", n))
 	}
 	if s.bad > 0 {
 		st.Notes = append(st.Notes, fmt.Sprintf("%d lines of the server could not be read", s.bad))

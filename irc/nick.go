@@ -2,6 +2,7 @@ package irc
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ergochat/irc-go/ircmsg"
@@ -60,7 +61,7 @@ func (s *session) regainDue() {
 		s.regain.at = time.Time{}
 		return
 	}
-	s.win.whenIdle("ISON " + s.cfg.Nick)
+	s.win.whenIdle(s.ison())
 }
 
 // regainRefused handles 433 and its kin after registration.
@@ -76,16 +77,6 @@ func (s *session) freed(nick string) {
 	}
 }
 
-// onIson handles 303, the answer to ISON.
-func (s *session) onIson(m *ircmsg.Message) {
-	if s.up && param(m, -1) == "" {
-		s.freed(s.cfg.Nick)
-	}
-}
-
-// onMonOffline handles 731.
-func (s *session) onMonOffline(m *ircmsg.Message) { s.freed(param(m, 1)) }
-
 func (s *session) onNick(m *ircmsg.Message) {
 	nuh, _ := ircmsg.ParseNUH(m.Source)
 	to := param(m, 0)
@@ -97,11 +88,16 @@ func (s *session) onNick(m *ircmsg.Message) {
 		s.tellRenamed(nuh.Name, to)
 	}
 	s.rename(nuh.Name, to)
+	if me {
+		s.nick = strings.Clone(to)
+	}
+	if u := s.users[s.fold(to)]; u != nil {
+		s.sawChanged(u, strings.Clone(nuh.Name))
+	}
 	if !me {
 		s.freed(nuh.Name)
 		return
 	}
-	s.nick = to
 	s.leg.mem.callMe(to)
 	s.win.setSource(s.source(), min(s.isupport.lineLen, 512))
 	if to != s.cfg.Nick {

@@ -74,8 +74,8 @@ func (n *network) serve(conn net.Conn) {
 		case "PING":
 			out <- "PONG irc.test :" + rest
 		case "ISON":
-			if rest == taken {
-				out <- ":irc.test 303 " + nick + " :" + rest
+			if strings.Fields(rest)[0] == taken {
+				out <- ":irc.test 303 " + nick + " :" + taken
 			} else {
 				out <- ":irc.test 303 " + nick + " :"
 			}

@@ -365,6 +365,8 @@ func (s *session) onMotdEnd(*ircmsg.Message) {
 	if s.isupport.bot != "" {
 		s.win.whenIdle("MODE " + s.nick + " +" + s.isupport.bot)
 	}
+	s.guard()
+	s.beginGuard()
 	s.reconfigure(s.cfg)
 	s.startRegain()
 }

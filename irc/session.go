@@ -47,8 +47,15 @@ type session struct {
 	rd   *lineReader
 	win  *window
 	asks inquiries
-	// asked is set while an inquiry waits that the reader has not looked at.
-	asked atomic.Bool
+	// asked is set while an inquiry waits that the reader has not looked at, called
+	// while a call or lookup does.
+	asked, called atomic.Bool
+	calls         struct {
+		mu      sync.Mutex // guards what follows
+		waiting []call
+		over    bool // nobody reads any more
+	}
+	lookups lookups
 
 	mu sync.RWMutex // guards state, cfg, up, notes: written by the reader alone
 	state
@@ -71,10 +78,20 @@ type session struct {
 	unproven bool
 	regain   regain
 	ctcp     ctcpLimit
-	bad      uint64        // lines that could not be parsed
-	requests uint64        // CHATHISTORY sent so far
-	written  time.Time     // when the presence was last written
-	sts      time.Duration // of the policy that came with this connection; 0: none
+	bad      uint64    // lines that could not be parsed
+	requests uint64    // CHATHISTORY sent so far
+	written  time.Time // when the presence was last written
+
+	guards    *guards
+	sights    []bridge.Sight // of the line at hand
+	services  services
+	evidence  evidence
+	merging   merging
+	observing *observation
+	lookQueue []lookup
+	whois     map[string]*whois // under way, by folded nick
+
+	sts time.Duration // of the policy that came with this connection; 0: none
 }
 
 func newSession(l *Leg, cfg Config, to link, conn net.Conn, prove func(bridge.Proof)) *session {
@@ -111,6 +128,7 @@ func (s *session) run(ctx context.Context, sink bridge.Sink) error {
 		err = fmt.Errorf("%w: closed before we were registered: %w", errRefusedUs, err)
 	}
 	s.endAsks()
+	s.endCalls()
 	s.win.kill(err)
 	s.win.flush()
 	s.remember()
@@ -124,6 +142,7 @@ func (s *session) breakOffAll(ctx context.Context, sink bridge.Sink) {
 		if c.joined && c.wanted {
 			s.breakOff(c)
 		}
+		s.sawLost(c, "not connected")
 	}
 	s.mu.Unlock()
 	_ = s.deliver(ctx, sink) // ctx has ended, or the core: nobody takes them
@@ -146,6 +165,7 @@ func (s *session) serve(ctx context.Context, sink bridge.Sink) error {
 		line, err := s.read(ctx)
 		s.now = s.deps.Now()
 		s.mu.Lock()
+		s.guard()
 		switch {
 		case err == nil:
 			s.last = s.now
@@ -191,7 +211,7 @@ func (s *session) read(ctx context.Context) ([]byte, error) {
 	}
 	// A wake sets the deadline back, but what it is for may have come before the
 	// deadline was set.
-	if s.bye.IsZero() && ctx.Err() != nil || s.leg.changed.Load() || s.asked.Load() {
+	if s.bye.IsZero() && ctx.Err() != nil || s.leg.changed.Load() || s.asked.Load() || s.called.Load() {
 		return nil, os.ErrDeadlineExceeded
 	}
 	return s.rd.next()
@@ -231,11 +251,18 @@ func (s *session) tick(ctx context.Context) {
 	if s.asked.Load() {
 		s.answerAsks()
 	}
+	if s.called.Load() {
+		s.doCalls()
+	}
 	if s.up {
 		s.historyDue()
 		s.forgetOwn()
 		s.joinDue()
 		s.regainDue()
+		s.servicesDue()
+		s.mergeDue()
+		s.observeDue()
+		s.whoisDue()
 		s.win.tick()
 	}
 }
@@ -266,6 +293,15 @@ func (s *session) nextDue() time.Time {
 		}
 	}
 	s.timer(s.regain.at)
+	s.timer(s.services.ask)
+	s.timer(s.services.fresh)
+	s.timer(s.merging.due)
+	for _, w := range s.whois {
+		s.timer(w.asked.Add(whoisLasts))
+	}
+	if s.observing != nil {
+		s.timer(s.observing.deadline)
+	}
 	if s.win.waiting() {
 		s.timer(s.now.Add(judgeEvery))
 	}
@@ -302,6 +338,7 @@ func (s *session) deliver(ctx context.Context, sink bridge.Sink) error {
 		clear(s.out)
 		s.out = s.out[:0]
 	}()
+	s.showSights()
 	if !s.bye.IsZero() {
 		return nil
 	}

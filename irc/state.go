@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/policy"
 )
 
 // Bounds of what a server can make us remember.
@@ -17,12 +18,11 @@ const (
 
 // user is somebody who shares a channel with us.
 type user struct {
-	nick, name, host string // name and host are "" while unknown
-	account          string // "" is not logged in, or unknown
-	accountKnown     bool
-	realname         string
-	away             bool
-	channels         int // shared with us
+	nick, name, host   string      // name and host are "" while unknown
+	account, cert, tls policy.Fact // as told; facts says what that is worth
+	realname           string
+	away               bool
+	channels           int // shared with us
 }
 
 // channel is a channel of the config, or one we were put into.
@@ -45,6 +45,12 @@ type channel struct {
 
 	created time.Time // by the server's clock; zero while unknown
 	replay  *catchup  // since the last join; nil before
+	watch   *watch    // since the last join; nil: no guard holds it
+	listed  bool      // NAMES has come to its end
+
+	// key is what opened it last, where that is not the config's: somebody, or our
+	// guard, has set another.
+	key string
 
 	tries int       // joins refused or ended in a row
 	retry time.Time // when to join again; zero: not by itself
@@ -54,7 +60,8 @@ type channel struct {
 // member is a user in a channel.
 type member struct {
 	*user
-	signs string // status prefixes, highest first
+	signs string    // status prefixes, highest first
+	since time.Time // when we saw it come; zero: it was there before us
 }
 
 // state is what a session knows of the network. The session's reader alone
@@ -131,12 +138,14 @@ func (s *state) add(c *channel, nick, name, host string) *member {
 		if len(s.users) >= maxUsers {
 			return nil
 		}
-		u = &user{nick: nick}
+		u = &user{}
 		s.users[key] = u
 	}
-	u.nick = nick
-	if host != "" {
-		u.name, u.host = name, host
+	if u.nick != nick {
+		u.nick = strings.Clone(nick) // a line may bring 8 KiB of tags
+	}
+	if host != "" && (u.name != name || u.host != host) {
+		u.name, u.host = strings.Clone(name), strings.Clone(host)
 	}
 	m := c.members[key]
 	if m == nil {
@@ -174,9 +183,12 @@ func (s *state) leave(c *channel) {
 		m.channels--
 		s.drop(m.user)
 	}
+	if key, ok := c.modes['k']; ok && cleanWord(key) && !strings.ContainsRune(key, ',') && key[0] != ':' {
+		c.key = key
+	}
 	c.members, c.listing, c.modes = map[string]*member{}, nil, nil
 	c.topic, c.topicBy, c.joined, c.proven = "", "", false, false
-	c.created, c.replay = time.Time{}, nil
+	c.created, c.replay, c.watch, c.listed = time.Time{}, nil, nil, false
 }
 
 // rename gives a user another nick, everywhere.
@@ -186,7 +198,7 @@ func (s *state) rename(from, to string) {
 	if u == nil {
 		return
 	}
-	u.nick = to
+	u.nick = strings.Clone(to)
 	if a == b {
 		return
 	}
@@ -218,36 +230,28 @@ func (s *state) setSign(m *member, sign byte, on bool) {
 	}
 }
 
-// mode applies a MODE line of c.
-func (s *state) mode(c *channel, changes string, params []string) {
-	on := true
-	for i := range len(changes) {
-		ch := changes[i]
-		switch ch {
-		case '+', '-':
-			on = ch == '+'
-			continue
+// mode applies the changes of a MODE line of c.
+func (s *state) mode(c *channel, modes string, params []string) {
+	for ch := range s.isupport.changes(modes, params) {
+		s.change(c, ch)
+	}
+}
+
+// change applies one change of modes.
+func (s *state) change(c *channel, ch change) {
+	switch {
+	case ch.kind == modePrefix:
+		if m := c.members[s.fold(ch.arg)]; m != nil {
+			s.setSign(m, s.isupport.prefixSigns[strings.IndexByte(s.isupport.prefixModes, ch.mode)], ch.on)
 		}
-		kind, arg := s.isupport.modeKind(ch), ""
-		if kind == modePrefix || kind == modeList || kind == modeParam || kind == modeSet && on {
-			if len(params) > 0 {
-				arg, params = params[0], params[1:]
-			}
+	case ch.kind == modeList: // not kept: guards ask for the lists they need
+	case ch.on && (len(c.modes) < maxModes || c.modes[ch.mode] != ""):
+		if c.modes == nil {
+			c.modes = map[byte]string{}
 		}
-		switch {
-		case kind == modePrefix:
-			if m := c.members[s.fold(arg)]; m != nil {
-				s.setSign(m, s.isupport.prefixSigns[strings.IndexByte(s.isupport.prefixModes, ch)], on)
-			}
-		case kind == modeList: // not kept: guards ask for the lists they need
-		case on && (len(c.modes) < maxModes || c.modes[ch] != ""):
-			if c.modes == nil {
-				c.modes = map[byte]string{}
-			}
-			c.modes[ch] = arg
-		case !on:
-			delete(c.modes, ch)
-		}
+		c.modes[ch.mode] = strings.Clone(ch.arg)
+	case !ch.on:
+		delete(c.modes, ch.mode)
 	}
 }
 
@@ -294,7 +298,7 @@ func (s *state) sender(c *channel, nick, account string) bridge.Sender {
 	if m := c.members[s.fold(nick)]; m != nil {
 		from.Op = m.signs != "" && s.isupport.isOp(m.signs)
 		if account == "" {
-			from.Account = m.account
+			from.Account = m.account.Value
 		}
 	}
 	return from

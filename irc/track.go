@@ -10,14 +10,6 @@ import (
 
 // This file keeps the state up to date from what the server tells.
 
-func (u *user) setAccount(account string) {
-	u.accountKnown = true
-	u.account = account
-	if account == "*" || account == "0" {
-		u.account = ""
-	}
-}
-
 // who returns the user of a line's source, or nil.
 func (s *state) who(m *ircmsg.Message) *user {
 	nick, _, _ := strings.Cut(m.Source, "!")
@@ -29,8 +21,13 @@ func (s *session) onQuit(m *ircmsg.Message) {
 	if s.isMe(nick) {
 		return
 	}
+	split := isSplit(param(m, 0))
+	if split {
+		s.merging.left(s.fold(nick), s.now)
+	}
 	for _, c := range s.channels {
 		if c.members[s.fold(nick)] != nil {
+			s.sawWent(c, nick, split, bridge.By{})
 			s.tell(bridge.Quit, c, nick, tag(m, "account"), cleanText(param(m, 0)))
 			s.remove(c, nick)
 		}
@@ -47,9 +44,18 @@ func (s *session) tellRenamed(from, to string) {
 }
 
 func (s *session) onMode(m *ircmsg.Message) {
-	if c := s.channel(param(m, 0)); c != nil && c.joined && len(m.Params) > 1 {
-		s.mode(c, m.Params[1], m.Params[2:])
-		s.noteHistory(c)
+	c := s.channel(param(m, 0))
+	if c == nil || !c.joined || len(m.Params) < 2 {
+		return
+	}
+	by := s.by(c, m)
+	for ch := range s.isupport.changes(m.Params[1], m.Params[2:]) {
+		s.change(c, ch)
+		s.sawMode(c, ch, by)
+	}
+	s.noteHistory(c)
+	if by.Server && by.Facts.Nick == "" && s.watched(c) { // not services, which have nicks
+		s.merges()
 	}
 }
 
@@ -65,7 +71,8 @@ func (s *session) onChannelModes(m *ircmsg.Message) {
 func (s *session) onTopic(m *ircmsg.Message) {
 	if c := s.channel(param(m, 0)); c != nil && c.joined {
 		by, _, _ := strings.Cut(m.Source, "!")
-		c.topic, c.topicBy = param(m, 1), by
+		c.topic, c.topicBy = strings.Clone(param(m, 1)), strings.Clone(by)
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightMode, What: "topic", By: s.by(c, m)})
 	}
 }
 
@@ -93,23 +100,9 @@ func (s *session) onNames(m *ircmsg.Message) {
 	}
 }
 
-// onWhox handles 354 for our token: token, channel, user, host, nick, flags, account.
-func (s *session) onWhox(m *ircmsg.Message) {
-	if len(m.Params) != 8 || m.Params[1] != whoxToken {
-		return
-	}
-	u := s.users[s.fold(m.Params[5])]
-	if u == nil {
-		return
-	}
-	u.name, u.host = m.Params[3], m.Params[4]
-	u.away = strings.HasPrefix(m.Params[6], "G")
-	u.setAccount(m.Params[7])
-}
-
 func (s *session) onAccount(m *ircmsg.Message) {
 	if u := s.who(m); u != nil {
-		u.setAccount(param(m, 0))
+		s.learn(u, func() { u.account = accountFact(param(m, 0), "ACCOUNT", s.now) })
 	}
 }
 
@@ -135,7 +128,7 @@ func (s *session) onChghost(m *ircmsg.Message) {
 		s.win.setSource(s.source(), min(s.isupport.lineLen, 512))
 	}
 	if u := s.users[s.fold(nick)]; u != nil {
-		u.name, u.host = m.Params[0], m.Params[1]
+		s.learn(u, func() { u.name, u.host = strings.Clone(m.Params[0]), strings.Clone(m.Params[1]) })
 	}
 }
 

@@ -11,10 +11,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"drawbridge/bridge"
 	"drawbridge/irc/irctest"
+	"drawbridge/policy"
 )
 
 // shelf is a bridge.Cursors in memory.
@@ -84,6 +86,9 @@ func (r *recorder) Take(_ context.Context, m bridge.Message) error {
 	if m.Cursor.Name != "" {
 		_ = r.shelf.SetCursor(context.Background(), m.Room.Leg, m.Cursor)
 	}
+	if m.Facts != nil {
+		extra += " facts=" + showFacts(m.Facts)
+	}
 	if m.Delayed {
 		extra += " delayed=" + m.Time.UTC().Format("15:04:05.000")
 	}
@@ -142,7 +147,8 @@ func (r *recorder) nextWithin(d time.Duration) (string, bool) {
 	}
 }
 
-// play runs a leg against a transcript. Its first lines may set the config:
+// play runs a leg against a transcript. One whose name holds -clock has time of its
+// own, which passes by "> wait 60s". Its first lines may set the config:
 // "# config: nick=… channels=#a,#b:key sasl=plain:account:password tls".
 type play struct {
 	t    *testing.T
@@ -162,6 +168,10 @@ func TestTranscripts(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
+			if strings.Contains(filepath.Base(file), "-clock") {
+				synctest.Test(t, func(t *testing.T) { playFile(t, file) })
+				return
+			}
 			playFile(t, file)
 		})
 	}
@@ -188,6 +198,7 @@ func playFile(t *testing.T, file string) {
 	}
 	leg.cfg.SASL = p.cfg.SASL
 	p.leg = leg
+	p.guard(file)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.ctx = ctx
 	defer p.wg.Wait()
@@ -225,6 +236,7 @@ func transcriptConfig(t *testing.T, file string, kept map[string]string) Config 
 			switch key {
 			case "nick":
 				cfg.Nick = value
+			case "guard": // Watch is called: see guard_test.go
 			case "user":
 				cfg.User = value
 			case "pass":
@@ -255,6 +267,12 @@ func parseChannels(s string) []ChannelConfig {
 func (p *play) do(words string) {
 	verb, rest, _ := strings.Cut(words, " ")
 	switch verb {
+	case "wait":
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		time.Sleep(d)
 	case "send", "notice": // ID CHANNEL [PREFIX|] TEXT; \n is a line break
 		id, rest, _ := strings.Cut(rest, " ")
 		room, text, _ := strings.Cut(rest, " ")
@@ -350,7 +368,9 @@ func (p *play) do(words string) {
 			p.t.Errorf("self = %q, want %q", got, rest)
 		}
 	default:
-		p.t.Fatalf("the test cannot %q", words)
+		if !p.doGuard(verb, rest) {
+			p.t.Fatalf("the test cannot %q", words)
+		}
 	}
 }
 
@@ -452,8 +472,8 @@ func (p *play) members(room string) string {
 		if m.host != "" {
 			item += "!" + m.name + "@" + m.host
 		}
-		if m.accountKnown {
-			item += "=" + m.account
+		if m.account.Known != policy.Unknown {
+			item += "=" + m.account.Value
 		}
 		out = append(out, item)
 	}

@@ -80,6 +80,7 @@ type flying struct {
 	how   proofKind
 	label string
 	body  string // payload, to know an unlabelled echo by
+	order string // the whole line, of a guard's order
 	at    time.Time
 }
 
@@ -115,6 +116,16 @@ type window struct {
 	urgent   []byte
 	commands []command
 	idle     []command // sent when nothing else waits
+
+	orders    []*order // of guards
+	obeyed    []*order // those in out
+	questions []command
+	whispers  []string
+	unsaid    uint64 // whispers left out
+	whispered bool   // one went since the last line of chat
+	guarded   bool
+	lag       time.Duration // how long the last line took to be confirmed
+
 	rooms    map[bridge.Room]*roomQueue
 	ready    []*roomQueue // rooms with lines waiting, next first
 	flight   []flying     // in the order of the wire
@@ -345,6 +356,7 @@ func (w *window) close(room bridge.Room) {
 	if q := w.rooms[room]; q != nil {
 		delete(w.rooms, room)
 		w.empty(q, bridge.ErrNotReady)
+		w.dropOrders(bridge.ErrNotReady, func(o *order) bool { return o.room == room })
 	}
 }
 
@@ -367,6 +379,7 @@ func (w *window) kill(err error) {
 		w.empty(q, bridge.ErrNotReady)
 	}
 	clear(w.rooms)
+	w.dropOrders(bridge.ErrNotReady, func(*order) bool { return true })
 	flight := w.flight
 	w.flight = nil
 	for _, f := range flight {

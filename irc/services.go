@@ -1,0 +1,254 @@
+package irc
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ergochat/irc-go/ircmsg"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// This file knows whether the network's services are there. While they are not,
+// everybody who comes looks as if not registered.
+
+const (
+	nickServ, chanServ = "NickServ", "ChanServ"
+	// servicesSettle is how long after their return people may take to log in again
+	// before "not logged in" counts.
+	servicesSettle = time.Minute
+	// servicesEvery is how often we ask for them where the server cannot tell by itself.
+	servicesEvery = time.Minute
+)
+
+// serviceNames are who speaks for services.
+var serviceNames = []string{nickServ, chanServ, "OperServ", "BotServ", "HostServ", "services"}
+
+// servicesState is how services are.
+type servicesState uint8
+
+const (
+	servicesUnseen servicesState = iota // none was ever there, or nobody has told yet
+	servicesUp
+	servicesDown
+	servicesBack // they are, and who was logged in may not be again
+)
+
+// services is what is known of the network's services.
+type services struct {
+	state    servicesState
+	told     bool      // the server has answered
+	watching bool      // MONITOR is on for them
+	ask      time.Time // when to ask next, without MONITOR; zero: not at all
+	fresh    time.Time // when to ask who is logged in, after their return
+	host     string    // "" while unknown
+	family   policy.Services
+	unnamed  bool // they were asked what they are, and have not answered
+}
+
+// builtIn reports whether services are part of the server, and so never away.
+func (s *state) builtIn() bool { return s.software() == policy.Ergo }
+
+// servicesTrusted reports whether "not logged in" is true of somebody.
+func (s *session) servicesTrusted() bool { return s.services.state == servicesUp || s.builtIn() }
+
+// servicesGone reports whether they should be there and are not.
+func (s *session) servicesGone() bool {
+	return s.services.told && !s.servicesTrusted() && s.tellsAccounts()
+}
+
+// watchServices begins to watch for services.
+func (s *session) watchServices() {
+	switch {
+	case s.builtIn() || s.services.watching || !s.services.ask.IsZero():
+	case s.isupport.monitor:
+		s.services.watching = true
+		_ = s.win.command("MONITOR + "+nickServ, nil)
+	default:
+		s.askServices()
+	}
+}
+
+func (s *session) askServices() {
+	s.services.ask = s.now.Add(servicesEvery)
+	s.timer(s.services.ask)
+	_ = s.win.command(s.ison(), nil)
+}
+
+// servicesDue asks whether they are there, and, a while after their return, who is
+// logged in.
+func (s *session) servicesDue() {
+	if at := s.services.ask; !at.IsZero() && !s.now.Before(at) {
+		s.askServices()
+	}
+	if at := s.services.fresh; !at.IsZero() && !s.now.Before(at) {
+		s.services.fresh = time.Time{}
+		s.refresh()
+	}
+}
+
+// servicesAre notes what the server tells of NickServ.
+func (s *session) servicesAre(there bool) {
+	v, was := &s.services, s.services.state
+	first := !v.told
+	v.told = true
+	switch {
+	case there && was == servicesUnseen && first:
+		v.state = servicesUp
+		s.meetServices()
+		s.accountsChanged(policy.Unknown, policy.No)
+	case there && (was == servicesDown || was == servicesUnseen):
+		v.state, v.fresh = servicesBack, s.now.Add(servicesSettle)
+		s.timer(v.fresh)
+		s.meetServices()
+	case !there && (was == servicesUp || was == servicesBack):
+		v.state, v.fresh, v.host, v.unnamed = servicesDown, time.Time{}, "", false
+		if was == servicesUp {
+			s.seeServices(true)
+			s.accountsChanged(policy.No)
+		}
+	case !there && first && s.tellsAccounts():
+		s.seeServices(true)
+	}
+}
+
+// meetServices asks where they are, and what they are.
+func (s *session) meetServices() {
+	_ = s.win.command("WHOIS "+nickServ, nil)
+	if s.services.family == policy.NoServices {
+		s.services.unnamed = true
+		_ = s.win.command("PRIVMSG "+chanServ+" :\x01VERSION\x01", nil)
+	}
+}
+
+// refresh asks who is logged in, channel by channel, and trusts it then.
+func (s *session) refresh() {
+	var lines []string
+	for _, c := range s.channels {
+		if c.watch != nil && c.joined && s.isupport.whox {
+			lines = append(lines, s.whoLine(c))
+		}
+	}
+	slices.Sort(lines)
+	err := s.win.reads(lines, func() {
+		if s.services.state == servicesBack {
+			s.services.state = servicesUp
+			s.seeServices(false)
+			s.accountsChanged(policy.No)
+		}
+	})
+	if err != nil {
+		s.services.fresh = s.now.Add(servicesSettle)
+	}
+}
+
+func (s *session) seeServices(down bool) {
+	s.log.Warn("services", "leg", s.cfg.Name, "down", down)
+	s.see(bridge.Sight{Kind: bridge.SightServices, Down: down})
+}
+
+// accountsChanged tells of everybody whose account is told as one of these: it means
+// something else now.
+func (s *session) accountsChanged(told ...policy.Known) {
+	for _, key := range slices.Sorted(maps.Keys(s.users)) {
+		if u := s.users[key]; slices.Contains(told, u.account.Known) {
+			s.sawChanged(u, "")
+		}
+	}
+}
+
+// onMonOnline handles 730, and onMonOffline 731: nicks, perhaps with user and host.
+func (s *session) onMonOnline(m *ircmsg.Message) {
+	for nick := range monitored(m) {
+		if s.fold(nick) == s.fold(nickServ) {
+			s.servicesAre(true)
+		}
+	}
+}
+
+func (s *session) onMonOffline(m *ircmsg.Message) {
+	for nick := range monitored(m) {
+		if s.fold(nick) == s.fold(nickServ) {
+			s.servicesAre(false)
+		}
+		s.freed(nick)
+	}
+}
+
+func monitored(m *ircmsg.Message) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for item := range strings.SplitSeq(param(m, 1), ",") {
+			if nick, _, _ := strings.Cut(item, "!"); nick != "" && !yield(nick) {
+				return
+			}
+		}
+	}
+}
+
+// ison asks whether the nick we want is taken, and whether services are there: the
+// answer does not say what was asked, so it is always both.
+func (s *session) ison() string { return "ISON " + s.cfg.Nick + " " + nickServ }
+
+// onIson handles 303, the answer to ISON: who of those asked for is there.
+func (s *session) onIson(m *ircmsg.Message) {
+	if !s.up {
+		return
+	}
+	there := strings.Fields(param(m, -1))
+	is := func(nick string) bool {
+		return slices.ContainsFunc(there, func(n string) bool { return s.fold(n) == s.fold(nick) })
+	}
+	if !s.services.ask.IsZero() {
+		s.servicesAre(is(nickServ))
+	}
+	if !is(s.cfg.Nick) {
+		s.freed(s.cfg.Nick)
+	}
+}
+
+// isService reports whether a line comes from services: the server marks it, or it
+// comes from their host. A nick alone would prove nothing while they are away.
+func (s *session) isService(m *ircmsg.Message) bool {
+	nuh, err := ircmsg.ParseNUH(m.Source)
+	if err != nil || nuh.Host == "" {
+		return false
+	}
+	if marked, _ := m.GetTag("inspircd.org/service"); marked {
+		return true
+	}
+	return s.services.host != "" && nuh.Host == s.services.host &&
+		slices.ContainsFunc(serviceNames, func(n string) bool { return strings.EqualFold(n, nuh.Name) })
+}
+
+// fromServices handles what services tell us in private.
+func (s *session) fromServices(m *ircmsg.Message) {
+	if len(m.Params) < 2 || !s.isMe(m.Params[0]) || !s.isService(m) {
+		return
+	}
+	if command, rest, isCTCP := ctcpBody(m.Params[1]); isCTCP {
+		if m.Command == "NOTICE" && command == "VERSION" {
+			s.services.family, s.services.unnamed = servicesFamily(rest), false
+			if o := s.observing; o != nil && o.waits {
+				s.askChanServ(o)
+			}
+		}
+		return
+	}
+	if o := s.observing; o != nil && strings.EqualFold(sourceNick(m), chanServ) {
+		o.chanServ(s, m.Params[1])
+	}
+}
+
+func servicesFamily(version string) policy.Services {
+	switch v := strings.ToLower(version); {
+	case strings.Contains(v, "atheme"):
+		return policy.Atheme
+	case strings.Contains(v, "anope"):
+		return policy.Anope
+	}
+	return policy.NoServices
+}

@@ -1,0 +1,209 @@
+package irc
+
+import (
+	"hash/maphash"
+	"strings"
+	"unicode"
+
+	"github.com/ergochat/irc-go/ircmsg"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// This file tells guards what happens in their channels.
+
+// sawChanged tells of u, in every guarded channel it is in.
+func (s *session) sawChanged(u *user, old string) {
+	key := s.fold(u.nick)
+	for _, c := range s.channels {
+		if m := c.members[key]; m != nil && s.watched(c) {
+			s.seeIn(c, bridge.Sight{Kind: bridge.SightChanged, Facts: s.facts(c, m), Old: old, Rights: s.rights(m)})
+		}
+	}
+}
+
+func (s *session) sawCame(c *channel, m *member) {
+	m.since = s.now
+	if s.merging.came(s.fold(m.nick), s.now) {
+		s.merges()
+	}
+	s.seeIn(c, bridge.Sight{Kind: bridge.SightCame, Facts: s.facts(c, m)})
+}
+
+// sawWent tells that somebody leaves c. The channel has it still.
+func (s *session) sawWent(c *channel, nick string, split bool, by bridge.By) {
+	if m := c.members[s.fold(nick)]; m != nil && s.watched(c) {
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightWent, Facts: s.facts(c, m), Split: split, By: by})
+	}
+}
+
+// sawLost tells that we are not in c any more.
+func (s *session) sawLost(c *channel, why string) {
+	s.seeIn(c, bridge.Sight{Kind: bridge.SightLost, Text: why})
+	c.watch = nil
+}
+
+// sawMode tells of one change of c, which has been made.
+func (s *session) sawMode(c *channel, ch change, by bridge.By) {
+	if !s.watched(c) {
+		return
+	}
+	if ch.kind != modePrefix {
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightMode, What: cleanText(ch.String()), By: by})
+		return
+	}
+	if m := c.members[s.fold(ch.arg)]; m != nil {
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightRights, Facts: s.facts(c, m), Rights: s.rights(m), What: cleanText(ch.String()), By: by})
+	}
+}
+
+// by is who made a line. A server's own says so by having no user and host.
+func (s *session) by(c *channel, m *ircmsg.Message) bridge.By {
+	if !strings.Contains(m.Source, "!") && c.members[s.fold(m.Source)] == nil {
+		return bridge.By{Nick: strings.Clone(m.Source), Server: true}
+	}
+	f := s.factsOf(c, m)
+	return bridge.By{Nick: f.Nick, Server: s.isService(m), Facts: f}
+}
+
+// isSplit reports whether a QUIT tells of a netsplit: the names of two servers, or
+// what servers put there that hide theirs.
+func isSplit(reason string) bool {
+	a, b, ok := strings.Cut(reason, " ")
+	return ok && serverName(a) && serverName(b)
+}
+
+func serverName(s string) bool {
+	return len(s) >= 3 && strings.IndexByte(s[:len(s)-1], '.') >= 0 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.*") == "" && s[len(s)-1] != '.'
+}
+
+// sawSaid tells that a line was said in c.
+func (s *session) sawSaid(c *channel, m *ircmsg.Message) {
+	if s.watched(c) {
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightSaid, Facts: s.factsOf(c, m), Said: s.measure(c, m.Params[1])})
+	}
+}
+
+// measure is what floods are known by in a line: its case, blanks and formatting do
+// not count.
+func (s *session) measure(c *channel, body string) policy.Said {
+	var out policy.Said
+	var h maphash.Hash
+	h.SetSeed(s.leg.seed)
+	if command, rest, isCTCP := ctcpBody(body); isCTCP && command == "ACTION" {
+		body = rest
+	}
+	body = stripFormat(decode(body))
+	for _, r := range body {
+		if unicode.IsLetter(r) {
+			out.Letters++
+			if unicode.IsUpper(r) {
+				out.Capitals++
+			}
+		}
+		if !unicode.IsSpace(r) {
+			_, _ = h.WriteString(string(unicode.ToLower(r)))
+		}
+	}
+	out.Hash = h.Sum64()
+	out.Highlights = s.highlights(c, body)
+	return out
+}
+
+// highlights counts the members of c that a line names.
+func (s *session) highlights(c *channel, body string) int {
+	var named map[*member]bool
+	for word := range strings.FieldsFuncSeq(body, func(r rune) bool { return r < 0x80 && !isNickByte(byte(r)) }) {
+		if m := c.members[s.fold(word)]; m != nil {
+			if named == nil {
+				named = map[*member]bool{}
+			}
+			named[m] = true
+		}
+	}
+	return len(named)
+}
+
+// isNickByte reports whether a nick may hold b (RFC 2812 §2.3.1).
+func isNickByte(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("-_[]\\`^{}|", b) >= 0
+}
+
+// stripFormat drops formatting, colours with their numbers, and other control characters.
+func stripFormat(s string) string {
+	if strings.IndexFunc(s, unicode.IsControl) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == 0x03 || c == 0x04:
+			i++
+			n, digits := 2, "0123456789"
+			if c == 0x04 {
+				n, digits = 6, "0123456789abcdefABCDEF"
+			}
+			i += leading(s[i:], digits, n)
+			if i+1 < len(s) && s[i] == ',' && strings.IndexByte(digits, s[i+1]) >= 0 {
+				i += 1 + leading(s[i+1:], digits, n)
+			}
+		case c < ' ' || c == 0x7f:
+			i++
+		default:
+			b.WriteByte(c)
+			i++
+		}
+	}
+	return b.String()
+}
+
+// leading is how many bytes at the front of s are in set, at most n.
+func leading(s, set string, n int) int {
+	i := 0
+	for i < len(s) && i < n && strings.IndexByte(set, s[i]) >= 0 {
+		i++
+	}
+	return i
+}
+
+// onKnock handles 710: somebody asks to be let in.
+func (s *session) onKnock(m *ircmsg.Message) {
+	for i, p := range m.Params {
+		if c := s.channel(p); c != nil && i+1 < len(m.Params) {
+			for _, who := range m.Params[i+1:] {
+				if strings.Contains(who, "!") {
+					s.sawKnock(c, who)
+					return
+				}
+			}
+		}
+	}
+}
+
+// knockNotice reads the notice by which InspIRCd tells operators of a knock:
+// "[Knock] by nick!user@host (reason)", from the server to @#channel.
+func (s *session) knockNotice(m *ircmsg.Message) {
+	if strings.Contains(m.Source, "!") || m.Command != "NOTICE" {
+		return
+	}
+	target := strings.TrimLeft(m.Params[0], s.isupport.statusMsg+s.isupport.prefixSigns)
+	rest, ok := strings.CutPrefix(m.Params[1], "[Knock] by ")
+	if c := s.channel(target); ok && c != nil {
+		who, _, _ := strings.Cut(rest, " ")
+		s.sawKnock(c, who)
+	}
+}
+
+func (s *session) sawKnock(c *channel, who string) {
+	nuh, err := ircmsg.ParseNUH(who)
+	if err != nil || !cleanWord(nuh.Name) {
+		return
+	}
+	f := policy.NewIRCFacts(s.cfg.Name, strings.Clone(nuh.Name), strings.Clone(nuh.User), strings.Clone(nuh.Host))
+	f.Account = s.trusted(policy.Fact{})
+	if u := s.users[s.fold(nuh.Name)]; u != nil && u.host == nuh.Host {
+		f.Account, f.TLS, f.Cert = s.trusted(u.account), u.tls, u.cert
+	}
+	s.seeIn(c, bridge.Sight{Kind: bridge.SightInvited, Facts: f})
+}
