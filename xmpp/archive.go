@@ -289,6 +289,8 @@ func (s *session) handOn(h heldStanza) {
 func (s *session) old(h heldStanza) bool {
 	sender, nick := splitJID(h.e.Get("from"))
 	if h.of.m != nil {
+		s.fromArchive = true
+		defer func() { s.fromArchive = false }()
 		return s.groupchat(h.of.m, h.e, nick, h.ticket)
 	}
 	s.leg.mu.Lock()

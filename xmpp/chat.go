@@ -47,7 +47,9 @@ func (s *session) message(e *element.Element, ticket uint64) bool {
 		if typ == "groupchat" {
 			return s.waits(bare, e, ticket) || s.groupchat(m, e, res, ticket)
 		}
-		l.counts.add(countPrivate)
+		if res != "" || !s.roomWord(m, e) {
+			l.counts.add(countPrivate)
+		}
 		return false
 	}
 	l.mu.Lock()
@@ -97,7 +99,7 @@ func (s *session) chat(c *contact, e *element.Element, bare, res string, ticket 
 	}
 	it := &item{size: sizeOf(e), msg: bridge.Message{
 		ID: in.ID, Room: c.room, From: c.sender(l.clientAt(c, bare, res), bare), Time: in.Stamp, Delayed: in.Delayed,
-		Taken: s.taken(e, ticket, key),
+		Facts: l.chatFacts(c, bare, e2ee.Opened{}), Taken: s.taken(e, ticket, key),
 	}}
 	s.cursor(&it.msg, s.bare, keptID(stanzaID(e, s.bare)), ticket)
 	it.skipped = func() { it.msg.Taken(false) }
@@ -161,6 +163,7 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 	}
 	it.msg.Scheme, it.msg.Rung, it.msg.Redelivered, it.msg.Seen = scheme.Name(), o.Rung, o.Redelivered, o.Seen
 	it.msg.Signed = o.Signed
+	it.msg.Facts = l.chatFacts(c, p.Bare, o)
 	it.msg.Kind, it.msg.Text = openedText(o)
 	s.inside(c, it, scheme, p, o.Inside, e)
 	if o.Silent || it.msg.Text.Len() == 0 {

@@ -26,6 +26,7 @@ const (
 	countUndecryptable
 	countStreams
 	countResumed
+	countWhispers
 	countLast
 )
 
@@ -45,6 +46,7 @@ var countNames = [countLast]string{
 	countUndecryptable: "peer_cannot_decrypt", // error 406 from a contact
 	countStreams:       "streams",             // streams opened
 	countResumed:       "resumed",             // of these, streams that resumed a session
+	countWhispers:      "whispers_dropped",    // words of the guard left out because too many waited
 }
 
 type counts [countLast]atomic.Uint64

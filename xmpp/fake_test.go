@@ -96,6 +96,10 @@ func (f *fakeScheme) Open(_ context.Context, _ e2ee.Peer, in e2ee.Incoming) (e2e
 			return e2ee.Opened{}, e2ee.ErrWrongKey
 		}
 		o := e2ee.NewOpened(string(b), policy.Sealed, "")
+		if rung, fpr, ok := strings.Cut(string(b), " "); ok && (rung == "signed" || rung == "verified") {
+			o.Rung, _ = policy.ParseRung(rung)
+			o.Fingerprint = fpr
+		}
 		o.Redelivered = string(b) == "seen before"
 		return o, nil
 	}

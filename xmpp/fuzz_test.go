@@ -47,6 +47,7 @@ func FuzzDispatch(f *testing.F) {
 		s := newSession(l, st, sink)
 		l.up(s)
 		l.rooms[testRoom].state, l.rooms[testRoom].nick = 2, "bridge"
+		l.Watch(&witness{}, []bridge.Room{guardRoom(testRoom)})
 		account := &catchUp{owner: s.bare, query: "q"}
 		room := &catchUp{owner: testRoom, query: "q", m: l.rooms[testRoom], again: true}
 		s.archives[s.bare], s.archives[testRoom] = account, room

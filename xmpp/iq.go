@@ -147,8 +147,29 @@ func (s *session) iq(e *element.Element) {
 }
 
 func (s *session) answered(e *element.Element) {
+	q, ok := s.answers(e)
+	switch {
+	case !ok:
+	case e.Get("type") == "error":
+		q.answer(e, errorOf(e))
+	default:
+		q.answer(e, nil)
+	}
+}
+
+// skipped gives up the question whose answer could not be read; head is its start tag.
+func (s *session) skipped(head *element.Element, why error) {
+	if head.Is(nsClient, "iq") && head.Get("type") != "get" && head.Get("type") != "set" {
+		if q, ok := s.answers(head); ok {
+			s.guard("iq", func() { q.answer(nil, why) })
+		}
+	}
+}
+
+// answers takes out the question that e answers.
+func (s *session) answers(e *element.Element) (question, bool) {
 	from := e.Get("from")
-	q, ok := s.iqs.match(e.Get("id"), func(to string) bool {
+	return s.iqs.match(e.Get("id"), func(to string) bool {
 		if from == to {
 			return true
 		}
@@ -159,14 +180,6 @@ func (s *session) answered(e *element.Element) {
 		toBare, toRes := splitJID(to)
 		return bare == toBare && res == toRes || from == "" && toBare == s.domain
 	})
-	if !ok {
-		return
-	}
-	if e.Get("type") == "error" {
-		q.answer(e, errorOf(e))
-		return
-	}
-	q.answer(e, nil)
 }
 
 // answer replies to a get or a set. What we do not know is refused, as RFC 6120

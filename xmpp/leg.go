@@ -62,9 +62,13 @@ type Leg struct {
 	own       keyLook              // at what our account has of it
 	// rosterKnown is set once the server has told who is subscribed.
 	rosterKnown bool
+	eyes        eyes // of the guard
 }
 
-var _ bridge.BatchLeg = (*Leg)(nil)
+var (
+	_ bridge.BatchLeg = (*Leg)(nil)
+	_ bridge.Enforcer = (*Leg)(nil)
+)
 
 // New checks c and returns the leg; nothing is dialled before Run.
 func New(c Config, d Deps) (*Leg, error) {
@@ -181,6 +185,9 @@ func (l *Leg) once(ctx context.Context, sink bridge.Sink) (class endClass, detai
 			}
 		},
 	}
+	if len(conf.Rooms) > 0 {
+		sc.MaxStanza = maxTaken
+	}
 	// Once a login worked only without channel binding, the next ones of this
 	// process do not try it: each try is a failed login in the server's books.
 	if l.unbound && sc.ChannelBinding != stream.BindingRequired {
@@ -282,7 +289,9 @@ func (l *Leg) up(s *session) {
 		s.out.own(l.owed...)
 		l.owed = nil
 	}
+	l.showAgain()
 	l.mu.Unlock()
+	l.look()
 	l.notify(bridge.Event{Kind: bridge.LegUp, Resumed: s.st().Resumed()})
 }
 
@@ -291,7 +300,9 @@ func (l *Leg) up(s *session) {
 func (l *Leg) down(s *session, why string) {
 	l.mu.Lock()
 	l.sess, l.resting = nil, s
+	l.lostSights(why)
 	l.mu.Unlock()
+	l.look()
 	if s.left == nil {
 		l.abandon(stream.Leftover{}, why)
 	}

@@ -31,18 +31,22 @@ type muc struct {
 	stableIDs bool // the room announces XEP-0359: its stanza-ids can be trusted
 	keepsIDs  bool // the room reflects our ids as they are (XEP-0045 §18.1.1)
 	mam       bool // the room has an archive that we may read (XEP-0313)
+	ejabberd  bool // the room is served by one
+	marksIDs  bool // the room gives occupants ids, and lets nobody make their own (XEP-0421)
+	shown     bool // the guard was shown the room: SightReady, and not SightLost since
 	reading   bool // we are in, and read what was said meanwhile
 	history   bool // by its history, since it has no archive
 	since     place
 	recent    *recent
-	mine      *recent   // ids of our own lines that the room has shown us
-	from      time.Time // since when we have seen all that was said
-	left      time.Time // since when we have not; zero: we are in, or never were
-	lines     int       // of the history
-	overlaps  bool      // it holds lines that we had
-	hadLines  bool      // we have lines to know again
-	known     bool      // its features are
-	created   bool      // the room is new and waits for its configuration
+	mine      *recent           // ids of our own lines that the room has shown us
+	from      time.Time         // since when we have seen all that was said
+	left      time.Time         // since when we have not; zero: we are in, or never were
+	lines     int               // of the history
+	overlaps  bool              // it holds lines that we had
+	hadLines  bool              // we have lines to know again
+	known     bool              // its features are
+	marks     map[string]string // real bare JIDs by XEP-0421 id, while the room is guarded
+	created   bool              // the room is new and waits for its configuration
 
 	deadline time.Time // of the join under way
 	retry    time.Time // of the next attempt; zero: none
@@ -54,8 +58,11 @@ type muc struct {
 
 // occupant is somebody in a room.
 type occupant struct {
-	jid  string // real bare JID, "" where the room hides it
-	role string
+	jid   string // real bare JID, "" where the room hides it
+	role  string
+	is    string    // affiliation
+	id    string    // XEP-0421; it counts where the room announces that, see muc.marksIDs
+	since time.Time // when we saw them first
 }
 
 func newMUC(leg string, c RoomConfig) *muc {
@@ -69,9 +76,9 @@ func newMUC(leg string, c RoomConfig) *muc {
 // were thrown out stays known: a new stream is no way back in.
 func (m *muc) reset() bool {
 	in, out, why := m.state == bridge.StateUp, m.thrownOut(), m.detail
-	heard, mine, left := m.recent, m.mine, m.left
+	heard, mine, left, marks := m.recent, m.mine, m.left, m.marks
 	*m = *newMUC(m.room.Leg, m.conf)
-	m.recent, m.mine, m.left = heard, mine, left
+	m.recent, m.mine, m.left, m.marks = heard, mine, left, marks
 	m.detail = "not connected"
 	if out {
 		m.state, m.detail = bridge.StateRefused, why
@@ -159,7 +166,13 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	if id := markOf(e); id != "" { // under whatever nick we said it
 		m.mine.add(mineKey(id))
 	}
-	if e.Child(nsClient, "subject") != nil && body == nil || !delayed && nick != "" {
+	subject := e.Child(nsClient, "subject") != nil && body == nil
+	// Behind the history all lines are said now, whatever they say of that themselves.
+	live := !delayed || m.settled && !m.reading && !s.fromArchive
+	if subject && m.settled && live {
+		l.topic(m, nick)
+	}
+	if subject || !delayed && nick != "" {
 		m.settled = true // XEP-0045 §7.1: the subject ends the history
 	}
 	ids := m.stableIDs
@@ -168,7 +181,9 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	if !delayed { // who had the nick then is not who has it now
 		from = l.occupantSender(m, nick)
 	}
+	facts := l.spoke(m, e, nick, live, own, s.fromArchive)
 	l.mu.Unlock()
+	l.look()
 	if caughtUp {
 		s.proofs.leave(m.conf.JID, time.Time{})
 		s.enter(m)
@@ -176,6 +191,7 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 
 	switch {
 	case nick == "": // the room itself: notices of the service, in its own words
+		s.roomWord(m, e)
 		return false
 	case own:
 		s.reflection(m, e, ids)
@@ -188,7 +204,7 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	case had:
 		return false
 	}
-	msg := bridge.Message{Room: m.room, From: from, Time: stamp, Delayed: delayed}
+	msg := bridge.Message{Room: m.room, From: from, Facts: facts, Time: stamp, Delayed: delayed}
 	if ids {
 		msg.ID = keptID(stanzaID(e, m.conf.JID))
 	}
@@ -335,6 +351,9 @@ func (s *session) roomMessage(m *bridge.Outgoing, keepsIDs bool) (*element.Eleme
 
 // roomBounce handles an error to a message of ours in a room.
 func (s *session) roomBounce(m *muc, id string, why *stanzaError) {
+	if s.asideBounce(m, id, why) {
+		return
+	}
 	id = ownID(id)
 	switch {
 	case why.Condition == "not-acceptable" || why.Condition == "item-not-found" || why.Condition == "gone":
@@ -366,6 +385,7 @@ func (l *Leg) tendRooms(s *session, now time.Time) {
 		switch {
 		case m.state == bridge.StateOpening && now.After(m.deadline):
 			m.fail("no answer to the join; is the service up?", now)
+			l.lostSight(m, m.detail)
 			out = append(out, m.conf.JID)
 		case m.state != bridge.StateUp && m.state != bridge.StateOpening && !m.retry.IsZero() && now.After(m.retry):
 			join = append(join, m)
@@ -378,6 +398,7 @@ func (l *Leg) tendRooms(s *session, now time.Time) {
 		}
 	}
 	l.mu.Unlock()
+	l.look()
 	for _, room := range out {
 		s.proofs.leave(room, time.Time{})
 	}

@@ -129,26 +129,29 @@ func (s *session) askIn(m *muc, nick string, in bool, since place) {
 }
 
 func (s *session) roomFeatures(m *muc, reply *element.Element) {
-	stable, keeps, mam := false, false, false
+	stable, keeps, mam, marks := false, false, false, false
 	if q := reply.Child(nsInfo, "query"); q != nil {
 		for _, f := range q.Children {
 			stable = stable || f.Local == "feature" && f.Get("var") == nsSID
 			mam = mam || f.Local == "feature" && f.Get("var") == nsMAM
 			keeps = keeps || f.Local == "feature" && f.Get("var") == nsStableID
+			marks = marks || f.Local == "feature" && f.Get("var") == nsOccupant
 		}
 	}
 	s.leg.mu.Lock()
 	defer s.leg.mu.Unlock()
 	m.known = true
-	m.stableIDs, m.keepsIDs, m.mam = stable, keeps, mam
+	m.stableIDs, m.keepsIDs, m.mam, m.marksIDs = stable, keeps, mam, marks
 }
 
 // leave goes out of a room that is no longer configured.
 func (s *session) leave(m *muc) {
 	s.leg.mu.Lock()
 	in, to := m.state == bridge.StateUp || m.state == bridge.StateOpening, m.conf.JID+"/"+m.nick
+	s.leg.lostSight(m, "left: no longer configured")
 	m.reset()
 	s.leg.mu.Unlock()
+	s.leg.look()
 	if in {
 		s.out.own(element.New(nsClient, "presence", "type", "unavailable", "to", to))
 	}
@@ -182,8 +185,10 @@ func (s *session) lost(m *muc, why string) {
 	if was {
 		m.fail(why, now)
 		m.proven, m.left = false, now
+		l.lostSight(m, why)
 	}
 	l.mu.Unlock()
+	l.look()
 	s.report(m, was, why)
 }
 
@@ -199,15 +204,18 @@ func (s *session) report(m *muc, was bool, why string) {
 
 // mucUser is what <x xmlns='…muc#user'/> says.
 type mucUser struct {
-	codes           []string
-	role, jid, nick string
-	reason          string
-	destroyed       bool
-	venue           string // of a destroyed room
+	codes               []string
+	is, role, jid, nick string
+	reason              string
+	actor, actorJID     string // who did it, as far as the room tells
+	id                  string // XEP-0421
+	destroyed           bool
+	venue               string // of a destroyed room
 }
 
 func readMUCUser(e *element.Element) mucUser {
 	var u mucUser
+	u.id = keptName(e.Child(nsOccupant, "occupant-id").Get("id"))
 	x := e.Child(nsMUCUser, "x")
 	if x == nil {
 		return u
@@ -219,8 +227,13 @@ func readMUCUser(e *element.Element) mucUser {
 				u.codes = append(u.codes, c.Get("code"))
 			}
 		case "item":
-			u.role, u.nick = keptRole(c.Get("role")), keptName(c.Get("nick"))
+			u.role, u.nick = keptWord(c.Get("role"), roleNames), keptName(c.Get("nick"))
+			u.is = keptWord(c.Get("affiliation"), affiliationNames)
 			u.jid, _ = splitJID(keptName(c.Get("jid")))
+			if by := c.Child(nsMUCUser, "actor"); by != nil {
+				u.actor = keptName(by.Get("nick"))
+				u.actorJID, _ = splitJID(keptName(by.Get("jid")))
+			}
 			if r := c.Child(nsMUCUser, "reason"); r != nil {
 				u.reason = r.Text
 			}
@@ -235,12 +248,16 @@ func readMUCUser(e *element.Element) mucUser {
 	return u
 }
 
-// keptRole is a role of XEP-0045 §5.1, "" for what is none.
-func keptRole(s string) string {
-	for _, role := range [...]string{"moderator", "participant", "visitor", "none"} {
-		if s == role {
-			return role
-		}
+// The words of XEP-0045 §5.1 and §5.2.
+var (
+	roleNames        = []string{"moderator", "participant", "visitor", "none"}
+	affiliationNames = []string{"owner", "admin", "member", "none", "outcast"}
+)
+
+// keptWord is s, if it is one of the words, without the stanza it stood in; else "".
+func keptWord(s string, words []string) string {
+	if i := slices.Index(words, s); i >= 0 {
+		return words[i]
 	}
 	return ""
 }
@@ -267,6 +284,11 @@ func (s *session) roomPresence(m *muc, e *element.Element, typ, nick string) {
 	case "error":
 		s.joinRefused(m, errorOf(e))
 	case "":
+		if nick == "" && strings.HasPrefix(e.Child(nsCaps, "c").Get("node"), "http://www.process-one.net/en/ejabberd") {
+			l.mu.Lock()
+			m.ejabberd = true
+			l.mu.Unlock()
+		}
 		if u := readMUCUser(e); self || u.has("110") {
 			s.selfPresence(m, nick, u)
 		} else if nick != "" {
@@ -294,9 +316,11 @@ func (s *session) selfPresence(m *muc, nick string, u mucUser) {
 		return
 	}
 	m.nick = nick
-	m.occupants[nick] = &occupant{jid: s.bare, role: u.role}
+	u.jid = s.bare
+	l.present(m, nick, u)
 	if m.state == bridge.StateUp || m.reading {
 		l.mu.Unlock()
+		l.look()
 		return
 	}
 	if u.has("201") && !m.created {
@@ -311,13 +335,17 @@ func (s *session) selfPresence(m *muc, nick string, u mucUser) {
 		m.reading, m.detail = true, "reading what was said meanwhile"
 		m.deadline = time.Now().Add(pageTimeout)
 		mam := m.mam
+		l.show(m)
 		l.mu.Unlock()
+		l.look()
 		if mam {
 			s.catchUpFrom(m.room.Name, m, from, false)
 		}
 		return
 	}
+	l.show(m)
 	l.mu.Unlock()
+	l.look()
 	s.proofs.leave(m.room.Name, time.Time{})
 	s.enter(m)
 }
@@ -381,7 +409,7 @@ func (s *session) unlock(m *muc) {
 		if err != nil {
 			s.leg.log.Warn("the new room could not be configured", "leg", s.leg.name, "room", m.room.Name, "err", err)
 		}
-		s.selfPresence(m, nick, mucUser{role: "moderator"})
+		s.selfPresence(m, nick, mucUser{role: "moderator", is: "owner"})
 	})
 }
 
@@ -390,12 +418,13 @@ func (s *session) selfGone(m *muc, u mucUser) {
 	l := s.leg
 	if u.has("303") && u.nick != "" {
 		l.mu.Lock()
-		delete(m.occupants, m.nick)
+		l.renamed(m, m.nick, u.nick, true)
 		m.nick = u.nick
 		if m.nick == m.conf.Nick {
 			m.detail = ""
 		}
 		l.mu.Unlock()
+		l.look()
 		return
 	}
 	because := func(what string) string {
@@ -436,8 +465,10 @@ func (s *session) selfGone(m *muc, u mucUser) {
 		delete(l.places, m.room.Name)
 		delete(l.trails, m.room.Name)
 	}
+	l.lostSight(m, why)
 	m.occupants = map[string]*occupant{}
 	l.mu.Unlock()
+	l.look()
 	s.report(m, was, why)
 }
 
@@ -501,20 +532,11 @@ func (s *session) joinRefused(m *muc, why *stanzaError) {
 func (s *session) occupantHere(m *muc, nick string, u mucUser) {
 	l := s.leg
 	l.mu.Lock()
-	o := m.occupants[nick]
-	fresh := o == nil
-	if fresh {
-		if len(m.occupants) >= maxOccupants {
-			l.mu.Unlock()
-			return
-		}
-		o = &occupant{}
-		m.occupants[nick] = o
-	}
-	o.jid, o.role = u.jid, u.role
-	up := m.state == bridge.StateUp
+	fresh := l.present(m, nick, u)
+	up := m.state == bridge.StateUp && m.occupants[nick] != nil
 	who := l.occupantSender(m, nick)
 	l.mu.Unlock()
+	l.look()
 	if fresh && up {
 		l.notify(bridge.Event{Kind: bridge.Joined, Room: m.room, Who: who})
 	}
@@ -526,14 +548,16 @@ func (s *session) occupantGone(m *muc, nick string, u mucUser) {
 	l.mu.Lock()
 	o := m.occupants[nick]
 	who := l.occupantSender(m, nick)
-	delete(m.occupants, nick)
 	renamed := u.has("303") && u.nick != "" && o != nil
 	if renamed {
-		m.occupants[u.nick] = o
+		l.renamed(m, nick, u.nick, false)
+	} else {
+		l.went(m, nick, u)
 	}
 	up := m.state == bridge.StateUp
 	free := up && nick == m.conf.Nick && m.nick != m.conf.Nick
 	l.mu.Unlock()
+	l.look()
 	if free {
 		s.join(m) // our own nick is free again
 	}

@@ -21,6 +21,8 @@ const (
 	nsDelay    = "urn:xmpp:delay"
 	nsSID      = "urn:xmpp:sid:0"
 	nsStableID = "http://jabber.org/protocol/muc#stable_id"
+	nsMUCAdmin = "http://jabber.org/protocol/muc#admin"
+	nsOccupant = "urn:xmpp:occupant-id:0"
 	nsMark     = "urn:drawbridge:0" // marks a line that a Drawbridge put into a room
 	nsReceipts = "urn:xmpp:receipts"
 	nsMAM      = "urn:xmpp:mam:2"

@@ -66,6 +66,7 @@ type house struct {
 	sink     *sink
 	cursors  bridge.Cursors
 	conf     xmpp.Config
+	watched  func() // is called before Run
 }
 
 func onBoth(t *testing.T, test func(t *testing.T, h *house)) {
@@ -119,6 +120,9 @@ func (h *house) runWith(t *testing.T, core bridge.Sink, schemes ...e2ee.Scheme) 
 	h.leg, err = xmpp.New(h.conf, xmpp.Deps{Schemes: schemes, Cursors: h.cursors, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if h.watched != nil {
+		h.watched()
 	}
 	leg := h.leg
 	ctx, cancel := context.WithCancel(context.Background())

@@ -49,16 +49,20 @@ type session struct {
 	// is since when there are any, as Unix nanoseconds; 0 for none.
 	keyless map[*contact]*keyless
 	waiting atomic.Int64
+	// fromArchive: the room's line in hand is from its archive, not one that says so. The
+	// reader's own.
+	fromArchive bool
 
 	// left is what the last stream left to be resumed, nil if it cannot be; ended is
 	// when that was. They are Leg.Run's own.
 	left  *stream.Resumption
 	ended time.Time
 
-	lastRead atomic.Int64 // Unix nanoseconds of the last stanza
-	inHand   atomic.Int64 // since when the reader has had a stanza in hand; 0: it reads
-	leaving  atomic.Bool  // we said goodbye: rooms put us out, as they should
-	lastSent atomic.Int64 // of the last message sent
+	lastRead atomic.Int64  // Unix nanoseconds of the last stanza
+	asides   atomic.Uint64 // whispers and invitations so far
+	inHand   atomic.Int64  // since when the reader has had a stanza in hand; 0: it reads
+	leaving  atomic.Bool   // we said goodbye: rooms put us out, as they should
+	lastSent atomic.Int64  // of the last message sent
 
 	sigMu sync.Mutex // guards sig
 	sig   *signature // of our presence, kept for a while
@@ -182,7 +186,12 @@ func (s *session) read(st *link) error {
 		}
 		var large *stream.TooLargeError
 		var malformed *stream.MalformedError
-		if !errors.As(err, &large) && !errors.As(err, &malformed) {
+		switch {
+		case errors.As(err, &large):
+			s.skipped(large.Head, err)
+		case errors.As(err, &malformed):
+			s.skipped(malformed.Head, err)
+		default:
 			return err
 		}
 		s.leg.counts.add(countMalformed)
@@ -292,6 +301,7 @@ type outQueue struct {
 	some    sync.Cond
 	list    []*element.Element
 	replies int
+	asides  int
 	stopped bool // there is no stream now
 	closed  bool // and there will be none
 	dropped func()
@@ -348,7 +358,7 @@ func (q *outQueue) next() []*element.Element {
 		return nil
 	}
 	list := q.list
-	q.list, q.replies = nil, 0
+	q.list, q.replies, q.asides = nil, 0, 0
 	return list
 }
 

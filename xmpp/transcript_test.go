@@ -37,6 +37,7 @@ type rig struct {
 	cancel  context.CancelFunc
 	done    chan error
 	vars    map[string]string
+	tasks   []*task // that wait for the server, or whose results nobody has seen
 }
 
 func testConfig() Config {
@@ -119,7 +120,9 @@ func (r *rig) push(xml string) {
 // TestTranscripts plays testdata/*.txt. The marks are: S the server sends, C we
 // send, M the core is given a message, E an event, P a proof, O the core sends
 // "ROOM ID FLOOR | text", R its result, T time passes, H stanzas are handled,
-// X the stream fails, N the status notes hold, Q a room's status, K keys change.
+// X the stream fails, N the status notes hold, Q a room's status, K keys change. Of a
+// room guarded by CONF: guard, G is what the guard sees, A what it applies, W its words to
+// one, V that it observes, D what became of A or V.
 func TestTranscripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
@@ -143,6 +146,8 @@ func TestTranscripts(t *testing.T) {
 func play(t *testing.T, lines []xmpptest.Line) {
 	conf := testConfig()
 	sm := true
+	var guarded []bridge.Room
+	w := &witness{}
 	for len(lines) > 0 && lines[0].Mark == "CONF" {
 		key, val, _ := strings.Cut(lines[0].Text, " ")
 		switch key {
@@ -153,6 +158,8 @@ func play(t *testing.T, lines []xmpptest.Line) {
 				rc.Password = f[2]
 			}
 			conf.Rooms = append(conf.Rooms, rc)
+		case "guard":
+			guarded = append(guarded, guardRoom(val))
 		case "status":
 			conf.Status = val
 		case "nosm":
@@ -166,6 +173,9 @@ func play(t *testing.T, lines []xmpptest.Line) {
 	}
 	r := newRig(t, conf)
 	r.sm = sm
+	if len(guarded) > 0 {
+		r.leg.Watch(w, guarded)
+	}
 	r.start()
 	defer r.stop()
 	var result error
@@ -224,6 +234,18 @@ func play(t *testing.T, lines []xmpptest.Line) {
 		case "K":
 			r.leg.KeysChanged()
 			synctest.Wait()
+		case "G":
+			check(w.next())
+		case "A":
+			r.apply(text)
+		case "V":
+			r.observe(text)
+		case "D":
+			check(r.finished())
+		case "W":
+			f := strings.SplitN(text, " ", 3)
+			r.leg.Whisper(guardRoom(f[0]), f[1], f[2])
+			synctest.Wait()
 		case "REACH":
 			who, why, _ := strings.Cut(text, " ")
 			r.scheme.setReach(who, map[string]error{"": nil, "expired": e2ee.ErrKeyExpired, "nokey": e2ee.ErrNoKey}[why])
@@ -240,7 +262,7 @@ func play(t *testing.T, lines []xmpptest.Line) {
 	if e := r.st.Sent(); e != nil {
 		t.Errorf("at the end: also sent %s", xmpptest.XML(e))
 	}
-	for _, rest := range [][]string{r.sink.messages, r.sink.events, r.sink.proofs} {
+	for _, rest := range [][]string{r.sink.messages, r.sink.events, r.sink.proofs, w.lines} {
 		for _, l := range rest {
 			t.Errorf("at the end: also %s", l)
 		}

@@ -22,6 +22,7 @@ const root = "../.."
 var walls = map[string][]string{
 	"policy":             {},
 	"bridge":             {"policy"},
+	"bridge/guard":       {"bridge", "policy"},
 	"irc":                {"bridge", "policy", "internal/dialer", "internal/scram"},
 	"xmpp":               {"bridge", "policy", "xmpp/element", "xmpp/stream", "xmpp/e2ee", "internal/dialer"},
 	"xmpp/element":       {},
@@ -35,9 +36,9 @@ var walls = map[string][]string{
 	"xmpp/otr/engine":    {},
 	"xmpp/trust":         {"policy", "xmpp/e2ee"},
 	"internal/config":    {"policy"},
-	"internal/store":     {"policy", "bridge", "xmpp/e2ee"},
+	"internal/store":     {"policy", "bridge", "bridge/guard", "xmpp/e2ee"},
 	"internal/lab":       {},
-	"internal/web":       {"bridge"},
+	"internal/web":       {"bridge", "bridge/guard"},
 }
 
 // noNet lists the folders whose files may not touch the network, and policy may
@@ -45,6 +46,7 @@ var walls = map[string][]string{
 var noNet = map[string][]string{
 	"policy":          {"net", "os", "log", "log/slog"},
 	"bridge":          {"net", "os"},
+	"bridge/guard":    {"net", "os"},
 	"xmpp/element":    {"net", "os"},
 	"xmpp/e2ee":       {"net", "os"},
 	"xmpp/openpgp":    {"net"},

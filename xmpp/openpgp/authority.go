@@ -56,6 +56,26 @@ func (a *Authority) Certified(p *policy.Person, now time.Time) []string {
 	return out
 }
 
+// Addresses returns the addresses, mail or JID, in lower case, that stand in the keys
+// with these fingerprints and that the authority certified, now.
+func (a *Authority) Addresses(fprs []string, now time.Time) []string {
+	if a == nil || a.fpr == "" {
+		return nil
+	}
+	s := a.ring.snap.Load()
+	ca, err := s.authority(a.fpr, now)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, c := range s.certifications(ca) {
+		if c.valid(now) && slices.Contains(fprs, c.fpr) && !slices.Contains(out, c.address) && !s.certs[c.fpr].revoked(now) {
+			out = append(out, c.address)
+		}
+	}
+	return out
+}
+
 // certification is one user id that an authority has certified.
 type certification struct {
 	fpr         string // of the key

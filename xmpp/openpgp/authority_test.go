@@ -66,6 +66,13 @@ func TestAuthority(t *testing.T) {
 		if got != fpr {
 			t.Errorf("%s: %s has %q certified, want %q", what, person, got, fpr)
 		}
+		own, address := map[string]*testKey{"alice": alice, "bob": bob}[person], ""
+		if want != nil {
+			address = person + "@example.org"
+		}
+		if got := strings.Join(a.Addresses([]string{own.fpr}, at), " "); got != address {
+			t.Errorf("%s: the key of %s has the addresses %q, want %q", what, person, got, address)
+		}
 	}
 	expect("not certified", keys(ca, alice), "alice", nil, now)
 	sign(ca, alice)

@@ -28,6 +28,12 @@ const (
 	nsSM      = "urn:xmpp:sm:3"
 )
 
+// parserLimits are those of stanzas of up to n bytes: a stanza that may be so long may
+// also have as many short elements, as the list of a large room's members has.
+func parserLimits(n int) element.Limits {
+	return element.Limits{Bytes: n, Children: max(n/64, 4096), Elements: max(n/16, 16384)}
+}
+
 // maxEarly is how many stanzas may come before the session is ready.
 const maxEarly = 64
 
@@ -90,7 +96,7 @@ func (n *negotiation) open() (*element.Element, error) {
 	if !e.Is(nsStream, "stream") {
 		return nil, &StreamError{Condition: "invalid-namespace", Text: "the root is not <stream:stream/>", Ours: true}
 	}
-	n.parser = element.NewParser(scope, element.Limits{Bytes: n.c.MaxStanza})
+	n.parser = element.NewParser(scope, parserLimits(n.c.MaxStanza))
 	features, err := n.read()
 	if err != nil {
 		return nil, err

@@ -431,6 +431,22 @@ func TestTooLargeTellsWhose(t *testing.T) {
 	}
 }
 
+// TestLongLists: where a stanza may be long, it may have as many short elements, as the
+// list of ten thousand members with reasons does.
+func TestLongLists(t *testing.T) {
+	const n = 10000
+	s, f := ready(t, func(c *stream.Config) { c.MaxStanza = 2 << 20 })
+	item := "<item affiliation='member' jid='somebody.with.a.long.name@conference.example.org'><reason>staff of the company</reason></item>"
+	f.send("<iq type='result'><query xmlns='http://jabber.org/protocol/muc#admin'>" + strings.Repeat(item, n) + "</query></iq>")
+	e, err := s.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(e.Child("http://jabber.org/protocol/muc#admin", "query").Children); got != n {
+		t.Errorf("%d items", got)
+	}
+}
+
 func BenchmarkSend(b *testing.B) {
 	client, server := net.Pipe()
 	f := serve(b, server)
