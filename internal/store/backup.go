@@ -50,6 +50,10 @@ type Report struct {
 	Unreadable int `json:"unreadable"`
 	// Unbalanced names the bridges whose counters do not add up.
 	Unbalanced []string `json:"unbalanced,omitempty"`
+	// Acts counts the acts of the guard; Broken says where their chain of hashes is
+	// broken first.
+	Acts   int64  `json:"acts"`
+	Broken string `json:"broken,omitempty"`
 	// Aside is where Restore put what was there before, "" if nothing was.
 	Aside string `json:"aside,omitempty"`
 }
@@ -133,6 +137,14 @@ func examine(ctx context.Context, db *sql.DB, f *folder, cfg Config) (*Store, *R
 	}
 	if r.Unbalanced, err = unbalanced(ctx, db); err != nil {
 		return nil, r, err
+	}
+	if r.Schema >= guardSchema {
+		if _, err := s.loadGuard(ctx); err != nil {
+			return nil, r, err
+		}
+		if r.Acts, r.Broken, err = s.checkActs(ctx); err != nil {
+			return nil, r, err
+		}
 	}
 	r.Rooms, err = waiting(ctx, db)
 	return s, r, err

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
 )
 
 // The child: a process that works on a store until it is killed, and says what
@@ -37,9 +38,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child takes messages in and confirms two of three, for ever. It prints "A id"
-// when an id was taken in, "S id" before it asks for a row's end and "C id" when
-// the row has ended.
+// child takes messages in and confirms two of three, for ever, and notes each fourth
+// in the audit of the guard. It prints "A id" when an id was taken in, "G id" when it
+// stands in the audit, "S id" before it asks for a row's end and "C id" when the row
+// has ended.
 func child(dir, sync, run string) error {
 	s, err := Open(Config{Dir: dir, Key: testKey, sync: sync}, Deps{})
 	if err != nil {
@@ -61,6 +63,12 @@ func produce(s *Store, name string) error {
 			return err
 		}
 		say("A", id)
+		if i%4 == 0 {
+			if err := s.Guard().Append(context.Background(), []*guard.Act{testAct(id, 0)}); err != nil {
+				return err
+			}
+			say("G", id)
+		}
 		if i%3 == 0 {
 			continue
 		}
@@ -78,7 +86,7 @@ func say(what, id string) { _, _ = os.Stdout.WriteString(what + " " + id + "\n")
 
 // promises are what a child was told.
 type promises struct {
-	taken, asked, ended map[string]bool
+	taken, asked, ended, noted map[string]bool
 }
 
 // startChild starts a child on dir.
@@ -114,6 +122,8 @@ func hear(t *testing.T, sc *bufio.Scanner, p *promises, n int, stop func()) {
 			if seen++; seen == n {
 				stop()
 			}
+		case "G":
+			p.noted[id] = true
 		case "S":
 			p.asked[id] = true
 		case "C":
@@ -128,8 +138,8 @@ func hear(t *testing.T, sc *bufio.Scanner, p *promises, n int, stop func()) {
 }
 
 // verify compares a store with the promises: how many messages are lost (their
-// row, their key, or the cursor behind them), how many ended ones are back, and
-// whether ledgers balance and those of each producer are in order.
+// row, their key, the cursor behind them, or the act of the guard), how many ended ones are back, and
+// whether ledgers balance, the audit is one chain and those of each producer are in order.
 func verify(t *testing.T, dir string, p *promises) (lost, back int) {
 	t.Helper()
 	s, err := Open(Config{Dir: dir, Key: testKey}, Deps{})
@@ -162,6 +172,18 @@ func verify(t *testing.T, dir string, p *promises) (lost, back int) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	noted := map[string]bool{}
+	for a, err := range s.Guard().Acts(t.Context(), guard.Query{}) {
+		if err != nil {
+			t.Error(err)
+		}
+		noted[a.Facts.Nick] = true
+	}
+	for id := range p.noted {
+		if !noted[id] {
+			lost++
+		}
+	}
 	var again []*bridge.Entry
 	gone := map[string]bool{}
 	for id := range p.taken {
@@ -183,7 +205,7 @@ func verify(t *testing.T, dir string, p *promises) (lost, back int) {
 }
 
 func newPromises() *promises {
-	return &promises{map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	return &promises{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
 }
 
 // TestKilled: nothing that was promised is lost when the process is killed, and

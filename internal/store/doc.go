@@ -12,7 +12,8 @@
 //
 // Everything anybody said, who said it and when, is sealed (XChaCha20-Poly1305)
 // under a day key. A day key is destroyed once no row needs it any more, so that
-// what was deleted stays unreadable in old copies of the disk.
+// what was deleted stays unreadable in old copies of the disk. What a guard keeps,
+// and its audit, is sealed under the master key, like secrets.
 //
 // All writes go through one goroutine, which commits what waits together; who
 // asked for a write hears of it after the commit. A failed write keeps nothing

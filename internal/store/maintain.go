@@ -18,6 +18,9 @@ func (s *Store) maintain(ctx context.Context) {
 		if err := s.sweep(ctx, s.now().Add(-s.retain)); err != nil && ctx.Err() == nil {
 			s.log.Warn("store: old ids not forgotten", "err", err)
 		}
+		if err := s.sweepGuard(ctx, s.now().Add(-s.retainAudit)); err != nil && ctx.Err() == nil {
+			s.log.Warn("store: old acts of the guard not forgotten", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return

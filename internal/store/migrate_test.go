@@ -5,12 +5,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
 	"drawbridge/xmpp/e2ee"
 )
 
@@ -31,6 +33,9 @@ func copyTree(t *testing.T, from string) string {
 	}
 	return to
 }
+
+// oldTime is when the guard of the stores of testdata acted: never to be swept.
+var oldTime = time.Date(2126, 11, 22, 9, 0, 0, 0, time.UTC)
 
 // TestOldStores: a store of each schema there ever was opens, with its rows, keys
 // and secrets. testdata/schema-N was made by the first version with schema N; see
@@ -71,6 +76,16 @@ func TestOldStores(t *testing.T) {
 			if v, _ := memory.Mark([]byte("session key"), "a@x", "other", time.Now()); v != e2ee.Replayed {
 				t.Errorf("a replay of an old message: %v", v)
 			}
+			if from == "testdata/schema-1" || from == "testdata/schema-2" {
+				if k, err := s.Guard().Load(t.Context()); err != nil || !reflect.DeepEqual(k, guard.Kept{}) {
+					t.Errorf("kept before there were guards: %+v, %v", k, err)
+				}
+			} else {
+				wantKept(t, s.Guard(), testKept(oldTime))
+				if got := acts(s.Guard(), guard.Query{}); !slices.Equal(got, []string{"1 eve"}) {
+					t.Errorf("audit %v", got)
+				}
+			}
 			if v, err := s.Secret(t.Context(), "test", "owner"); string(v) != "old secret" || err != nil {
 				t.Errorf("secret %q, %v", v, err)
 			}
@@ -104,6 +119,10 @@ func TestMakeOldStore(t *testing.T) {
 	}
 	_, e.Seen = memory.Mark([]byte("session key"), "a@x", "old-id", e.At)
 	mustIngest(t, s, e)
+	putAll(t, s.Guard(), testKept(oldTime))
+	eve := testAct("eve", 0)
+	eve.At = oldTime
+	appendActs(t, s.Guard(), eve)
 	if err := s.SetSecret(t.Context(), "test", "owner", []byte("old secret")); err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,8 @@ type Config struct {
 	// RetainIDs is how long messages are known again, and found by what they were
 	// called on both sides; 0 is DefaultRetainIDs.
 	RetainIDs time.Duration
+	// RetainAudit is how long acts of the guard are kept; 0 is DefaultRetainAudit.
+	RetainAudit time.Duration
 
 	sync  string   // of a test: synchronous other than full
 	steps []string // of a test: other migrations
@@ -43,16 +45,17 @@ type Deps struct {
 // Store is an open store. Make one with Open. It may be used from any goroutine.
 // It owns two: the writer, and one for what is due by the clock; Close ends them.
 type Store struct {
-	log    *slog.Logger
-	now    func() time.Time
-	retain time.Duration
-	folder *folder
-	id     []byte // made with the store; bound into all that is sealed
-	master *master
-	days   *dayKeys
-	look   []byte // key of the HMACs in ingress
-	read   *sql.DB
-	w      *writer
+	log         *slog.Logger
+	now         func() time.Time
+	retain      time.Duration // of ids
+	retainAudit time.Duration
+	folder      *folder
+	id          []byte // made with the store; bound into all that is sealed
+	master      *master
+	days        *dayKeys
+	look        []byte // key of the HMACs in ingress
+	read        *sql.DB
+	w           *writer
 
 	stop   context.CancelFunc
 	done   sync.WaitGroup
@@ -85,6 +88,9 @@ func open(ctx context.Context, cfg Config, d Deps) (_ *Store, err error) {
 	if cfg.RetainIDs <= 0 {
 		cfg.RetainIDs = DefaultRetainIDs
 	}
+	if cfg.RetainAudit <= 0 {
+		cfg.RetainAudit = DefaultRetainAudit
+	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, err
@@ -93,7 +99,7 @@ func open(ctx context.Context, cfg Config, d Deps) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: d.Log, now: d.Now, retain: cfg.RetainIDs, folder: f}
+	s := &Store{log: d.Log, now: d.Now, retain: cfg.RetainIDs, retainAudit: cfg.RetainAudit, folder: f}
 	var c *conn
 	defer func() {
 		if err != nil {

@@ -59,6 +59,8 @@ type writer struct {
 	setCursor, delCursor           stmt
 	delKey, delReplay, delMap      stmt
 	addReplay, setLedger           stmt
+	guard                          guardStmts
+	acts                           actStmts
 
 	// What follows only the writer's goroutine touches.
 	seq     uint64 // of the last row
@@ -72,6 +74,8 @@ type writer struct {
 	dirty   bool                      // the WAL holds something
 	lean    time.Time                 // when it was last tried to have a reserve; zero while there is one
 	lastAt  time.Time                 // of the last truncation
+	act     chainEnd                  // the newest act of the guard, with those of this transaction
+	acted   chainEnd                  // the newest that is committed
 
 	rows    atomic.Int64 // in the outbox, committed, whatever their state
 	copying atomic.Int64 // backups under way: the WAL cannot be truncated
@@ -112,6 +116,12 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 		{&w.delReplay, "DELETE FROM replay WHERE mark = ?"},
 		{&w.delMap, "DELETE FROM msgmap WHERE id <= ?"},
 		{&w.addReplay, "INSERT INTO replay (mark, sender, at) VALUES (?, ?, ?) ON CONFLICT (mark) DO NOTHING"},
+		{&w.guard.put, "INSERT INTO guard (id, kind, value) VALUES (?, ?, ?) ON CONFLICT (id, kind) DO UPDATE SET value = excluded.value"},
+		{&w.guard.drop, "DELETE FROM guard WHERE id = ? AND kind <> 'room'"},
+		{&w.guard.admit, "INSERT INTO admitted (room, who, at, value) VALUES (?, ?, ?, ?) ON CONFLICT (room, who) DO UPDATE SET at = excluded.at"},
+		{&w.guard.stay, "DELETE FROM admitted WHERE room = ? AND who NOT IN (SELECT who FROM admitted WHERE room = ? ORDER BY at DESC, who LIMIT ?)"},
+		{&w.acts.add, "INSERT INTO act (seq, at, line, hash) VALUES (?, ?, ?, ?)"},
+		{&w.acts.del, "DELETE FROM act WHERE seq <= ?"},
 		{&w.setLedger, "INSERT INTO ledger (bridge, counters) VALUES (?, ?) ON CONFLICT (bridge) DO UPDATE SET counters = excluded.counters"},
 	} {
 		var err error
@@ -128,6 +138,10 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 		return nil, err
 	}
 	w.rows.Store(rows)
+	if w.acted, err = s.chainEnd(ctx, s.read, auditHead); err != nil {
+		return nil, err
+	}
+	w.act = w.acted
 	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM msgmap").Scan(&w.mapID); err != nil {
 		return nil, err
 	}
@@ -321,9 +335,9 @@ func (w *writer) apart(live []*op) {
 			w.fail(append(good, live[i:]...), err)
 			return
 		}
-		rows, rooms, counted := w.dRows, len(w.newRoom), cloneLedgers(w.counted)
+		rows, rooms, counted, act := w.dRows, len(w.newRoom), cloneLedgers(w.counted), w.act
 		if failed := o.run(w); failed != nil {
-			w.dRows, w.counted = rows, counted
+			w.dRows, w.counted, w.act = rows, counted, act
 			w.forgetRooms(rooms)
 			if _, err := w.undo.exec(); err != nil {
 				w.abandon()
@@ -372,7 +386,7 @@ func (w *writer) finish() error {
 	}
 	clear(w.counted)
 	w.rows.Add(w.dRows)
-	w.dRows, w.newRoom = 0, w.newRoom[:0]
+	w.dRows, w.newRoom, w.acted = 0, w.newRoom[:0], w.act
 	return nil
 }
 
@@ -380,7 +394,7 @@ func (w *writer) finish() error {
 func (w *writer) abandon() {
 	_, _ = w.rollback.exec() // SQLite may have rolled back already
 	clear(w.counted)
-	w.dRows = 0
+	w.dRows, w.act = 0, w.acted
 	w.forgetRooms(0)
 }
 
