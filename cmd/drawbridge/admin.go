@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"drawbridge/internal/admin"
 	"drawbridge/internal/config"
@@ -12,7 +13,7 @@ import (
 // adminRows is the table of what the running bot answers at its socket. A new
 // verb is one row here and one cobra command.
 func adminRows(b *bot) []admin.Row {
-	return append(append(storeRows(b), append(trustRows(b), otrRows(b)...)...), []admin.Row{
+	return append(slices.Concat(storeRows(b), trustRows(b), otrRows(b), guardRows(b.guardOrders)), []admin.Row{
 		{Verb: "status", Needs: admin.Look, Handle: func(context.Context, json.RawMessage) (any, error) {
 			return b.status(), nil
 		}},

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
+	"drawbridge/policy"
 )
 
 // bot is a running drawbridge: the core, its legs and keys, and the
@@ -24,11 +26,13 @@ type bot struct {
 	store   *store.Store // nil: everything is in memory
 	build   builder
 	company *companyKey // nil without a book of keys
+	guard   *guard.Guard
 
 	mu   sync.Mutex // guards what follows, and makes reloads come one by one
 	cfg  *config.Config
 	keys *keys
 	legs []leg
+	spec policy.Spec // that the guard has
 }
 
 // leg is a leg that takes another configuration while it runs.
@@ -68,6 +72,9 @@ func newBot(c *config.Config, k *keys, build builder, st *store.Store, log *slog
 	if k.book != nil {
 		deps.Trust = desk{k.book}
 	}
+	if err := b.newGuard(&deps); err != nil {
+		return nil, err
+	}
 	core, err := bridge.New(coreConfig(c, b.legs), deps)
 	if err != nil {
 		return nil, err
@@ -76,8 +83,8 @@ func newBot(c *config.Config, k *keys, build builder, st *store.Store, log *slog
 	return b, nil
 }
 
-// legNames are the names of the networks and accounts that bridges of c use, in
-// the order of the file. One that nothing uses is not connected.
+// legNames are the names of the networks and accounts that bridges and guarded rooms of
+// c use, in the order of the file. One that nothing uses is not connected.
 func legNames(c *config.Config) []string {
 	var names []string
 	add := func(name string, used bool) {
@@ -88,10 +95,11 @@ func legNames(c *config.Config) []string {
 	for _, n := range c.Networks {
 		add(n.Name, slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool {
 			return slices.ContainsFunc(b.IRC, func(ch config.Channel) bool { return ch.Network == n.Name })
-		}))
+		}) || slices.ContainsFunc(c.Rooms, func(r config.Room) bool { return r.IRC != nil && r.IRC.Network == n.Name }))
 	}
 	for _, a := range c.Accounts {
-		add(a.Name, slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool { return b.XMPP != nil && b.XMPP.Account == a.Name }))
+		add(a.Name, slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool { return b.XMPP != nil && b.XMPP.Account == a.Name }) ||
+			slices.ContainsFunc(c.Rooms, func(r config.Room) bool { return r.XMPP != nil && r.XMPP.Account == a.Name }))
 	}
 	return names
 }
@@ -190,5 +198,9 @@ func (b *bot) change(c *config.Config) (*change, error) {
 		k.book.Apply(trustConfig(c))
 	}
 	b.keysChanged()
+	if err := b.reloadGuard(); err != nil { // check took it: this is a fault of ours
+		b.log.Error("the guard refused its new configuration", "err", err)
+		ch.Warnings = append(ch.Warnings, err.Error())
+	}
 	return ch, nil
 }

@@ -40,6 +40,7 @@ func needRestart(old, now *config.Config) []string {
 		{"store.key", old.Store.Key.Expose(), now.Store.Key.Expose()},
 		{"store.passphrase", old.Store.Passphrase.Expose(), now.Store.Passphrase.Expose()},
 		{"store.retain.ids", old.Store.Retain.IDs.String(), now.Store.Retain.IDs.String()},
+		{"store.retain.audit", old.Store.Retain.Audit.String(), now.Store.Retain.Audit.String()},
 	} {
 		if s.old != s.now {
 			out = append(out, s.key)

@@ -306,6 +306,7 @@ func (b *bot) watchKeys(ctx context.Context) {
 		case <-tick.C:
 		}
 		b.pollKeys()
+		b.recheckGuard()
 		b.warnExpiry(ctx, warned)
 	}
 }

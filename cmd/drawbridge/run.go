@@ -147,6 +147,7 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 			}
 		}
 	}
+	src.Guard = b.guard.Status
 	d.web = web.New(ln, src, log)
 	log.Info("metrics listen", "addr", ln.Addr().String())
 	return d, nil
@@ -170,7 +171,7 @@ func (d *daemon) serve(signals <-chan os.Signal) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- d.core.Run(ctx) }()
+	go func() { done <- d.runGuarded(ctx) }()
 	d.log.Info("started", "pid", os.Getpid(), "version", readVersion().Version, "socket", d.admin.Path())
 	wrong, awaited := d.keys.check(d.cfg)
 	for _, e := range slices.Concat(wrong, awaited) {
@@ -195,6 +196,26 @@ func (d *daemon) serve(signals <-chan os.Signal) error {
 			return d.drain(done, signals)
 		}
 	}
+}
+
+// runGuarded runs the core, with the guard from before its legs start until after they
+// have ended: it writes down what it did to the last.
+func (d *daemon) runGuarded(ctx context.Context) error {
+	guarded, stopGuard := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopGuard()
+	ctx, stopCore := context.WithCancel(ctx)
+	defer stopCore()
+	ended := make(chan error, 1)
+	go func() {
+		err := d.guard.Run(guarded)
+		if err != nil { // it cannot read what it kept: better no bot than an open door
+			stopCore()
+		}
+		ended <- err
+	}()
+	err := d.core.Run(ctx)
+	stopGuard()
+	return errors.Join(<-ended, err)
 }
 
 // drain waits for the core to end, at most stopTime, and not beyond a second

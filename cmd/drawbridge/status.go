@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
 	"drawbridge/xmpp/e2ee"
@@ -24,10 +25,11 @@ type report struct {
 	PID     int         `json:"pid"`
 	Config  string      `json:"config"`
 	bridge.Status
-	Ready    bool         `json:"ready"`           // every room is joined and has shown us our own echo
-	Store    *storeReport `json:"store,omitempty"` // absent: everything is in memory
-	Keys     []keyReport  `json:"keys"`
-	Warnings []string     `json:"warnings,omitempty"`
+	Ready    bool          `json:"ready"`           // every room is joined and has shown us our own echo
+	Store    *storeReport  `json:"store,omitempty"` // absent: everything is in memory
+	Guard    *guard.Status `json:"guard,omitempty"` // absent: no room is guarded
+	Keys     []keyReport   `json:"keys"`
+	Warnings []string      `json:"warnings,omitempty"`
 }
 
 // storeReport is how the store is doing.
@@ -59,7 +61,12 @@ func (b *bot) status() report {
 			r.Warnings = append(r.Warnings, "the store takes nothing: "+p+"; nothing is lost, the networks wait")
 		}
 	}
-	for _, w := range b.warnings() {
+	if o := b.guardOrders(); o != nil {
+		s := o.Status()
+		r.Guard = &s
+		r.Warnings = append(r.Warnings, guardWarnings(b.config(), &s)...)
+	}
+	for _, w := range b.config().Warnings {
 		r.Warnings = append(r.Warnings, w.Error())
 	}
 	r.Warnings = append(r.Warnings, expiryWarnings(r.Keys, r.Now)...)
@@ -67,11 +74,11 @@ func (b *bot) status() report {
 	return r
 }
 
-// warnings are those of the configuration in use.
-func (b *bot) warnings() []config.Error {
+// config is the configuration in use.
+func (b *bot) config() *config.Config {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.cfg.Warnings
+	return b.cfg
 }
 
 func (b *bot) ready() bool { return ready(b.core.Status()) }
@@ -173,6 +180,16 @@ func (r *report) print(out io.Writer) error {
 	}
 	for i := range r.Bridges {
 		r.printBridge(line, &r.Bridges[i])
+	}
+	if r.Guard != nil {
+		line("\nGUARDED\tSTATE\tPLACE\tBOT\tTHERE\tQUARANTINED")
+		for i := range r.Guard.Rooms {
+			room := &r.Guard.Rooms[i]
+			for j := range room.Places {
+				p := &room.Places[j]
+				line("%s\t%s\t%s\t%s\t%d\t%d", room.Name, roomState(r.Guard.Now, room), p.Room, placeWord(p), p.Present, p.Quarantined)
+			}
+		}
 	}
 	if len(r.Keys) > 0 || len(r.ownOTR()) > 0 {
 		line("\nKEY OF\tFINGERPRINT\tEXPIRES\tDETAIL")

@@ -341,7 +341,7 @@ func newStoreCheck(g *globals) *cobra.Command {
 			} else {
 				err = g.printReport(r)
 			}
-			if err == nil && (r.Unreadable > 0 || len(r.Unbalanced) > 0) {
+			if err == nil && (r.Unreadable > 0 || len(r.Unbalanced) > 0 || r.Broken != "") {
 				err = said(exitFailed)
 			}
 			return err
@@ -361,7 +361,10 @@ func (g *globals) loadStored() (*config.Config, error) {
 }
 
 func (g *globals) printReport(r *store.Report) error {
-	sayf(g.out, "the file is sound: schema %d, %d messages remembered, %d secrets\n", r.Schema, r.IDs, r.Secrets)
+	sayf(g.out, "the file is sound: schema %d, %d messages remembered, %d secrets, %d acts of the guard\n", r.Schema, r.IDs, r.Secrets, r.Acts)
+	if r.Broken != "" {
+		sayf(g.out, "! %s: somebody altered the file\n", clean(r.Broken))
+	}
 	if r.Unreadable > 0 {
 		sayf(g.out, "! %d rows cannot be opened: their keys are gone, the next start counts them as lost\n", r.Unreadable)
 	}

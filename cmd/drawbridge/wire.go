@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,13 @@ func ircConfig(c *config.Config, n *config.Network) irc.Config {
 			}
 		}
 	}
+	for i := range c.Rooms {
+		r := c.Rooms[i].IRC
+		bridged := func(ch irc.ChannelConfig) bool { return irc.Room(n.Name, ch.Name) == irc.Room(n.Name, r.Channel) }
+		if r != nil && r.Network == n.Name && !slices.ContainsFunc(out.Channels, bridged) {
+			out.Channels = append(out.Channels, irc.ChannelConfig{Name: r.Channel})
+		}
+	}
 	return out
 }
 
@@ -75,6 +83,12 @@ func xmppConfig(c *config.Config, a *config.Account) xmpp.Config {
 		}
 		for _, r := range b.XMPP.Rooms {
 			out.Rooms = append(out.Rooms, xmpp.RoomConfig{JID: r.Room, Nick: r.Nick, Password: r.Password.Expose()})
+		}
+	}
+	for i := range c.Rooms {
+		r := c.Rooms[i].XMPP
+		if r != nil && r.Account == a.Name && !slices.ContainsFunc(out.Rooms, func(o xmpp.RoomConfig) bool { return o.JID == r.Room }) {
+			out.Rooms = append(out.Rooms, xmpp.RoomConfig{JID: r.Room})
 		}
 	}
 	return out
@@ -217,7 +231,7 @@ func storeConfig(c *config.Config) store.Config {
 	return store.Config{
 		Dir:       c.Store.Path,
 		Key:       store.Key{Material: []byte(c.Store.Key.Expose()), Passphrase: c.Store.Passphrase.Expose()},
-		RetainIDs: c.Store.Retain.IDs,
+		RetainIDs: c.Store.Retain.IDs, RetainAudit: c.Store.Retain.Audit,
 	}
 }
 

@@ -30,7 +30,7 @@ func full() *config.Config {
 			{Name: "idle", JID: "idle@x", Password: config.NewSecret("pw2")},
 		},
 		People: []config.Person{
-			{Name: "alice", JIDs: []string{"alice@x"}, OpenPGP: []string{"AA"}, AllowWeakKey: true, IRC: []config.IRCIdentity{{Name: "corp", Accounts: []string{"al"}, CertFPs: []string{"ff"}}}},
+			{Name: "alice", JIDs: []string{"alice@x"}, OpenPGP: []string{"AA"}, AllowWeakKey: true, IRC: []config.IRCIdentity{{Name: "corp", Accounts: []string{"al"}, CertFPs: []string{"ff"}, Hosts: []string{"*!*@al.x"}}}, Groups: []string{"staff"}},
 			{Name: "bob", JIDs: []string{"bob@x"}},
 		},
 		Admin: config.Admin{People: []string{"alice"}},
@@ -95,7 +95,7 @@ func TestXMPPConfigSetsEverything(t *testing.T) {
 	if len(got.People) != 2 || got.People[0].Name != "alice" || got.People[1].Name != "bob" {
 		t.Errorf("people %v: of both bridges of the account, in order", got.People)
 	}
-	allSet(t, got.People[0], map[string]string{"OTR": "a later version"})
+	allSet(t, got.People[0], map[string]string{"OTR": "a later version", "Certified": "the keyring tells"})
 	if want := []xmpp.RoomConfig{{JID: "r@m", Nick: "rn", Password: "rp"}, {JID: "s@m"}}; !reflect.DeepEqual(got.Rooms, want) {
 		t.Errorf("rooms %v, want %v", got.Rooms, want)
 	}

@@ -17,6 +17,7 @@ func (d *decoder) check(c *Config) {
 	d.checkAccounts(c)
 	d.checkPeople(c)
 	d.checkBridges(c)
+	d.checkGuard(c)
 	d.checkUse(c)
 	d.checkStore(&c.Store)
 	d.checkRefs("admin.people", c.Admin.People, "people", names(c.People, personName))
@@ -235,6 +236,14 @@ func (d *decoder) checkUse(c *Config) {
 			for _, p := range b.XMPP.People {
 				reach[p] = true
 			}
+		}
+	}
+	for i := range c.Rooms {
+		if x := c.Rooms[i].IRC; x != nil {
+			used["networks."+x.Network] = true
+		}
+		if x := c.Rooms[i].XMPP; x != nil {
+			used["accounts."+x.Account] = true
 		}
 	}
 	for _, n := range names(c.Networks, networkName) {

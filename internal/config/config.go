@@ -15,6 +15,10 @@ type Config struct {
 	Keyring  Keyring   `yaml:"keyring"`
 	People   []Person  `yaml:"people" cfg:"named"`
 	Bridges  []Bridge  `yaml:"bridges" cfg:"named"`
+	Groups   []Group   `yaml:"groups" cfg:"named"`
+	Rooms    []Room    `yaml:"rooms" cfg:"named"` // what guards hold
+	Rules    []Rule    `yaml:"rules" cfg:"noun=rule"`
+	Safety   Safety    `yaml:"safety"`
 	Store    Store     `yaml:"store"`
 	Admin    Admin     `yaml:"admin"`
 	Metrics  Metrics   `yaml:"metrics"`
@@ -142,6 +146,7 @@ type Person struct {
 	OTRText string `yaml:"otr_text" cfg:"oneof=auto|html|literal"`
 	// AllowWeakKey accepts DSA-1024, RSA-1024 and SHA-1 of this person, logged.
 	AllowWeakKey bool          `yaml:"allow_weak_key"`
+	Groups       []string      `yaml:"groups" cfg:"one,name,noun=group"`
 	IRC          []IRCIdentity `yaml:"irc" cfg:"named"`
 }
 
@@ -150,6 +155,7 @@ type IRCIdentity struct {
 	Name     string   `yaml:"-"` // a network
 	Accounts []string `yaml:"accounts" cfg:"word"`
 	CertFPs  []string `yaml:"certfps" cfg:"certfp"` // 40, 64 or 128 lower-case hex digits
+	Hosts    []string `yaml:"hosts" cfg:"mask"`     // nick!user@host with * and ?
 }
 
 // Bridge joins rooms together.
@@ -255,6 +261,8 @@ type Store struct {
 type Retain struct {
 	// IDs are those of messages, to know what comes again. Default 30 days.
 	IDs time.Duration `yaml:"ids" cfg:"min=24h,max=8760h"`
+	// Audit are the acts of the guard. Default one year.
+	Audit time.Duration `yaml:"audit" cfg:"min=24h,max=87600h"`
 }
 
 // MinStoreKey is the least length of Store.Key in bytes.
@@ -307,11 +315,11 @@ func find[T any](list []T, name string, nameOf func(*T) string) *T {
 
 // Policy returns the person as the core and the schemes know them.
 func (p *Person) Policy() *policy.Person {
-	out := &policy.Person{Name: p.Name, JIDs: p.JIDs, OpenPGP: p.OpenPGP, OTR: p.OTR, AllowWeakKey: p.AllowWeakKey}
+	out := &policy.Person{Name: p.Name, JIDs: p.JIDs, OpenPGP: p.OpenPGP, OTR: p.OTR, AllowWeakKey: p.AllowWeakKey, Groups: p.Groups}
 	if len(p.IRC) > 0 {
 		out.IRC = make(map[string]policy.IRCIdentity, len(p.IRC))
 		for _, id := range p.IRC {
-			out.IRC[id.Name] = policy.IRCIdentity{Accounts: id.Accounts, CertFPs: id.CertFPs}
+			out.IRC[id.Name] = policy.IRCIdentity{Accounts: id.Accounts, CertFPs: id.CertFPs, Hosts: id.Hosts}
 		}
 	}
 	return out

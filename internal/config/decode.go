@@ -31,6 +31,14 @@ func (t tag) words(rule string) []string {
 	return strings.Split(t[rule], "|")
 }
 
+// limitFix is the way out of a limit that allows nothing, or anything.
+func (t tag) limitFix() string {
+	if t.has("limit") {
+		return "leave it out for none, or for the default"
+	}
+	return ""
+}
+
 func fieldsOf(t reflect.Type) []field {
 	var out []field
 	for i := range t.NumField() {
@@ -288,12 +296,19 @@ func (d *decoder) set(v reflect.Value, t tag, s, path string) {
 		low, _ := parseDuration(t["min"])
 		high, _ := parseDuration(t["max"])
 		if x < low || x > high {
-			d.fail(path, "", "%s is not between %s and %s", s, t["min"], t["max"])
+			d.fail(path, t.limitFix(), "%s is not between %s and %s", s, t["min"], t["max"])
 			return
 		}
 		v.SetInt(int64(x))
 	case v.Kind() == reflect.Int:
 		var x, low, high int
+		if t.has("percent") {
+			if !strings.HasSuffix(s, "%") {
+				d.fail(path, "write 20%", "%s has no %%", quote(s))
+				return
+			}
+			s = strings.TrimSuffix(s, "%")
+		}
 		if _, err := fmt.Sscanf(s+"\n", "%d\n", &x); err != nil {
 			d.fail(path, "", "must be a whole number, but is %s", quote(s))
 			return
@@ -301,7 +316,7 @@ func (d *decoder) set(v reflect.Value, t tag, s, path string) {
 		_, _ = fmt.Sscan(t["min"], &low)
 		_, _ = fmt.Sscan(t["max"], &high)
 		if x < low || x > high {
-			d.fail(path, "", "%d is not between %d and %d", x, low, high)
+			d.fail(path, t.limitFix(), "%d is not between %d and %d", x, low, high)
 			return
 		}
 		v.SetInt(int64(x))

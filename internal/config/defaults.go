@@ -36,10 +36,12 @@ func (d *decoder) complete(c *Config) {
 	for i := range c.Bridges {
 		d.completeBridge(&c.Bridges[i])
 	}
+	d.completeGuard(c)
 	if c.Store.Path == "" && !c.Store.Memory {
 		c.Store.Path = d.defaultStore()
 	}
 	setDefault(&c.Store.Retain.IDs, 30*24*time.Hour)
+	setDefault(&c.Store.Retain.Audit, 365*24*time.Hour)
 	setDefault(&c.Store.Queue, 50_000)
 	setDefault(&c.Admin.AtLeast, "key")
 	if c.Admin.Socket == "" {

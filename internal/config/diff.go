@@ -128,6 +128,10 @@ func identity(v reflect.Value) string {
 		return x.Channel + " on " + x.Network
 	case MUC:
 		return x.Room
+	case Rule:
+		return x.ID
+	case Who:
+		return fmt.Sprint(x)
 	}
 	return v.String()
 }

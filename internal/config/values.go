@@ -46,6 +46,9 @@ var textRules = map[string]func(d *decoder, s string) (string, *badValue){
 	"channel":   func(_ *decoder, s string) (string, *badValue) { return parseChannel(s) },
 	"path":      (*decoder).path,
 	"template":  (*decoder).template,
+	"name":      func(_ *decoder, s string) (string, *badValue) { return parseName(s) },
+	"modes":     func(_ *decoder, s string) (string, *badValue) { return parseModes(s) },
+	"mask":      func(_ *decoder, s string) (string, *badValue) { return parseMask(s) },
 }
 
 // fileRules look into a file that a path names.
@@ -149,6 +152,48 @@ func goodName(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= 64
+}
+
+func parseName(s string) (string, *badValue) {
+	if !goodName(s) {
+		return "", bad("use letters, digits, - and _, at most 64, beginning with a letter or digit", "%s is not a name", quote(s))
+	}
+	return s, nil
+}
+
+var modeList = regexp.MustCompile(`^([+-][A-Za-z]+)+$`)
+
+// parseModes reads channel modes without parameters.
+func parseModes(s string) (string, *badValue) {
+	if !modeList.MatchString(s) {
+		return "", bad("write +nt, or +ntR-i", "%s is not a list of modes", quote(s))
+	}
+	if i := strings.IndexAny(s, "beIklqovha"); i >= 0 {
+		return "", bad("remove it; rules say who holds op and who is banned", "mode %c has a parameter", s[i])
+	}
+	return s, nil
+}
+
+// parseMask reads nick!user@host; a nick alone is nobody.
+func parseMask(s string) (string, *badValue) {
+	nick, rest, bang := strings.Cut(s, "!")
+	user, host, at := strings.Cut(rest, "@")
+	if !bang || !at || nick == "" || user == "" || host == "" || strings.ContainsAny(s, " ,") || strings.ContainsFunc(s, unicode.IsControl) {
+		return "", bad("write *!USER@HOST", "%s is not a mask nick!user@host", quote(s))
+	}
+	if strings.Trim(host, "*?.") == "" {
+		return "", bad("write *!USER@HOST", "mask %s fits everybody", quote(s))
+	}
+	return s, nil
+}
+
+// ParseDuration reads what durations are in the file: 30s, 8h, 30d.
+func ParseDuration(s string) (time.Duration, error) {
+	d, err := parseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%s; %s", err.what, err.fix)
+	}
+	return d, nil
 }
 
 // parseDuration reads 30s, 5m, 8h, 30d and sums of them, as 1h30m.

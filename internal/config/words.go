@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -9,13 +10,8 @@ import (
 // laterKeys are keys of later versions, by key path with * for a name. They are
 // refused, never ignored: who writes one counts on what it does.
 var laterKeys = map[string]string{
-	"store.retain.audit": "no guards",
-	"groups":             "no guards",
-	"rooms":              "no guards",
-	"rules":              "no guards",
-	"safety":             "no guards",
-	"migration":          "no migration plan",
-	"people.*.groups":    "no guards",
+	"migration":    "no migration plan",
+	"rules[].when": "typed conditions below if: are what there is",
 }
 
 // laterWords are values of later versions, by the last key of their path.
@@ -23,7 +19,10 @@ var laterWords = map[string]string{
 	"omemo": "openpgp, ox and otr are the schemes",
 }
 
+var inList = regexp.MustCompile(`\[[0-9]+\]`)
+
 func laterKey(path string) (string, bool) {
+	path = inList.ReplaceAllString(path, "[]")
 	if why, ok := laterKeys[path]; ok {
 		return why, true
 	}

@@ -89,6 +89,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(stP99Desc, st.CommitP99.Seconds())
 		gauge(stStuckDesc, one(st.Stuck))
 	}
+	if c.src.Guard != nil {
+		collectGuard(gauge, counter, c.src.Guard())
+	}
 	if c.src.KeysEnd == nil {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
 )
 
 const (
@@ -35,6 +36,8 @@ type Source struct {
 	KeysEnd func() (own, people time.Time)
 	// Store returns how the store is doing. It is nil where everything is in memory.
 	Store func() StoreFigures
+	// Guard returns how guarded rooms are. It is nil where there are none.
+	Guard func() guard.Status
 }
 
 // StoreFigures are those of a store since it was opened.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
 )
 
 var snapshot = bridge.Status{
@@ -39,6 +40,15 @@ func source(ready bool) Source {
 		Ready:  func() bool { return ready },
 		Store: func() StoreFigures {
 			return StoreFigures{Rows: 8, Commits: 10, Ops: 25, Failed: 1, CommitP99: 3 * time.Millisecond, Stuck: true, Lost: 1}
+		},
+		Guard: func() guard.Status {
+			return guard.Status{Now: time.Unix(2000, 0), Bans: 2, Lost: 1, Rooms: []guard.RoomStatus{{
+				Name: "finance", Armed: true, Shut: time.Unix(3000, 0), Did: map[string]uint64{"kick": 3}, Lockdowns: 1, Repairs: 4, Alarms: []string{"eve is owner"},
+				Places: []guard.PlaceStatus{
+					{Room: bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#finance"}, Ready: true, Holds: true, ServicesDown: true, Present: 5, Quarantined: 1},
+					{Room: bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: "f@m"}, Ready: true},
+				},
+			}}}
 		},
 		KeysEnd: func() (time.Time, time.Time) { return time.Time{}, time.Unix(5000, 0) },
 	}
@@ -78,6 +88,20 @@ func TestMetrics(t *testing.T) {
 		"drawbridge_store_failed_operations_total 1",
 		"drawbridge_store_commit_p99_seconds 0.003",
 		"drawbridge_store_stuck 1",
+		`drawbridge_guard_armed{room="finance"} 1`,
+		`drawbridge_guard_shut{room="finance"} 1`,
+		`drawbridge_guard_acts_total{effect="kick",room="finance"} 3`,
+		`drawbridge_guard_lockdowns_total{room="finance"} 1`,
+		`drawbridge_guard_repairs_total{room="finance"} 4`,
+		`drawbridge_guard_alarms{room="finance"} 1`,
+		`drawbridge_guard_held{leg="corp",room="finance"} 1`,
+		`drawbridge_guard_held{leg="bot",room="finance"} 0`,
+		`drawbridge_guard_services_down{leg="corp",room="finance"} 1`,
+		`drawbridge_guard_quarantined{leg="corp",room="finance"} 1`,
+		`drawbridge_guard_present{leg="corp",room="finance"} 5`,
+		"drawbridge_guard_bans 2",
+		"drawbridge_guard_audit_lost_total 1",
+		"drawbridge_guard_audit_waiting 0",
 		"drawbridge_store_lost_rows 1",
 		`drawbridge_messages_total{bridge="dev",result="accepted"} 10`,
 		`drawbridge_messages_total{bridge="dev",result="refused"} 2`,

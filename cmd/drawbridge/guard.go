@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
+	"drawbridge/internal/config"
+	"drawbridge/irc"
+	"drawbridge/policy"
+	"drawbridge/xmpp/e2ee"
+	"drawbridge/xmpp/openpgp"
+)
+
+// guardConfig is what the guard takes.
+func guardConfig(c *config.Config, k *keys, legs []leg) guard.Config {
+	out := guard.Config{
+		Policy:      policySpec(c, k),
+		MaxRemovals: policy.MaxRemovals{Count: c.Safety.MaxRemovals.Count, Share: c.Safety.MaxRemovals.Share, Per: c.Safety.MaxRemovals.Per},
+		TwoPerson:   append([]string{}, c.Safety.TwoPerson...),
+		ID:          c.Safety.ID,
+	}
+	for _, p := range c.Safety.Peers {
+		peer := guard.Peer{ID: p.Name, Accounts: map[string]string{}, JIDs: p.JIDs}
+		for _, n := range p.IRC {
+			peer.Accounts[n.Name] = n.Account
+		}
+		out.Peers = append(out.Peers, peer)
+	}
+	for i := range c.Rooms {
+		out.Rooms = append(out.Rooms, guardRoom(&c.Rooms[i]))
+	}
+	for _, l := range legs { // those without a guarded room have nobody to tell
+		holds := slices.ContainsFunc(out.Rooms, func(r guard.Room) bool { return r.Channel.Leg == l.Name() || r.MUC.Leg == l.Name() })
+		if e, ok := l.Leg.(bridge.Enforcer); ok && holds {
+			out.Legs = append(out.Legs, e)
+		}
+	}
+	return out
+}
+
+// newGuard makes the guard, which goes between the legs and the core. Without rooms:
+// it holds nothing, until a reload brings some.
+func (b *bot) newGuard(core *bridge.Deps) (err error) {
+	deps := guard.Deps{
+		Log:   b.log,
+		Alarm: func(text string) { b.core.TellAdmins("Guard: " + text) },
+		Purge: func(match func(*bridge.Row) bool, reason string) int { return b.core.Purge(match, reason) },
+	}
+	if b.store != nil {
+		deps.Store = b.store.Guard()
+	}
+	cfg := guardConfig(b.cfg, b.keys, b.legs)
+	b.spec = cfg.Policy
+	if b.guard, err = guard.New(cfg, deps); err != nil {
+		return err
+	}
+	core.Gate, core.Guard = b.guard, guardDesk{b.guardOrders}
+	return nil
+}
+
+// guardOrders is who takes orders about guarded rooms; nil where there are none.
+func (b *bot) guardOrders() guard.Orders {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.cfg.Rooms) == 0 {
+		return nil
+	}
+	return b.guard
+}
+
+// reloadGuard gives the guard the configuration in use, with the keys that count now.
+// Who is not in it any more, or has no key left that proves them, is shown out. b.mu
+// is held.
+func (b *bot) reloadGuard() error {
+	cfg := guardConfig(b.cfg, b.keys, b.legs)
+	before := b.spec
+	if err := b.guard.Reload(cfg); err != nil {
+		return err
+	}
+	b.spec = cfg.Policy
+	for _, gone := range leavers(before.People, cfg.Policy.People) {
+		b.log.Info("off-boarding", "from", gone.person, "rule", gone.why)
+		b.guard.OffBoard(gone.person, gone.why)
+	}
+	return nil
+}
+
+// recheckGuard gives the guard a new policy if keys came, went, were revoked or
+// expired since. It is called with each look at the key files.
+func (b *bot) recheckGuard() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.cfg.Rooms) == 0 || reflect.DeepEqual(policySpec(b.cfg, b.keys), b.spec) {
+		return
+	}
+	b.log.Info("keys of people changed: everybody in guarded rooms is judged anew")
+	if err := b.reloadGuard(); err != nil {
+		b.log.Error("the guard keeps its old policy", "err", err)
+	}
+}
+
+// leaver is somebody whose rights end.
+type leaver struct{ person, why string }
+
+// leavers are those who are in the configuration no more, or of whom a key that proved
+// them does so no more.
+func leavers(before, now []*policy.Person) (out []leaver) {
+	for _, old := range before {
+		i := slices.IndexFunc(now, func(p *policy.Person) bool { return p.Name == old.Name })
+		switch {
+		case i < 0:
+			out = append(out, leaver{old.Name, "taken out of the configuration"})
+		case lost(old.OpenPGP, now[i].OpenPGP) || lost(old.OTR, now[i].OTR):
+			out = append(out, leaver{old.Name, "a key was revoked, expired or taken out"})
+		case lost(old.Certified, now[i].Certified):
+			out = append(out, leaver{old.Name, "not certified by the company's key any more"})
+		}
+	}
+	return out
+}
+
+// lost reports whether something of before is not in now.
+func lost(before, now []string) bool {
+	return slices.ContainsFunc(before, func(s string) bool { return !slices.Contains(now, s) })
+}
+
+func guardRoom(r *config.Room) guard.Room {
+	out := guard.Room{
+		Name: r.Name, Modes: r.Lock.Modes, Topic: r.Lock.Topic, Affiliations: r.Lock.Affiliations,
+		FollowOps: r.Follow == "ops", DryRun: r.DryRun, Floods: r.Limits(),
+	}
+	if r.IRC != nil {
+		out.Channel = irc.Room(r.IRC.Network, r.IRC.Channel)
+	}
+	if r.XMPP != nil {
+		out.MUC = bridge.Room{Leg: r.XMPP.Account, Kind: bridge.MUC, Name: r.XMPP.Room}
+	}
+	if r.Joins != nil {
+		out.Joins, out.JoinsFor = policy.Limit{Count: r.Joins.Count, Per: r.Joins.Per}, r.Joins.For
+	}
+	return out
+}
+
+// policySpec is the policy of c: its people with the keys that count now, and with
+// the addresses that the company's key certified in them.
+func policySpec(c *config.Config, k *keys) policy.Spec {
+	var people []*policy.Person
+	now := time.Now()
+	company := k.ring.Authority(c.Keyring.Authority)
+	for i := range c.People {
+		people = append(people, k.proven(c.People[i].Policy(), company, now))
+	}
+	return c.PolicySpec(people)
+}
+
+// proven is a person with the keys that prove them now: of OpenPGP those that are
+// neither revoked nor expired, of both kinds those that the book of keys trusts.
+func (k *keys) proven(p *policy.Person, company *openpgp.Authority, now time.Time) *policy.Person {
+	out := *p
+	if k.book != nil {
+		out.OpenPGP, out.OTR = nil, nil
+		for _, key := range k.book.List(p.Name) {
+			switch {
+			case key.State != e2ee.KeyTrusted:
+			case key.Kind == e2ee.KeyOTR:
+				out.OTR = append(out.OTR, key.Fingerprint)
+			default:
+				out.OpenPGP = append(out.OpenPGP, key.Fingerprint)
+			}
+		}
+	} else {
+		out.OpenPGP = append(slices.Clone(p.OpenPGP), company.Certified(p, now)...)
+	}
+	for _, err := range k.ring.Check([]*policy.Person{&out}, now) {
+		var bad *openpgp.KeyError
+		if errors.As(err, &bad) && (errors.Is(err, e2ee.ErrKeyRevoked) || errors.Is(err, e2ee.ErrKeyExpired)) {
+			out.OpenPGP = slices.DeleteFunc(out.OpenPGP, func(fpr string) bool { return fpr == bad.Fingerprint })
+		}
+	}
+	out.Certified = company.Addresses(out.OpenPGP, now)
+	return &out
+}

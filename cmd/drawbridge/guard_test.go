@@ -1,0 +1,98 @@
+package main
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/internal/config"
+	"drawbridge/irc"
+	"drawbridge/policy"
+	"drawbridge/xmpp"
+)
+
+// guardedFull is full with rooms that a guard holds.
+func guardedFull() *config.Config {
+	c := full()
+	c.Safety = config.Safety{MaxRemovals: config.MaxRemovals{Count: 3, Per: time.Hour, Share: 7}, TwoPerson: []string{"ban-mask"}, Protected: []string{"alice"}, ID: "one", Peers: []config.Peer{{Name: "two", IRC: []config.PeerIRC{{Name: "corp", Account: "b2"}}, JIDs: []string{"b2@x"}}}}
+	c.Rooms = []config.Room{
+		{
+			Name: "finance", IRC: &config.RoomIRC{Network: "open", Channel: "#Finance"}, XMPP: &config.RoomXMPP{Account: "idle", Room: "f@m"}, Default: "deny",
+			Lock: config.RoomLock{Modes: "+ns", Topic: true, Affiliations: true}, Follow: "ops", DryRun: true,
+			Flood: &config.Flood{Lines: &config.Rate{Count: 5, Per: time.Second}}, Joins: &config.MassJoin{Count: 9, Per: time.Minute, For: time.Hour},
+		},
+		{Name: "dev", IRC: &config.RoomIRC{Network: "corp", Channel: "#dev"}, Default: "allow"},
+	}
+	c.Rules = []config.Rule{{ID: "in", Do: []string{"join"}, Who: config.Who{People: []string{"alice"}}, Effect: "allow"}}
+	return c
+}
+
+func TestGuardConfigSetsEverything(t *testing.T) {
+	c := guardedFull()
+	k, err := openKeys(&config.Config{}, nil, nil, newQuiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := guardConfig(c, k, nil)
+	allSet(t, got, map[string]string{"Legs": "none is given"})
+	allSet(t, got.Rooms[0], nil)
+	allSet(t, got.Peers[0], nil)
+	allSet(t, got.Policy, map[string]string{"Groups": "none has a domain", "Binds": "nobody is linked"})
+	if got.Rooms[0].Channel != irc.Room("open", "#finance") || got.Rooms[0].MUC != (bridge.Room{Leg: "idle", Kind: bridge.MUC, Name: "f@m"}) {
+		t.Errorf("places %+v", got.Rooms[0])
+	}
+	if _, err := policy.Compile(got.Policy); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGuardedRoomsAreJoined: also those that no bridge has, and each once.
+func TestGuardedRoomsAreJoined(t *testing.T) {
+	c := guardedFull()
+	if got := legNames(c); !slices.Equal(got, []string{"corp", "open", "bot", "idle"}) {
+		t.Errorf("legs %v", got)
+	}
+	if got, want := ircConfig(c, c.Network("open")).Channels, []irc.ChannelConfig{{Name: "#o"}, {Name: "#Finance"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("channels %v, want %v", got, want)
+	}
+	if got, want := ircConfig(c, c.Network("corp")).Channels, []irc.ChannelConfig{{Name: "#Dev", Key: "k"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("channels %v, want %v", got, want)
+	}
+	if got, want := xmppConfig(c, c.Account("idle")).Rooms, []xmpp.RoomConfig{{JID: "f@m"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("rooms %v, want %v", got, want)
+	}
+}
+
+// TestLeavers: whose rights end, and why.
+func TestLeavers(t *testing.T) {
+	old := &policy.Person{Name: "bob", OpenPGP: []string{"A", "B"}, OTR: []string{"C"}, Certified: []string{"bob@corp.example"}}
+	for _, tt := range []struct {
+		name string
+		now  *policy.Person // nil: gone
+		want string         // "": nobody leaves
+	}{
+		{"the same", &policy.Person{Name: "bob", OpenPGP: []string{"B", "A"}, OTR: []string{"C"}, Certified: []string{"bob@corp.example"}}, ""},
+		{"more keys", &policy.Person{Name: "bob", OpenPGP: []string{"A", "B", "D"}, OTR: []string{"C"}, Certified: []string{"bob@corp.example"}}, ""},
+		{"gone", nil, "taken out of the configuration"},
+		{"a key less", &policy.Person{Name: "bob", OpenPGP: []string{"A"}, OTR: []string{"C"}, Certified: []string{"bob@corp.example"}}, "a key was revoked, expired or taken out"},
+		{"no OTR key", &policy.Person{Name: "bob", OpenPGP: []string{"A", "B"}, Certified: []string{"bob@corp.example"}}, "a key was revoked, expired or taken out"},
+		{"not certified", &policy.Person{Name: "bob", OpenPGP: []string{"A", "B"}, OTR: []string{"C"}}, "not certified by the company's key any more"},
+	} {
+		var now []*policy.Person
+		if tt.now != nil {
+			now = append(now, tt.now)
+		}
+		got := ""
+		for _, l := range leavers([]*policy.Person{old}, now) {
+			got += l.why
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if got := leavers(nil, []*policy.Person{old}); len(got) > 0 {
+		t.Errorf("who comes leaves: %v", got)
+	}
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"drawbridge/bridge/guard"
+	"drawbridge/internal/admin"
+	"drawbridge/internal/config"
+	"drawbridge/internal/store"
+	"drawbridge/policy"
+)
+
+// guardHelp are the texts of the verbs of guard.
+var guardHelp = map[string][2]string{
+	"status": {"Show how guarded rooms are", `Show each guarded room: whether it is armed or in dry run, shut or open, whether
+the bot holds it, what the network does not let it keep, what it did, and what it
+would change.`},
+	"explain": {"Say what would be decided on somebody, and why", `Say what would be decided now on somebody in a room, by which rule and which
+facts, and what would change it. WHO is somebody who is there, by nick; else a
+person of the configuration, or nick!user@host. ACTION is join (the default),
+speak, op, voice, invite, relay-in, relay-out or command.`},
+	"enable": {"Arm a room: end its dry run", `Arm a room: from now on its rules are carried out. Read first what the dry run
+would have done: drawbridge guard status and guard audit. The store keeps it.`},
+	"disable": {"Begin the dry run of a room again", `Begin the dry run of a room again: the guard goes on watching and saying what it
+would do, and does nothing.`},
+	"ban": {"Ban somebody from guarded rooms, on every network", `Ban somebody from one guarded room or all, on every network, and remove them. WHO
+is a person of the configuration, somebody who is there by nick,
+account:NETWORK/ACCOUNT, a JID, or a mask nick!user@host. A mask needs a second
+admin, and is refused where it would hit somebody protected or too many.`},
+	"forgive": {"End the bans of somebody, everywhere", `End the bans of somebody, or the ban of that number, and take them back on every
+network.`},
+	"lockdown": {"Shut a room for a time, or open it again", `Shut a room: who is in stays, nobody else comes in but people who may. It opens
+by itself after the time, else after that of rooms.NAME.joins.for.`},
+	"drop-owner": {"Take ownership of a Jabber room from another owner", `Take ownership of a Jabber room from another owner, who could take it from the
+bot. It needs two admins within ten minutes.`},
+	"audit": {"Show what the guard did, and why", `Show what the guard did, would have done in dry run, and was ordered: time, place,
+who, rule, result and how to take it back. The chain of hashes is checked on the
+way; the exit code is 1 if somebody altered it. With the bot stopped its store is
+read.`},
+}
+
+func newGuard(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "guard",
+		Short: "Guarded rooms: who may come in, why, and what was done",
+		Long: `See and direct the guard of rooms. A new room is in dry run: the guard says what
+it would do. "drawbridge guard enable ROOM" arms it.
+
+Admins may give the same orders in their encrypted chat: !guard.`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			what := "guard needs a verb"
+			if len(args) > 0 {
+				what = fmt.Sprintf("unknown verb %q of guard", args[0])
+			}
+			return misused(errors.New(what), "drawbridge guard -h")
+		},
+	}
+	for _, o := range guardOrders() {
+		cmd.AddCommand(newGuardOrder(g, o))
+	}
+	cmd.AddCommand(newSimulate(g))
+	return cmd
+}
+
+// newGuardOrder makes the verb of one row of guardOrders.
+func newGuardOrder(g *globals, o guardOrder) *cobra.Command {
+	var a guardArgs
+	least, most := o.bounds()
+	cmd := &cobra.Command{
+		Use:               strings.TrimSpace(o.name + " " + o.words),
+		Short:             guardHelp[o.name][0],
+		Long:              guardHelp[o.name][1],
+		Args:              cobra.RangeArgs(least, most),
+		ValidArgsFunction: g.completeGuard(o.words),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.take(&a, args)
+			if o.name == "audit" {
+				return g.guardAudit(cmd, a)
+			}
+			var out struct {
+				Text   string
+				Result json.RawMessage
+			}
+			if err := g.call(cmd, "guard "+o.name, a, &out); err != nil {
+				return err
+			}
+			if g.json {
+				return json.NewEncoder(g.out).Encode(out.Result)
+			}
+			g.sayLines(out.Text)
+			return nil
+		},
+	}
+	o.bind(cmd.Flags(), &a)
+	if _, there := map[string]bool{"status": true, "explain": true, "ban": true, "audit": true}[o.name]; there {
+		jsonFlag(cmd, g)
+	}
+	if cmd.Flags().Lookup("room") != nil {
+		_ = cmd.RegisterFlagCompletionFunc("room", g.completeGuard("ROOM"))
+	}
+	return cmd
+}
+
+// sayLines prints a text that may hold foreign words.
+func (g *globals) sayLines(text string) {
+	for line := range strings.Lines(text) {
+		sayln(g.out, clean(strings.TrimSuffix(line, "\n")))
+	}
+}
+
+// completeGuard completes the words of an order.
+func (g *globals) completeGuard(words string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	places := strings.Fields(words)
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		path, err := g.configPath()
+		if err != nil || len(args) >= len(places) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		c, err := config.Load(path, loadOptions())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		switch places[len(args)] {
+		case "WHO":
+			names = peopleNames(c)
+		case "ROOM":
+			for i := range c.Rooms {
+				names = append(names, c.Rooms[i].Name)
+			}
+		case "[ACTION]":
+			for do := policy.Join; do <= policy.Order; do++ {
+				names = append(names, do.String())
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// guardAudit prints the audit, page by page.
+func (g *globals) guardAudit(cmd *cobra.Command, a guardArgs) error {
+	enc, broken, n := json.NewEncoder(g.out), 0, 0
+	err := g.eachPage(cmd, a, func(page auditPage) {
+		broken += len(page.Broken)
+		for i := range page.Acts {
+			if n++; g.json {
+				_ = enc.Encode(page.Acts[i]) // whether stdout takes it is looked at in the end
+			} else {
+				g.sayLines(page.Acts[i].String())
+			}
+		}
+		for _, line := range page.Broken {
+			sayln(g.err, "! "+clean(line)+": somebody altered the store")
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 && broken == 0 && !g.json {
+		sayln(g.out, "nothing of that kind was done")
+	}
+	if broken > 0 {
+		return said(exitFailed)
+	}
+	return nil
+}
+
+// eachPage reads the audit of the running bot, or of its store.
+func (g *globals) eachPage(cmd *cobra.Command, a guardArgs, use func(auditPage)) error {
+	for {
+		var out struct{ Result auditPage }
+		err := g.call(cmd, "guard audit", a, &out)
+		if errors.Is(err, admin.ErrNotRunning) {
+			out.Result, err = g.auditStored(cmd.Context(), a)
+		}
+		if err != nil {
+			return err
+		}
+		use(out.Result)
+		if !out.Result.More {
+			return nil
+		}
+		a.After = out.Result.Acts[len(out.Result.Acts)-1].Seq
+	}
+}
+
+// auditStored reads the audit of a bot that is stopped.
+func (g *globals) auditStored(ctx context.Context, a guardArgs) (page auditPage, err error) {
+	c, err := g.loadStored()
+	if err != nil {
+		return page, err
+	}
+	if _, err := os.Stat(c.Store.Path); err != nil {
+		return page, failed(err, "drawbridge run makes it")
+	}
+	st, err := store.Open(storeConfig(c), store.Deps{Log: newQuiet()})
+	if err != nil {
+		return page, storeFailed(err)
+	}
+	defer closeStore(st, newQuiet())
+	page, err = auditOf(st.Guard().Acts(ctx, guard.Query{Who: a.Who, Room: a.Room, Since: a.Since, Last: a.Last}), a.After)
+	if err != nil {
+		return page, storeFailed(err)
+	}
+	return page, nil
+}
+
+func newSimulate(g *globals) *cobra.Command {
+	var a guardArgs
+	cmd := &cobra.Command{
+		Use:   "simulate FILE",
+		Short: "Show on whom another configuration would have decided otherwise",
+		Long: `Judge what stands in the audit anew by the rooms, rules and people of another
+configuration FILE, with the facts of then, and print each act on which it would
+have decided otherwise, and why. Nothing is changed.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			spec, err := g.specOf(args[0])
+			if err != nil {
+				return err
+			}
+			var broken error
+			acts := func(yield func(guard.Act, error) bool) {
+				stopped := false
+				err := g.eachPage(cmd, a, func(page auditPage) {
+					for i := range page.Acts {
+						stopped = stopped || !yield(page.Acts[i], nil)
+					}
+					if len(page.Broken) > 0 {
+						broken = errors.New(page.Broken[0])
+					}
+				})
+				if err != nil && !stopped {
+					yield(guard.Act{}, err)
+				}
+			}
+			out, err := guard.Replay(spec, iter.Seq2[guard.Act, error](acts))
+			if err != nil {
+				return err
+			}
+			if err := g.printSimulation(&out); err != nil {
+				return err
+			}
+			if broken != nil {
+				return failed(broken, "drawbridge store check")
+			}
+			return nil
+		},
+	}
+	for _, name := range []string{"who", "room", "since"} {
+		(&guardOrder{flags: []string{name}}).bind(cmd.Flags(), &a)
+	}
+	jsonFlag(cmd, g)
+	return cmd
+}
+
+// specOf reads the policy of another configuration.
+func (g *globals) specOf(path string) (spec policy.Spec, err error) {
+	c, err := config.Load(path, loadOptions())
+	if err != nil {
+		printErrors(g.err, err)
+		return spec, misused(fmt.Errorf("%s is not usable", path), "drawbridge check --config "+path)
+	}
+	k, err := openKeys(c, nil, nil, newQuiet())
+	if err != nil {
+		printErrors(g.err, err)
+		return spec, misused(errors.New("not all keys can be read"), "")
+	}
+	return policySpec(c, k), nil
+}
+
+func (g *globals) printSimulation(out *guard.Simulation) error {
+	if g.json {
+		type difference struct {
+			Act    guard.Act `json:"act"`
+			Effect string    `json:"effect"`
+			Rule   string    `json:"rule,omitempty"`
+			Why    string    `json:"why"`
+		}
+		all := []difference{}
+		for _, d := range out.Differences {
+			all = append(all, difference{d.Act, d.Now.Effect.String(), d.Now.Rule, d.Why})
+		}
+		return json.NewEncoder(g.out).Encode(map[string]any{"read": out.Read, "differences": all})
+	}
+	for i := range out.Differences {
+		d := &out.Differences[i]
+		sayf(g.out, "%s\n  now: %s\n", clean(d.Act.String()), d.Now.Effect)
+		g.sayLines(d.Why)
+	}
+	sayf(g.out, "%s read, %d decided otherwise\n", count(out.Read, "decision"), len(out.Differences))
+	return nil
+}
