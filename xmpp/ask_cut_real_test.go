@@ -30,17 +30,9 @@ func TestRealAskAfterCut(t *testing.T) {
 func askAfterCut(t *testing.T, h *house, killed bool) {
 	proxy := h.Proxy(h.server.Addr)
 	h.conf.Server = proxy.Addr
-	kept := &store{}
-	h.cursors = kept
-	j := newJournal()
-	j.kept = kept
-	h.sink = &j.sink
-	stop := h.runWith(t, j)
-	await(t, "the room", func() bool { return h.room(devRoom).Proven })
-	alice := h.friend(t)
-	alice.JoinRoom(devRoom, "alice")
+	j, alice, stop := h.outlived(t)
 	alice.Chat("bot@localhost", "<body>hello</body>") // a session that can be resumed has handled something
-	await(t, "alice's line", func() bool { return len(j.got(bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"})) == 1 })
+	await(t, "alice's line", func() bool { return len(j.got(aliceChat)) == 1 })
 	say := func(id string) {
 		t.Helper()
 		for _, m := range []bridge.Outgoing{h.out(bridge.Chat, "alice", id+"-to-alice", id), h.out(bridge.MUC, devRoom, id+"-to-room", id)} {

@@ -5,6 +5,7 @@ package xmpp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -310,4 +311,34 @@ func patient(j *journal, alice *lab.XMPPUser, done func() bool) bool {
 		}
 		last = n
 	}
+}
+
+// said is what one user said, each line to the bot, asking for a receipt, and in the room.
+type said struct {
+	by           *lab.XMPPUser
+	inChat, room []string
+}
+
+var (
+	aliceChat = bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
+	devMUC    = bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
+)
+
+// say says the i-th line.
+func (l *said) say(i int) {
+	l.inChat, l.room = append(l.inChat, fmt.Sprint("from alice ", i)), append(l.room, fmt.Sprint("from room ", i))
+	l.by.Send(fmt.Sprintf("<message type='chat' to='bot@localhost' id='alice-identifier-%d'><body>%s</body><request xmlns='urn:xmpp:receipts'/></message>", i, l.inChat[i]) +
+		fmt.Sprintf("<message type='groupchat' to='%s' id='alice-room-line-%d'><body>%s</body></message>", devRoom, i, l.room[i]))
+}
+
+// cameTo reports whether as many lines have come.
+func (l *said) cameTo(j *journal) bool {
+	return len(j.got(aliceChat)) >= len(l.inChat) && len(j.got(devMUC)) >= len(l.room)
+}
+
+// compare reports what has not come once and in order.
+func (l *said) compare(t *testing.T, j *journal) {
+	t.Helper()
+	compare(t, "alice to bot", j.got(aliceChat), l.inChat)
+	compare(t, "alice to room", j.got(devMUC), l.room)
 }

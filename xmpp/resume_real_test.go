@@ -38,12 +38,12 @@ func TestCutsUnderLoad(t *testing.T) {
 		defer cancel()
 		wg.Go(func() { j.run(ctx, t) })
 
-		var toAlice, toRoom, fromAlice, fromRoom []string
+		var toAlice, toRoom []string
+		said := said{by: alice}
 		began := time.Now()
 		base := time.Now()
 		for i := range n {
 			toAlice, toRoom = append(toAlice, fmt.Sprint("to alice ", i)), append(toRoom, fmt.Sprint("to room ", i))
-			fromAlice, fromRoom = append(fromAlice, fmt.Sprint("from alice ", i)), append(fromRoom, fmt.Sprint("from room ", i))
 			for _, m := range []bridge.Outgoing{
 				h.out(bridge.Chat, "alice", fmt.Sprintf("chat-identifier-%d", i), toAlice[i]),
 				h.out(bridge.MUC, devRoom, fmt.Sprintf("room-identifier-%d", i), toRoom[i]),
@@ -51,25 +51,21 @@ func TestCutsUnderLoad(t *testing.T) {
 				m.Said = base.Add(time.Duration(i) * time.Microsecond)
 				j.say(m)
 			}
-			alice.Send(fmt.Sprintf("<message type='chat' to='bot@localhost' id='alice-identifier-%d'><body>%s</body><request xmlns='urn:xmpp:receipts'/></message>", i, fromAlice[i]) +
-				fmt.Sprintf("<message type='groupchat' to='%s' id='alice-room-line-%d'><body>%s</body></message>", devRoom, i, fromRoom[i]))
+			said.say(i)
 			if i%(n/cuts) == n/cuts-1 {
 				proxy.Reset()
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
-		chat := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
-		room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
 		all := patient(j, alice, func() bool {
-			return j.waiting() == 0 && len(j.got(chat)) >= n && len(j.got(room)) >= n &&
+			return j.waiting() == 0 && said.cameTo(j) &&
 				len(heardBy(alice, "bot@localhost/")) >= n && len(heardBy(alice, devRoom+"/bot")) >= n
 		})
 		t.Logf("all there: %v after %v; %d in doubt, %d known again; counts %v", all, time.Since(began), j.doubt, j.again, h.leg.Counts())
 		time.Sleep(300 * time.Millisecond) // a line that comes twice may come late
 		compare(t, "bot to alice", heardBy(alice, "bot@localhost/"), toAlice)
 		compare(t, "bot to room", heardBy(alice, devRoom+"/bot"), toRoom)
-		compare(t, "alice to bot", j.got(chat), fromAlice)
-		compare(t, "alice to room", j.got(room), fromRoom)
+		said.compare(t, j)
 		if !lab.Poll(10*time.Second, func() bool { return receipts(alice) == n }) {
 			t.Errorf("%d receipts for %d lines", receipts(alice), n)
 		}
@@ -119,13 +115,11 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { j.run(ctx, t) })
-	var toAlice, toRoom, fromAlice, fromRoom []string
-	chat := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
-	room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
+	var toAlice, toRoom []string
+	said := said{by: alice}
 	base := time.Now()
 	for i := range n {
 		toAlice, toRoom = append(toAlice, fmt.Sprint("to alice ", i)), append(toRoom, fmt.Sprint("to room ", i))
-		fromAlice, fromRoom = append(fromAlice, fmt.Sprint("from alice ", i)), append(fromRoom, fmt.Sprint("from room ", i))
 		for _, m := range []bridge.Outgoing{
 			h.out(bridge.Chat, "alice", fmt.Sprintf("chat-identifier-%d", i), toAlice[i]),
 			h.out(bridge.MUC, devRoom, fmt.Sprintf("room-identifier-%d", i), toRoom[i]),
@@ -133,10 +127,9 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 			m.Said = base.Add(time.Duration(i) * time.Microsecond)
 			j.say(m)
 		}
-		alice.Send(fmt.Sprintf("<message type='chat' to='bot@localhost' id='alice-identifier-%d'><body>%s</body><request xmlns='urn:xmpp:receipts'/></message>", i, fromAlice[i]) +
-			fmt.Sprintf("<message type='groupchat' to='%s' id='alice-room-line-%d'><body>%s</body></message>", devRoom, i, fromRoom[i]))
+		said.say(i)
 		if i == 0 {
-			await(t, "the first lines", func() bool { return len(j.got(chat)) == 1 && len(j.got(room)) == 1 })
+			await(t, "the first lines", func() bool { return len(j.got(aliceChat)) == 1 && len(j.got(devMUC)) == 1 })
 		}
 		if i == cut {
 			proxy.Cut()
@@ -148,7 +141,7 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	time.Sleep(time.Second)
 	proxy.Restore()
 	all := patient(j, alice, func() bool {
-		return j.waiting() == 0 && len(j.got(chat)) >= n && len(j.got(room)) >= n &&
+		return j.waiting() == 0 && said.cameTo(j) &&
 			len(heardBy(alice, "bot@localhost/")) >= n && len(heardBy(alice, devRoom+"/bot")) >= n
 	})
 	t.Logf("all there: %v; %d in doubt, %d known again; counts %v", all, j.doubt, j.again, h.leg.Counts())
@@ -162,13 +155,12 @@ func sessionLost(t *testing.T, h *house, archive bool) {
 	}
 	compare(t, "bot to alice", told, toAlice)
 	compare(t, "bot to room", heardBy(alice, devRoom+"/bot"), toRoom)
-	if h.ejabberd && len(j.got(chat)) < n {
-		fromAlice = existing(t, h, j.got(chat), fromAlice)
+	if h.ejabberd && len(j.got(aliceChat)) < n {
+		said.inChat = existing(t, h, j.got(aliceChat), said.inChat)
 	}
-	compare(t, "alice to bot", j.got(chat), fromAlice)
-	compare(t, "alice to room", j.got(room), fromRoom)
-	if !lab.Poll(10*time.Second, func() bool { return receipts(alice) == len(fromAlice) }) {
-		t.Errorf("%d receipts for %d lines", receipts(alice), len(fromAlice))
+	said.compare(t, j)
+	if !lab.Poll(10*time.Second, func() bool { return receipts(alice) == len(said.inChat) }) {
+		t.Errorf("%d receipts for %d lines", receipts(alice), len(said.inChat))
 		for i := range n {
 			id := fmt.Sprintf("alice-identifier-%d'", i)
 			if !slices.ContainsFunc(alice.Stanzas(), func(st string) bool { return strings.Contains(st, "<received") && strings.Contains(st, id) }) {

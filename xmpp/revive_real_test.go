@@ -37,36 +37,37 @@ func (s *store) SetCursor(_ context.Context, _ string, c bridge.Cursor) error {
 	return nil
 }
 
+// outlived runs a bot whose journal and cursors outlive it; alice is its friend, and
+// in the room with it.
+func (h *house) outlived(t *testing.T) (j *journal, alice *lab.XMPPUser, stop func()) {
+	t.Helper()
+	kept := &store{}
+	h.cursors = kept
+	j = newJournal()
+	j.kept = kept
+	h.sink = &j.sink
+	stop = h.runWith(t, j)
+	await(t, "the room", func() bool { return h.room(devRoom).Proven })
+	alice = h.friend(t)
+	alice.JoinRoom(devRoom, "alice")
+	return j, alice, stop
+}
+
 // TestRestart: what was said while the bot was stopped is read from the archives,
 // once, in order, and marked as late; what was offline is taken once.
 func TestRestart(t *testing.T) {
 	onBothWith(t, lab.Prosody{Archive: true}, func(t *testing.T, h *house) {
 		const n = 230
-		kept := &store{}
-		h.cursors = kept
-		j := newJournal()
-		j.kept = kept
-		h.sink = &j.sink
-		stop := h.runWith(t, j)
-		await(t, "the room", func() bool { return h.room(devRoom).Proven })
-		alice := h.friend(t)
-		alice.JoinRoom(devRoom, "alice")
-		var fromAlice, fromRoom []string
-		say := func(i int) {
-			fromAlice, fromRoom = append(fromAlice, fmt.Sprint("from alice ", i)), append(fromRoom, fmt.Sprint("from room ", i))
-			alice.Send(fmt.Sprintf("<message type='chat' to='bot@localhost' id='alice-identifier-%d'><body>%s</body></message>", i, fromAlice[i]) +
-				fmt.Sprintf("<message type='groupchat' to='%s' id='alice-room-line-%d'><body>%s</body></message>", devRoom, i, fromRoom[i]))
-		}
-		chat := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
-		room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
-		all := func() bool { return len(j.got(chat)) >= len(fromAlice) && len(j.got(room)) >= len(fromRoom) }
+		j, alice, stop := h.outlived(t)
+		said := said{by: alice}
+		all := func() bool { return said.cameTo(j) }
 		for i := range 10 {
-			say(i)
+			said.say(i)
 		}
 		await(t, "the first lines", all)
 		stop()
 		for i := 10; i < n; i++ {
-			say(i)
+			said.say(i)
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Second) // ejabberd's archive is slow
@@ -74,8 +75,7 @@ func TestRestart(t *testing.T) {
 		patient(j, alice, all)
 		time.Sleep(300 * time.Millisecond)
 		t.Logf("%d known again; counts %v", j.again, h.leg.Counts())
-		compare(t, "alice to bot", j.got(chat), fromAlice)
-		compare(t, "alice to room", j.got(room), fromRoom)
+		said.compare(t, j)
 		if late := j.late(); late < n-10 {
 			t.Errorf("%d lines are marked as late", late)
 		}
@@ -90,32 +90,17 @@ func TestKilledAndBack(t *testing.T) {
 		const n, live = 100, 20
 		proxy := h.Proxy(h.server.Addr)
 		h.conf.Server = proxy.Addr
-		kept := &store{}
-		h.cursors = kept
-		j := newJournal()
-		j.kept = kept
-		h.sink = &j.sink
-		stop := h.runWith(t, j)
-		await(t, "the room", func() bool { return h.room(devRoom).Proven })
-		alice := h.friend(t)
-		alice.JoinRoom(devRoom, "alice")
-		var fromAlice, fromRoom []string
-		say := func(i int) {
-			fromAlice, fromRoom = append(fromAlice, fmt.Sprint("from alice ", i)), append(fromRoom, fmt.Sprint("from room ", i))
-			alice.Send(fmt.Sprintf("<message type='chat' to='bot@localhost' id='alice-identifier-%d'><body>%s</body></message>", i, fromAlice[i]) +
-				fmt.Sprintf("<message type='groupchat' to='%s' id='alice-room-line-%d'><body>%s</body></message>", devRoom, i, fromRoom[i]))
-		}
-		chat := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "alice"}
-		room := bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: devRoom}
-		all := func() bool { return len(j.got(chat)) >= len(fromAlice) && len(j.got(room)) >= len(fromRoom) }
+		j, alice, stop := h.outlived(t)
+		said := said{by: alice}
+		all := func() bool { return said.cameTo(j) }
 		for i := range live {
-			say(i)
+			said.say(i)
 		}
 		await(t, "the first lines", all)
 		proxy.Cut() // nothing of the goodbye leaves
 		stop()
 		for i := live; i < n; i++ {
-			say(i)
+			said.say(i)
 		}
 		last := fmt.Sprintf("alice-room-line-%d", n-1)
 		alice.Expect(func(st string) bool { return strings.Contains(st, last) }, "the last line")
@@ -139,8 +124,7 @@ func TestKilledAndBack(t *testing.T) {
 			t.Errorf("members: %q", m)
 		}
 		t.Logf("%d known again; counts %v", j.again, h.leg.Counts())
-		compare(t, "alice to bot", j.got(chat), fromAlice)
-		compare(t, "alice to room", j.got(room), fromRoom)
+		said.compare(t, j)
 		if h.leg.Counts()["resumed"] != 1 {
 			t.Errorf("not resumed: %v", h.leg.Counts())
 		}
