@@ -162,7 +162,9 @@ func (p *Pidgin) Say(jid, text string) {
 
 var pidginEscape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")
 
-var pidginLine = regexp.MustCompile(`(?m)^\((?:\d+/\d+/\d+ )?\d\d:\d\d:\d\d\) (?:([^:\n]+): )?`)
+// pidginLine begins a line of the log. A log may hold two headers: Pidgin names it by
+// the second, so one that starts again within the second writes on in the same file.
+var pidginLine = regexp.MustCompile(`(?m)^(?:\((?:\d+/\d+/\d+ )?\d\d:\d\d:\d\d\) (?:([^:\n]+): )?|Conversation with \S+ at .+ on \S+ \(jabber\)$)`)
 
 // Chat returns the lines of the chat with a contact, from Pidgin's own log. What
 // Pidgin itself says in the window is not among them.
