@@ -101,13 +101,16 @@ const (
 
 // Deps are what the core needs from outside.
 type Deps struct {
-	Log     *slog.Logger     // nil is silence
-	Journal Journal          // nil is a new Memory journal
-	Gate    Gate             // nil: everything may be relayed
-	Trust   Trust            // nil: nothing is known of keys, and nothing can be ordered
-	Guard   Guard            // nil: no room is guarded, and nothing can be ordered
-	Now     func() time.Time // nil is time.Now
-	Rand    io.Reader        // seeds the wire ids; nil is crypto/rand
+	Log     *slog.Logger // nil is silence
+	Journal Journal      // nil is a new Memory journal
+	Gate    Gate         // nil: everything may be relayed
+	Trust   Trust        // nil: nothing is known of keys, and nothing can be ordered
+	Guard   Guard        // nil: no room is guarded, and nothing can be ordered
+	// Asides are who answers what people on IRC say to the bot alone, by command
+	// ("!link"); that of "" answers what is none. Who is not here is not answered.
+	Asides map[string]AsideDesk
+	Now    func() time.Time // nil is time.Now
+	Rand   io.Reader        // seeds the wire ids; nil is crypto/rand
 }
 
 // ErrConfig is wrapped by every error that New and Reload return about a Config.

@@ -26,8 +26,8 @@ var (
 )
 
 // Core joins the rooms of its bridges. Make one with New. Its goroutines are:
-// the dispatcher, one for each outbox, one for each leg, the confirmer, and the
-// one that answers chat commands; Run starts them and waits for them.
+// the dispatcher, one for each outbox, one for each leg, the confirmer, and those
+// that answer chat commands and private lines; Run starts them and waits for them.
 type Core struct {
 	log       *slog.Logger
 	journal   Journal
@@ -39,6 +39,8 @@ type Core struct {
 	confirmer *confirmer
 	bounces   *bounces
 	answers   chan question // to the goroutine that answers chat commands
+	asides    map[string]AsideDesk
+	privates  chan Private  // to the goroutine that answers them
 	pauses    *askRate      // how often a pause is told; the dispatcher's own
 	wake      chan struct{} // capacity 1: the dispatcher has something to do
 	settled   chan struct{} // capacity 1: an outbox stopped moving
@@ -90,6 +92,8 @@ func New(cfg Config, d Deps) (*Core, error) {
 		confirmer: newConfirmer(d.Journal, d.Log),
 		bounces:   newBounces(),
 		answers:   make(chan question, 64), // more questions at once are dropped
+		asides:    d.Asides,
+		privates:  make(chan Private, maxAsides),
 		pauses:    newAskRate(),
 		wake:      make(chan struct{}, 1),
 		settled:   make(chan struct{}, 1),
@@ -187,6 +191,7 @@ func (c *Core) Run(ctx context.Context) error {
 	defer stopDispatch()
 	dispatch.Go(func() { c.dispatch(dispatchCtx) })
 	dispatch.Go(func() { c.answer(dispatchCtx) })
+	dispatch.Go(func() { c.answerPrivate(dispatchCtx) })
 	for _, l := range *c.legs.Load() {
 		r.startLeg(legCtx, l)
 	}

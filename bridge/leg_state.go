@@ -29,6 +29,9 @@ type legState struct {
 func newLegState(c *Core, l Leg) *legState {
 	many, _ := l.(BatchLeg)
 	asks, _ := l.(AskLeg)
+	if private, ok := l.(PrivateLeg); ok && len(c.asides) > 0 {
+		private.Hear(c)
+	}
 	return &legState{c: c, leg: l, many: many, asks: asks, name: l.Name(), in: &intake{wake: c.wake}}
 }
 

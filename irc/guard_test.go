@@ -76,16 +76,17 @@ func showSight(s *bridge.Sight) string {
 // showFacts is nick!user@host{account cert tls}: a value or yes, - is known not to
 // be, ? is unknown, x is never told.
 func showFacts(f *policy.Facts) string {
-	show := func(f policy.Fact) string {
-		switch {
-		case f.Known == policy.Yes && f.Value != "":
-			return f.Value
-		case f.Known == policy.Yes:
-			return "yes"
-		}
-		return map[policy.Known]string{policy.No: "-", policy.Unknown: "?", policy.Never: "x"}[f.Known]
+	return fmt.Sprintf("%s!%s@%s{%s %s %s}", f.Nick, f.User, f.Host, showFact(f.Account), showFact(f.Cert), showFact(f.TLS))
+}
+
+func showFact(f policy.Fact) string {
+	switch {
+	case f.Known == policy.Yes && f.Value != "":
+		return f.Value
+	case f.Known == policy.Yes:
+		return "yes"
 	}
-	return fmt.Sprintf("%s!%s@%s{%s %s %s}", f.Nick, f.User, f.Host, show(f.Account), show(f.Cert), show(f.TLS))
+	return map[policy.Known]string{policy.No: "-", policy.Unknown: "?", policy.Never: "x"}[f.Known]
 }
 
 // doGuard carries out what a guard does.

@@ -177,6 +177,9 @@ func (s *session) onMessage(m *ircmsg.Message) {
 		s.knockNotice(m)
 	}
 	kind, body, ok := s.content(m, isUser)
+	if ok && isUser && c == nil {
+		s.onPrivate(m, body)
+	}
 	if !ok || c == nil || !c.joined || !c.wanted || !isUser && s.reg.enabled["userhost-in-names"] && c.members[s.fold(nick)] == nil {
 		return // private, to operators only, or a server's notice
 	}

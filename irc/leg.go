@@ -30,9 +30,10 @@ type Leg struct {
 
 	running   atomic.Bool
 	guards    atomic.Pointer[guards] // nil: nothing is guarded
-	observing chan struct{}          // held by the Observe under way; capacity 1
-	seed      maphash.Seed           // of what lines are told apart by
-	changed   atomic.Bool            // the session has yet to take cfg over
+	listener  atomic.Pointer[bridge.Listener]
+	observing chan struct{} // held by the Observe under way; capacity 1
+	seed      maphash.Seed  // of what lines are told apart by
+	changed   atomic.Bool   // the session has yet to take cfg over
 
 	mu        sync.Mutex // guards what follows
 	cfg       Config

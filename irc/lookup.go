@@ -40,6 +40,7 @@ type whois struct {
 	nick               string
 	asked              time.Time
 	there              bool
+	user, host         string
 	account, cert, tls policy.Fact
 }
 
@@ -167,7 +168,7 @@ func (s *session) onWhoisUser(m *ircmsg.Message) {
 		s.services.host = strings.Clone(param(m, 3))
 	}
 	if w := s.whoisOf(m); w != nil {
-		w.there = true
+		w.there, w.user, w.host = true, strings.Clone(param(m, 2)), strings.Clone(param(m, 3))
 	}
 }
 
@@ -205,6 +206,7 @@ func (s *session) whoisDone(key string, w *whois) {
 	}
 	delete(s.whois, key)
 	defer s.nextWhois()
+	defer s.heardOf(key, w)
 	u := s.users[key]
 	if u == nil {
 		return

@@ -87,6 +87,7 @@ func (s *session) onNick(m *ircmsg.Message) {
 	if !me {
 		s.tellRenamed(nuh.Name, to)
 	}
+	s.forgetHeard(nuh.Name)
 	s.rename(nuh.Name, to)
 	if me {
 		s.nick = strings.Clone(to)

@@ -127,13 +127,14 @@ func (w *window) reads(lines []string, then func()) error {
 	return nil
 }
 
-// fillQuestions moves questions to out, and one whisper: chat has its turn then.
+// fillQuestions moves questions to out, and whispers: one where chat waits, which has
+// its turn then.
 func (w *window) fillQuestions() {
 	for len(w.questions) > 0 && w.admits(len(w.questions[0].line)+2, windowLines-guardLines, windowBytes-guardBytes) {
 		w.emitCommand(w.questions[0])
 		w.questions = w.questions[1:]
 	}
-	if len(w.whispers) > 0 && !(w.whispered && len(w.ready) > 0) && w.admits(len(w.whispers[0])+2, w.chatLines(), windowBytes-guardBytes) {
+	for len(w.whispers) > 0 && !(w.whispered && len(w.ready) > 0) && w.admits(len(w.whispers[0])+2, w.chatLines(), windowBytes-guardBytes) {
 		w.emitCommand(command{line: w.whispers[0]})
 		w.whispers, w.whispered = w.whispers[1:], true
 	}

@@ -83,7 +83,9 @@ type session struct {
 	written  time.Time // when the presence was last written
 
 	guards    *guards
-	sights    []bridge.Sight // of the line at hand
+	sights    []bridge.Sight   // of the line at hand
+	privates  []bridge.Private // the same
+	heard     []heard
 	services  services
 	evidence  evidence
 	merging   merging
@@ -339,6 +341,7 @@ func (s *session) deliver(ctx context.Context, sink bridge.Sink) error {
 		s.out = s.out[:0]
 	}()
 	s.showSights()
+	s.showPrivates()
 	if !s.bye.IsZero() {
 		return nil
 	}

@@ -21,6 +21,7 @@ func (s *session) onQuit(m *ircmsg.Message) {
 	if s.isMe(nick) {
 		return
 	}
+	s.forgetHeard(nick)
 	split := isSplit(param(m, 0))
 	if split {
 		s.merging.left(s.fold(nick), s.now)

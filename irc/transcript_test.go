@@ -125,6 +125,15 @@ func (r *recorder) Prove(p bridge.Proof) {
 	r.add("%s %s %s", id, p.ID, rest)
 }
 
+// Heard writes down what was said to the bot alone.
+func (r *recorder) Heard(p bridge.Private) {
+	var rooms []string
+	for _, room := range p.Rooms {
+		rooms = append(rooms, room.Name)
+	}
+	r.add("private %s!%s@%s account=%s in=%s: %s", p.From.Nick, p.From.User, p.From.Host, showFact(p.From.Account), strings.Join(rooms, ","), p.Text.Reveal())
+}
+
 // next returns the oldest record not yet returned.
 func (r *recorder) next() (string, bool) { return r.nextWithin(irctest.Timeout) }
 
@@ -198,6 +207,7 @@ func playFile(t *testing.T, file string) {
 	}
 	leg.cfg.SASL = p.cfg.SASL
 	p.leg = leg
+	leg.Hear(p.rec)
 	p.guard(file)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.ctx = ctx
@@ -289,6 +299,9 @@ func (p *play) do(words string) {
 			}
 		})
 		p.await(func() bool { return p.accepted(m) })
+	case "tell": // NICK TEXT; \n is a line break
+		nick, text, _ := strings.Cut(rest, " ")
+		p.leg.Tell(nick, strings.ReplaceAll(text, `\n`, "\n"))
 	case "channels":
 		p.cfg.Channels = parseChannels(rest)
 		if err := p.leg.Reconfigure(p.cfg); err != nil {

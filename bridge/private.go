@@ -1,0 +1,180 @@
+package bridge
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"drawbridge/policy"
+)
+
+// This file is about what people on IRC say to the bot alone. It is never relayed and
+// never stored; what it may do is decided by whom the network says they are, which
+// is their services account and never their nick.
+
+// PrivateLeg is a Leg whose people can speak to the bot alone.
+type PrivateLeg interface {
+	Leg
+	// Hear says who hears what is said to the bot alone; without, it is ignored. It is
+	// called before Run.
+	Hear(l Listener)
+	// Tell answers somebody by as many notices as text needs. It does not block; where
+	// too much waits already, nothing of text is sent.
+	Tell(nick, text string)
+}
+
+// Listener hears what people say to the bot alone. Heard is called from the leg's
+// reader, in the order of the wire: it returns at once.
+type Listener interface{ Heard(p Private) }
+
+// Private is a line that somebody said to the bot alone.
+type Private struct {
+	Leg string
+	// From is who said it. Its Account is what the network told with this very line, or
+	// was asked for it, if it can tell at all.
+	From policy.Facts
+	Text Text
+	// Rooms are the configured channels in which both are now, by name.
+	Rooms []Room
+	Time  time.Time
+}
+
+// Aside is a Private whose text is a command, or an answer to what the bot asked.
+type Aside struct {
+	Leg   string
+	From  policy.Facts
+	Rooms []Room
+	// Words are those of the line, split at blanks: the command first, if it is one, in
+	// lower case. There is at least one.
+	Words []string
+}
+
+// Account is the services account that said it; "" if there is none, or nobody can
+// know.
+func (a *Aside) Account() string {
+	if a.From.Account.Known == policy.Yes {
+		return a.From.Account.Value
+	}
+	return ""
+}
+
+// AsideDesk answers people who speak to the bot alone.
+type AsideDesk interface {
+	// Aside returns what to answer, in as many lines as it takes; "" is no answer. ctx
+	// ends after 15 s. It is called from one goroutine.
+	Aside(ctx context.Context, a Aside) string
+}
+
+// Bounds of what is said to the bot alone.
+const (
+	maxAsides  = 64 // that wait; more are dropped
+	asideBurst = 8  // lines of one user@host at once
+	asideEvery = 2500 * time.Millisecond
+	asideHosts = 4096 // that are told apart
+	asideLine  = 1024 // bytes of one line that are looked at
+)
+
+// Heard takes a line over; more than can be answered are dropped.
+func (c *Core) Heard(p Private) {
+	if len(c.asides) == 0 || p.From.Self {
+		return
+	}
+	select {
+	case c.privates <- p:
+	default:
+		c.log.Warn("too many private lines at once", "leg", p.Leg)
+	}
+}
+
+// answerPrivate answers people until ctx ends.
+func (c *Core) answerPrivate(ctx context.Context) {
+	rate := hostRate{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-c.privates:
+			if !rate.allow(p.Leg+" "+p.From.User+"@"+p.From.Host, c.now()) {
+				c.log.Debug("private line dropped: too many", "leg", p.Leg, "from", p.From.Nick)
+				continue
+			}
+			c.aside(ctx, &p)
+		}
+	}
+}
+
+// aside answers one line.
+func (c *Core) aside(ctx context.Context, p *Private) {
+	defer c.contain("private")
+	a := Aside{Leg: p.Leg, From: p.From, Rooms: p.Rooms, Words: strings.Fields(shortened(p.Text.canonical().s, asideLine))}
+	if len(a.Words) == 0 {
+		return
+	}
+	key := ""
+	if strings.HasPrefix(a.Words[0], "!") {
+		a.Words[0] = strings.ToLower(a.Words[0])
+		key = a.Words[0]
+	}
+	desk := c.asides[key]
+	if desk == nil {
+		return // a bot that answers everything can be made to talk with another
+	}
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	if text := desk.Aside(ctx, a); text != "" {
+		c.TellNick(p.Leg, p.From.Nick, text)
+	}
+}
+
+// TellNick says text to somebody on IRC alone, by notices. Where their nick may be
+// another's by now, it must hold nothing that matters. It reports whether there is such
+// a leg. It may be called at any time.
+func (c *Core) TellNick(leg, nick, text string) bool {
+	legs := *c.legs.Load()
+	i := slices.IndexFunc(legs, func(l *legState) bool { return l.name == leg })
+	if i < 0 {
+		return false
+	}
+	private, ok := legs[i].leg.(PrivateLeg)
+	if ok {
+		private.Tell(nick, text)
+	}
+	return ok
+}
+
+// hostRate allows each user@host asideBurst lines at once, and one more each asideEvery.
+type hostRate map[string]askBucket
+
+func (h *hostRate) allow(host string, now time.Time) bool {
+	if *h == nil {
+		*h = hostRate{}
+	}
+	b, ok := (*h)[host]
+	if !ok {
+		if len(*h) >= asideHosts {
+			h.forget(now)
+		}
+		b = askBucket{asideBurst, now}
+	}
+	if n := int(now.Sub(b.at) / asideEvery); n > 0 {
+		b.left = min(asideBurst, b.left+n)
+		b.at = b.at.Add(time.Duration(n) * asideEvery)
+	}
+	if ok = b.left > 0 && len(*h) < asideHosts; ok {
+		b.left--
+	}
+	if len(*h) < asideHosts {
+		(*h)[host] = b
+	}
+	return ok
+}
+
+// forget lets go of those who have been silent long enough to begin anew.
+func (h *hostRate) forget(now time.Time) {
+	for host, b := range *h {
+		if now.Sub(b.at) >= asideBurst*asideEvery {
+			delete(*h, host)
+		}
+	}
+}
