@@ -34,6 +34,7 @@ const (
 	FieldMembersOnly = "muc#roomconfig_membersonly"
 	FieldModerated   = "muc#roomconfig_moderatedroom"
 	FieldWhois       = "muc#roomconfig_whois"
+	FieldSubject     = "muc#roomconfig_changesubject" // others than moderators may set the subject
 )
 
 // MUC is the state a room shall have. What it does not speak of is left alone,
@@ -45,6 +46,7 @@ type MUC struct {
 	Locked       bool
 	DropOwners   bool // two admins have agreed that other owners go
 	Roles        []Visit
+	Subject      *string // nil: any
 }
 
 // Field is one value of the room's configuration.
@@ -76,6 +78,7 @@ type MUCSeen struct {
 	Config       map[string]string
 	Affiliations []Holder
 	Occupants    []Occupant
+	Subject      *string // nil: the room has not told it yet
 }
 
 // MUCCaps is what a MUC service lets a guard do.
@@ -91,6 +94,7 @@ type MUCStep struct {
 	Holders []Holder // set these affiliations, in one IQ
 	Visits  []Visit  // set these roles
 	Fields  []Field  // submit the whole form with these changed
+	Subject *string  // set it; nil: leave it
 	// Again: read lists and configuration, and plan again. What follows waits for
 	// that, as a room turns members-only once its list has been read back.
 	Again   bool
@@ -122,6 +126,7 @@ func PlanMUC(want MUC, seen MUCSeen, caps MUCCaps, most int) (MUCPlan, error) {
 	}
 	p.affiliations()
 	p.roles()
+	p.subject()
 	p.fields()
 	if len(p.gone) > most {
 		return MUCPlan{}, fmt.Errorf("%w: %d from a room, and %d may go", ErrTooMany, len(p.gone), most)
@@ -238,6 +243,13 @@ func (p *mucPlanner) roles() {
 func (p *mucPlanner) still(jid string) bool {
 	is, named := p.wants[jid]
 	return !named || is == Outcast
+}
+
+// subject sets the room's subject back.
+func (p *mucPlanner) subject() {
+	if want, has := p.want.Subject, p.seen.Subject; want != nil && has != nil && *want != *has {
+		p.plan.Steps = append(p.plan.Steps, MUCStep{Subject: want})
+	}
 }
 
 // fields changes the configuration, at last: who is no member when a room turns

@@ -23,6 +23,7 @@ var closed3 = []Field{{FieldMembersOnly, "1"}}
 
 func TestPlanMUC(t *testing.T) {
 	alice := Holder{"alice@corp.example", Member, ""}
+	theirs := "plans"
 	eve := Occupant{"eve", "eve@else.example", NoOne, Participant}
 	for _, tt := range []struct {
 		name   string
@@ -82,6 +83,8 @@ func TestPlanMUC(t *testing.T) {
 			[]MUCStep{{Holders: []Holder{{"eve@else.example", NoOne, ""}}}},
 			0,
 		},
+		{"the subject is set back", MUC{Subject: &theirs}, func() MUCSeen { s := aRoom(); s.Subject = new(string); return s }(), MUCCaps{}, []MUCStep{{Subject: &theirs}}, 0},
+		{"a subject that is not told yet is left alone", MUC{Subject: &theirs}, aRoom(), MUCCaps{}, nil, 0},
 		{"another owner is two admins' matter", MUC{Locked: true}, aRoom(Holder{"co@corp.example", Owner, ""}), MUCCaps{}, nil, 1},
 		{"demoted: nothing can be done", MUC{Fields: closed3}, MUCSeen{}, MUCCaps{}, nil, 1},
 	} {

@@ -71,8 +71,9 @@ func (s *session) askAll(ctx context.Context, room string, reqs []*request) erro
 }
 
 // Apply carries out a step in a MUC: affiliations, then roles, then the
-// configuration, then invitations and the end of the room, each only where all before it was done. It returns
-// when the service has answered, with each refusal's condition. That a room says it
+// configuration, then the subject, invitations and the end of the room, each only where
+// all before it was done. It returns when the service has answered, with each refusal's
+// condition; one to a subject or an invitation comes as SightRefused. That a room says it
 // did something is not taken for true: the guard reads it back (MUCStep.Again).
 func (l *Leg) Apply(ctx context.Context, room bridge.Room, c bridge.Changes) error {
 	s, m, err := l.inRoom(room)
@@ -94,6 +95,10 @@ func (l *Leg) Apply(ctx context.Context, room bridge.Room, c bridge.Changes) err
 		}
 		if err := s.setFields(ctx, m, step.Fields); err != nil {
 			return err
+		}
+		if step.Subject != nil {
+			s.out.own(element.New(nsClient, "message", "to", m.room.Name, "type", "groupchat", "id", s.asideID("subject")).Add(
+				element.New(nsClient, "subject").SetText(*step.Subject)))
 		}
 	}
 	for _, jid := range c.Invite {

@@ -66,11 +66,11 @@ func (s *session) asideID(kind string) string {
 	return kind + "-" + s.idPrefix + strconv.FormatUint(s.asides.Add(1), 36)
 }
 
-// asideBounce takes an error to a whisper or an invitation. That somebody has gone is
+// asideBounce takes an error to a whisper, an invitation or a subject. That somebody has gone is
 // no sign that we have, and no trouble.
 func (s *session) asideBounce(m *muc, id string, why *stanzaError) bool {
 	kind, _, _ := strings.Cut(id, "-")
-	if kind != "whisper" && kind != "invite" {
+	if kind != "whisper" && kind != "invite" && kind != "subject" {
 		return false
 	}
 	l := s.leg

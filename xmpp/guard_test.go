@@ -110,7 +110,7 @@ func (r *rig) finished() string {
 }
 
 // apply reads "ROOM affiliation JID WORD | role NICK WORD REASON… | field VAR VALUE |
-// invite JID | destroy VENUE REASON…", any number of each.
+// subject WORDS… | invite JID | destroy VENUE REASON…", any number of each.
 func (r *rig) apply(text string) {
 	room, rest, _ := strings.Cut(text, " ")
 	var c bridge.Changes
@@ -124,6 +124,9 @@ func (r *rig) apply(text string) {
 			step.Visits = append(step.Visits, policy.Visit{Nick: f[1], Role: policy.Role(f[2]), Reason: f[3]})
 		case "field":
 			step.Fields = append(step.Fields, policy.Field{Var: f[1], Value: f[2]})
+		case "subject":
+			words := strings.TrimSpace(strings.Join(f[1:], " "))
+			step.Subject = &words
 		case "invite":
 			c.Invite = append(c.Invite, f[1])
 		case "destroy":
@@ -158,6 +161,9 @@ func (r *rig) observe(room string) {
 		}
 		for _, p := range o.MUC.Occupants {
 			out = append(out, fmt.Sprintf("%s(%s %s/%s)", p.Nick, p.JID, p.Is, p.Role))
+		}
+		if o.MUC.Subject != nil {
+			out = append(out, fmt.Sprintf("subject=%q", *o.MUC.Subject))
 		}
 		return fmt.Sprintf("holds=%t ejabberd=%t %s", o.Holds, o.MUCCaps.Ejabberd, strings.Join(out, " "))
 	})

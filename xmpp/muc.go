@@ -45,6 +45,7 @@ type muc struct {
 	overlaps  bool              // it holds lines that we had
 	hadLines  bool              // we have lines to know again
 	known     bool              // its features are
+	subject   *string           // nil: not told yet; longer ones than maxSubject are cut
 	marks     map[string]string // real bare JIDs by XEP-0421 id, while the room is guarded
 	created   bool              // the room is new and waits for its configuration
 
@@ -169,6 +170,9 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	subject := e.Child(nsClient, "subject") != nil && body == nil
 	// Behind the history all lines are said now, whatever they say of that themselves.
 	live := !delayed || m.settled && !m.reading && !s.fromArchive
+	if subject {
+		m.subject = keptSubject(e)
+	}
 	if subject && m.settled && live {
 		l.topic(m, nick)
 	}
@@ -219,6 +223,19 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 	s.cursor(&msg, m.conf.JID, msg.ID, ticket)
 	l.pipe.push(&item{msg: msg, size: 300 + len(body.Text)})
 	return true
+}
+
+// maxSubject is how much of a room's subject is kept, in bytes.
+const maxSubject = 8 << 10
+
+// keptSubject is the subject that a message sets.
+func keptSubject(e *element.Element) *string {
+	text := e.Child(nsClient, "subject").Text
+	if len(text) > maxSubject {
+		text = strings.ToValidUTF8(text[:maxSubject], "")
+	}
+	text = strings.Clone(text)
+	return &text
 }
 
 // stanzaID returns the id that a room gave a message (XEP-0359).

@@ -103,6 +103,9 @@ func (l *Leg) Observe(ctx context.Context, room bridge.Room) (bridge.Observed, e
 		return broken(reqs[1], err)
 	}
 	out.MUCCaps = l.capsOf(m, f)
+	l.mu.Lock()
+	out.MUC.Subject = m.subject
+	l.mu.Unlock()
 	out.Holds = l.whoIsThere(m, &out) == policy.Owner && slices.ContainsFunc(out.MUC.Affiliations, func(h policy.Holder) bool {
 		return h.JID == s.bare && h.Is == policy.Owner
 	})

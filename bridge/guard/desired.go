@@ -127,10 +127,7 @@ func (sd *side) wantChannelLocked(seen *policy.ChannelSeen, now time.Time) (poli
 		return m
 	}, c.Clear)
 	if r.cfg.Topic {
-		if sd.topic == nil {
-			topic := seen.Topic
-			sd.topic = &topic
-		}
+		sd.keepTopicLocked(&seen.Topic)
 		c.Topic, c.TopicLock = sd.topic, keeps
 	}
 	sd.wantBansLocked(&c, now)
@@ -231,6 +228,7 @@ func strangerOnXMPP(leg, jid string) policy.Facts {
 
 // Fields of a room's configuration that a guard keeps beside those of policy.
 const (
+	fieldPassword      = "muc#roomconfig_passwordprotectedroom"
 	fieldPersistent    = "muc#roomconfig_persistentroom"
 	fieldInvites       = "muc#roomconfig_allowinvites"                                   // ejabberd
 	fieldMemberInvites = "{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites" // Prosody
@@ -284,7 +282,20 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 		}
 	}
 	sd.wantFieldsLocked(&m, seen, members, quiet)
+	if r.cfg.Topic {
+		sd.keepTopicLocked(seen.Subject)
+		m.Subject = sd.topic
+	}
 	return m
+}
+
+// keepTopicLocked takes the topic that is to be kept, unless there is one: in a dry run
+// the one of now.
+func (sd *side) keepTopicLocked(seen *string) {
+	if seen != nil && (sd.topic == nil || !sd.room.armed) {
+		topic := *seen
+		sd.topic = &topic
+	}
 }
 
 // wantOutcastsLocked adds the bans that hold here.
@@ -314,21 +325,28 @@ func (sd *side) wantFieldsLocked(m *policy.MUC, seen *policy.MUCSeen, members, q
 	if members {
 		set(policy.FieldMembersOnly, "1", true)
 	}
-	switch {
-	case quiet, sd.room.shut && !members: // who comes now is a visitor
+	if quiet || sd.room.shut && !members { // who comes now is a visitor
 		set(policy.FieldModerated, "1", true)
-	case sd.reopen:
-		set(policy.FieldModerated, "0", false)
+	} else {
+		set(policy.FieldModerated, "0", false) // who may not speak has no voice by the guard's hand
 	}
 	set(fieldPersistent, "1", false)
+	if sd.room.cfg.Topic {
+		set(policy.FieldSubject, "0", false)
+	}
 	if members { // a member's invitation makes members
 		set(fieldInvites, "0", false)
 		set(fieldMemberInvites, "0", false)
 	}
-	if sd.whois == "" {
-		sd.whois = seen.Config[policy.FieldWhois]
-	}
-	if sd.whois != "" {
-		set(policy.FieldWhois, sd.whois, false)
+	// What the policy does not speak of stays as it was found, once the room is armed.
+	for _, field := range [...]string{policy.FieldWhois, policy.FieldMembersOnly, fieldPassword} {
+		now, there := seen.Config[field]
+		if _, known := sd.found[field]; there && (!known || !sd.room.armed) {
+			sd.found[field] = now
+		}
+		// A room that somebody opened is not shut again for nobody's rule: that throws people out.
+		if was := sd.found[field]; was != "" && (field != policy.FieldMembersOnly || !members && was == "0") {
+			set(field, was, false)
+		}
 	}
 }

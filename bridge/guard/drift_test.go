@@ -48,6 +48,39 @@ func TestDriftIsRepaired(t *testing.T) {
 	})
 }
 
+// The subject of a MUC is kept as a channel's topic is: who may sets it, and what others
+// set is taken back.
+func TestSubjectIsKept(t *testing.T) {
+	live(t, nil, func(h *house) {
+		set := func(text, nick string) []string {
+			h.xmpp.Change(muc, func(p *guardtestPlace) { p.Topic = text })
+			h.xmpp.See(bridge.Sight{
+				Kind: bridge.SightMode, Leg: "bot", Room: muc, What: "topic", By: bridge.By{Nick: nick, Facts: onXMPP(nick, nick+"@corp.example")},
+			})
+			h.wait(time.Second)
+			return h.xmpp.Lines()
+		}
+		h.same("set by bob", set("sold", "bob"), "subject ")
+		h.same("set by alice, who may", set("plans", "alice"))
+		h.same("set by bob", set("sold", "bob"), "subject plans")
+		h.has("audit", h.acts(guard.Query{Room: "finance"}), ": sent")
+	})
+}
+
+// What somebody changes in the configuration of a MUC is set back, to what the policy
+// says or to what was found.
+func TestRoomConfigIsKept(t *testing.T) {
+	live(t, nil, func(h *house) {
+		for field, value := range map[string]string{policy.FieldModerated: "1", policy.FieldWhois: "anyone", policy.FieldMembersOnly: "0"} {
+			was := map[string]string{policy.FieldModerated: "moderatedroom=0", policy.FieldWhois: "whois=moderators", policy.FieldMembersOnly: "membersonly=1"}[field]
+			h.xmpp.Change(muc, func(p *guardtestPlace) { p.Config[field] = value })
+			h.xmpp.Mode(muc, "config", bridge.By{})
+			h.wait(time.Second)
+			h.same(field, h.xmpp.Lines(), was)
+		}
+	})
+}
+
 // Who sets a thing back again and again gets an alarm, and is left alone for a while.
 func TestWarBreaker(t *testing.T) {
 	live(t, nil, func(h *house) {

@@ -189,7 +189,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 		}
 	}
 	if len(words) == 0 {
-		sd.plan, sd.reopen = nil, false
+		sd.plan = nil
 		sd.forgetMarksLocked(o)
 		return nil, false
 	}
@@ -355,6 +355,9 @@ func describeStep(s *policy.MUCStep) string {
 	}
 	for _, f := range s.Fields {
 		out = append(out, f.Var+"="+f.Value)
+	}
+	if s.Subject != nil {
+		out = append(out, "the subject of before")
 	}
 	return strings.Join(out, ", ")
 }

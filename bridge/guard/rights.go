@@ -158,11 +158,11 @@ func (sd *side) trackLocked(what string) {
 
 // keepsLocked reports whether a change is one that the guard undoes.
 func (sd *side) keepsLocked(s *bridge.Sight) bool {
-	if !sd.channel() {
-		return s.What != "topic" // the next look tells
-	}
 	if s.What == "topic" {
 		return sd.room.cfg.Topic
+	}
+	if !sd.channel() {
+		return true // the next look tells
 	}
 	if len(s.What) < 2 {
 		return true

@@ -192,7 +192,7 @@ func (r *room) carryShutLocked(now time.Time) {
 		r.overLocked("lockdown")
 	}
 	for _, sd := range r.sides {
-		sd.doors, sd.reopen = true, !shut
+		sd.doors = true
 		poke(sd.wake)
 		if !shut {
 			sd.judgeAllLocked(now) // whoever stayed because the budget was used up

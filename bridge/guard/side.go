@@ -28,16 +28,15 @@ type side struct {
 	self    string // the bot's nick
 	holds   bool   // op, or owner
 	looked  time.Time
-	down    bool      // services are
-	settle  time.Time // ops that servers set are judged then
-	regains int       // times op was asked for in vain
-	topic   *string   // that is kept
-	whois   string
+	down    bool              // services are
+	settle  time.Time         // ops that servers set are judged then
+	regains int               // times op was asked for in vain
+	topic   *string           // that is kept
+	found   map[string]string // of a MUC's configuration: what the policy does not speak of
 	caps    policy.ChannelCaps
 	mucCaps policy.MUCCaps
 	flags   string         // of the channel, as last seen
 	closed  bool           // the policy itself wants it invite-only
-	reopen  bool           // a lockdown of the MUC ended, and that is to be carried out
 	want    policy.Channel // as last compiled
 	wantMUC policy.MUC
 	cannot  []string
@@ -135,7 +134,7 @@ type (
 )
 
 func newSide(r *room, place bridge.Room) *side {
-	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}}
+	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}, found: map[string]string{}}
 }
 
 // inherit takes over who is there from the side that held the place before, in a room

@@ -311,8 +311,9 @@ func (l *Leg) Observe(ctx context.Context, room bridge.Room) (bridge.Observed, e
 		}
 		return o, nil
 	}
+	topic := p.Topic
 	o.Holds = p.Affs[l.self()] == policy.Owner
-	o.MUC.Config = maps.Clone(p.Config)
+	o.MUC.Config, o.MUC.Subject = maps.Clone(p.Config), &topic
 	for _, jid := range slices.Sorted(maps.Keys(p.Affs)) {
 		o.MUC.Affiliations = append(o.MUC.Affiliations, policy.Holder{JID: jid, Is: p.Affs[jid]})
 	}

@@ -204,6 +204,9 @@ func (l *Leg) step(room bridge.Room, s *policy.MUCStep) {
 		m.Role = v.Role
 		show(m, bridge.SightRights, "")
 	}
+	if s.Subject != nil {
+		p.Topic = *s.Subject
+	}
 	for _, f := range s.Fields {
 		p.Config[f.Var] = f.Value
 		if f.Var != policy.FieldMembersOnly || f.Value != "1" {
@@ -232,6 +235,9 @@ func describe(s *policy.MUCStep) string {
 	}
 	for _, f := range s.Fields {
 		out = append(out, f.Var[strings.LastIndexByte(f.Var, '_')+1:]+"="+f.Value)
+	}
+	if s.Subject != nil {
+		out = append(out, "subject "+*s.Subject)
 	}
 	return strings.Join(out, ", ")
 }
