@@ -44,7 +44,8 @@ type MUC struct {
 	Fields       []Field
 	Affiliations []Holder // by bare JID
 	Locked       bool
-	DropOwners   bool // two admins have agreed that other owners go
+	Peers        []string // bare JIDs of other guards, who may be owners beside the bot
+	DropOwners   bool     // two admins have agreed that other owners go
 	Roles        []Visit
 	Subject      *string // nil: any
 }
@@ -124,6 +125,7 @@ func PlanMUC(want MUC, seen MUCSeen, caps MUCCaps, most int) (MUCPlan, error) {
 		p.plan.Alarms = append(p.plan.Alarms, fmt.Sprintf("the bot is %s here, not owner: an owner has to restore it", orElse(string(own), string(NoOne))))
 		return p.plan, nil
 	}
+	p.owners()
 	p.affiliations()
 	p.roles()
 	p.subject()
@@ -144,14 +146,22 @@ type mucPlanner struct {
 	gone       map[string]bool // nicks
 }
 
+// owners tells of each other owner, known or not: any of them can strip the bot.
+func (p *mucPlanner) owners() {
+	for _, h := range p.seen.Affiliations {
+		if h.Is == Owner && h.JID != p.want.Self && !slices.Contains(p.want.Peers, h.JID) {
+			p.plan.Alarms = append(p.plan.Alarms, h.JID+" is owner too, and can take the room from the bot: people are admins at most; drop-owner needs two admins")
+		}
+	}
+}
+
 func (p *mucPlanner) affiliations() {
 	var up, down []Holder
 	bans := false
 	change := func(h Holder) {
 		switch {
 		case h.JID == p.want.Self:
-		case p.has[h.JID] == Owner && !p.want.DropOwners:
-			p.plan.Alarms = append(p.plan.Alarms, h.JID+" is owner too, and can take the room from the bot: drop-owner needs two admins")
+		case p.has[h.JID] == Owner && !p.want.DropOwners: // p.owners has raised the alarm
 		case h.Is == Outcast || h.Is == NoOne:
 			bans = bans || h.Is == Outcast
 			down = append(down, h)

@@ -86,6 +86,13 @@ func TestPlanMUC(t *testing.T) {
 		{"the subject is set back", MUC{Subject: &theirs}, func() MUCSeen { s := aRoom(); s.Subject = new(string); return s }(), MUCCaps{}, []MUCStep{{Subject: &theirs}}, 0},
 		{"a subject that is not told yet is left alone", MUC{Subject: &theirs}, aRoom(), MUCCaps{}, nil, 0},
 		{"another owner is two admins' matter", MUC{Locked: true}, aRoom(Holder{"co@corp.example", Owner, ""}), MUCCaps{}, nil, 1},
+		{
+			"another owner is an alarm, also one who is known and may be there",
+			MUC{Affiliations: []Holder{{"co@corp.example", Owner, ""}}},
+			aRoom(Holder{"co@corp.example", Owner, ""}),
+			MUCCaps{}, nil, 1,
+		},
+		{"a peer may be owner", MUC{Locked: true, Peers: []string{"co@corp.example"}}, aRoom(Holder{"co@corp.example", Owner, ""}), MUCCaps{}, nil, 0},
 		{"demoted: nothing can be done", MUC{Fields: closed3}, MUCSeen{}, MUCCaps{}, nil, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -29,6 +29,12 @@ func (m MaxRemovals) Limit(present int) int {
 	return min(m.Count, max(1, present*m.Share/100))
 }
 
+// Most is how many may go in one span, however many are there.
+func (m MaxRemovals) Most() int { return m.orDefault().Count }
+
+// Span is how long a removal counts.
+func (m MaxRemovals) Span() time.Duration { return m.orDefault().Per }
+
 // Budget counts the removals of one room. Ask before sending.
 type Budget struct {
 	limit MaxRemovals

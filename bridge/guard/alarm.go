@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// alarms tells the admins of each matter once in alarmEvery.
+// alarms tells the admins of each matter once in alarmEvery; of what is still so, word
+// for word, once in alarmStill.
 type alarms struct {
 	tell func(string)
 	log  *slog.Logger
@@ -17,14 +18,20 @@ type alarms struct {
 
 const (
 	alarmEvery = 10 * time.Minute
+	alarmStill = 12 * time.Hour
 	maxAlarms  = 1024 // matters remembered; more begin anew
 )
 
-// raise tells text, unless the same matter was told lately.
-func (a *alarms) raise(matter, text string, now time.Time) {
+// raise tells text, unless the same matter was told lately. still says that it was the
+// same before, and has not ended since.
+func (a *alarms) raise(matter, text string, still bool, now time.Time) {
+	rest := alarmEvery
+	if still {
+		rest = alarmStill
+	}
 	a.mu.Lock()
 	at, known := a.told[matter]
-	if known && now.Sub(at) < alarmEvery && !now.Before(at) {
+	if known && now.Sub(at) < rest && !now.Before(at) {
 		a.mu.Unlock()
 		return
 	}

@@ -220,6 +220,7 @@ func (g *Guard) arm(ctx context.Context, name, by string, armed bool) error {
 			sd.doors = r.shut
 		}
 		r.judgeAllLocked(now)
+		r.doorsFirstLocked(now)
 	}
 	state := RoomState{Room: r.name, Armed: armed}
 	if r.shut {

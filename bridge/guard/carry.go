@@ -140,11 +140,32 @@ func (sd *side) goingLocked(w *work, now time.Time) []*removal {
 		go_ = append(go_, x)
 	}
 	sd.removals = wait
-	if counted == 0 || !r.over && r.budget.Take(counted, len(sd.present), now) {
+	switch {
+	case counted == 0:
 		return go_
+	case r.over:
+		return sd.withheldLocked(w, go_, now)
+	case r.budget.Take(counted, len(sd.present), now):
+		r.calmLocked()
+		return go_
+	case r.warned && counted <= r.most.Most():
+		return sd.fewLocked(go_, now)
+	case r.warned: // the admins know: who stays is not heard, and the room is not shut for it again and again
+		return sd.withheldLocked(w, go_, now)
 	}
-	within := go_[:0]
-	for _, x := range go_ {
+	within := sd.withheldLocked(w, go_, now)
+	r.over = true
+	if until := now.Add(r.cfg.JoinsFor); r.lock.Until().Before(until) {
+		r.shutLocked(until, now)
+	}
+	r.alarmLocked("lockdown", "more would be removed at once than may be: nobody is, and the room is shut until "+r.lock.Until().UTC().Format(time.TimeOnly)+". See drawbridge guard status", now)
+	return within
+}
+
+// withheldLocked keeps back those who count, and returns the others.
+func (sd *side) withheldLocked(w *work, all []*removal, now time.Time) []*removal {
+	within := all[:0]
+	for _, x := range all {
 		if !x.counts {
 			within = append(within, x)
 			continue
@@ -154,12 +175,22 @@ func (sd *side) goingLocked(w *work, now time.Time) []*removal {
 			w.late = append(w.late, x.act)
 		}
 	}
-	if !r.over {
-		r.over = true
-		if until := now.Add(r.cfg.JoinsFor); r.lock.Until().Before(until) {
-			r.shutLocked(until, now)
+	return within
+}
+
+// fewLocked returns as many as may go now, and has the others wait. In a small room a
+// few are a large share; once the admins were told, and nobody said otherwise while it
+// was shut, they go one after the other.
+func (sd *side) fewLocked(all []*removal, now time.Time) []*removal {
+	r := sd.room
+	within := all[:0]
+	for _, x := range all {
+		if x.counts && !r.budget.Take(1, len(sd.present), now) {
+			x.from = now.Add(r.most.Span())
+			sd.removals = append(sd.removals, x)
+			continue
 		}
-		r.alarmLocked("lockdown", "more would be removed at once than may be: nobody is, and the room is shut until "+r.lock.Until().UTC().Format(time.TimeOnly)+". See drawbridge guard status", now)
+		within = append(within, x)
 	}
 	return within
 }

@@ -10,12 +10,18 @@ import (
 
 // What compiling a policy asks: would somebody like this be let in, or heard?
 type asker struct {
-	p    *policy.Policy
-	room string
-	now  time.Time
+	p     *policy.Policy
+	room  string
+	now   time.Time
+	never policy.Missing // what the network tells of nobody: no door is shut by it
 }
 
 func (a *asker) effect(f policy.Facts, do policy.Do) policy.Effect {
+	for m, fact := range map[policy.Missing]*policy.Fact{policy.MissingAccount: &f.Account, policy.MissingCert: &f.Cert, policy.MissingTLS: &f.TLS} {
+		if a.never&m != 0 {
+			*fact = policy.Fact{Known: policy.Never}
+		}
+	}
 	d := policy.Decide(a.p, &f, policy.Event{Room: a.room, Do: do}, a.now)
 	return d.Effect
 }
@@ -38,7 +44,7 @@ func asPerson(leg, account string) policy.Facts {
 // itself.
 func (sd *side) doorsLocked(now time.Time) (d policy.Doors, others bool) {
 	r := sd.room
-	a := &asker{r.policy, r.name, now}
+	a := &asker{p: r.policy, room: r.name, now: now, never: sd.neverToldLocked()}
 	leg := sd.place.Leg
 	anyone := a.effect(strangerOnIRC(leg, policy.No, policy.Yes), policy.Join)
 	member := a.effect(strangerOnIRC(leg, policy.Yes, policy.Yes), policy.Join)
@@ -100,9 +106,10 @@ func (sd *side) wantChannelLocked(seen *policy.ChannelSeen, now time.Time) (poli
 	doors, others := sd.doorsLocked(now)
 	// Who may come by a certificate or host alone would be shut out with no list to
 	// name them in: such a channel stays open, and is held by hand.
+	byHand := false
 	if _, lists := sd.caps.AccountMask("x"); doors.InviteOnly && (!lists || others) {
-		doors.InviteOnly, doors.Accounts = false, nil
 		doors.Registered = doors.Registered || !others && len(doors.Accounts) > 0
+		doors.InviteOnly, doors.Accounts, byHand = false, nil, !doors.Registered
 	}
 	own := sd.ownAccountLocked()
 	if doors.InviteOnly && own != "" && !slices.Contains(doors.Accounts, own) {
@@ -110,6 +117,9 @@ func (sd *side) wantChannelLocked(seen *policy.ChannelSeen, now time.Time) (poli
 	}
 	sd.closed = doors.InviteOnly || strings.Contains(c.Set, "i")
 	cannot := sd.caps.Open(doors, &c)
+	if byHand {
+		cannot = append(cannot, "the door: no list here can name all who may come, so strangers are removed after they came")
+	}
 	if own == "" && (doors.InviteOnly || doors.Registered) {
 		cannot = append(cannot, "the way back in for the bot itself, which has no account here: an operator has to invite it after each restart")
 	}
@@ -237,7 +247,7 @@ const (
 // wantMUCLocked compiles the state that the MUC shall have.
 func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) policy.MUC {
 	r := sd.room
-	a := &asker{r.policy, r.name, now}
+	a := &asker{p: r.policy, room: r.name, now: now}
 	m := policy.MUC{Self: self, Locked: r.cfg.Affiliations}
 	stranger := strangerOnXMPP(sd.place.Leg, "\x00")
 	join := a.effect(stranger, policy.Join)
@@ -273,6 +283,14 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 				add(jid, has, "")
 			case members || r.cfg.Affiliations || to == policy.Admin:
 				add(jid, to, "")
+			}
+		}
+	}
+	for _, p := range r.table.cfg.Peers { // they are what somebody made them
+		for _, jid := range p.JIDs {
+			m.Peers = append(m.Peers, jid)
+			if has := is[jid]; has != "" && has != policy.Outcast {
+				add(jid, has, "")
 			}
 		}
 	}

@@ -87,7 +87,7 @@ func New(cfg Config, d Deps) (*Guard, error) {
 		alarms: &alarms{tell: d.Alarm, log: d.Log, told: map[string]time.Time{}},
 		marks:  marks{set: map[string]mark{}}, seconds: map[string]second{}, kept: map[string]RoomState{},
 	}
-	g.scribe = newScribe(d.Store, d.Log, func(text string) { g.alarms.raise("store", text, g.now()) })
+	g.scribe = newScribe(d.Store, d.Log, func(text string) { g.alarms.raise("store", text, false, g.now()) })
 	g.bans.Store(&[]policy.BanRecord{})
 	t, err := g.newTable(cfg, nil)
 	if err != nil {

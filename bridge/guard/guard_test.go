@@ -129,39 +129,6 @@ func TestHundredJoiners(t *testing.T) {
 	}
 }
 
-// More than may be removed at once are not removed: the room is shut instead.
-func TestBudget(t *testing.T) {
-	live(t, nil, func(h *house) {
-		for i := range 30 {
-			h.irc.Join(lobby, onIRC(fmt.Sprint("user", i), fmt.Sprint("u", i)))
-		}
-		h.wait(2 * time.Minute)
-		h.irc.Lines()
-		cfg := h.cfg
-		cfg.Policy.Rooms = []policy.Room{{Name: "finance", Default: policy.Deny}, {Name: "lobby", Default: policy.Deny}}
-		cfg.Policy.Rules = append(cfg.Policy.Rules[:len(cfg.Policy.Rules):len(cfg.Policy.Rules)], policy.Rule{ID: "few", Rooms: []string{"lobby"}, Do: []policy.Do{policy.Join}, Who: policy.Who{People: []string{"bob"}}, Effect: policy.Allow})
-		must(t, h.g.Reload(cfg))
-		h.wait(0)
-		for _, line := range h.irc.Lines() {
-			if strings.HasPrefix(line, "KICK") {
-				t.Errorf("sent %s", line)
-			}
-		}
-		if n := len(h.irc.Nicks(lobby)); n != 30 {
-			t.Errorf("%d are left of 30", n)
-		}
-		h.has("alarms", h.takeAlarms(), "more would be removed at once")
-		if s := h.g.Status().Rooms[1]; s.Shut.IsZero() {
-			t.Error("the room is not shut")
-		}
-		must(t, h.g.Reload(h.cfg)) // the mistake is mended
-		h.wait(11 * time.Minute)
-		if s := h.g.Status().Rooms[1]; !s.Shut.IsZero() || len(h.irc.Nicks(lobby)) != 30 {
-			t.Errorf("still shut: %+v", s)
-		}
-	})
-}
-
 // A mass join shuts the room by one command, and it opens by itself, also when the bot
 // was away when that was due.
 func TestLockdown(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,35 @@ func (sd *side) lookAfter(ctx context.Context) {
 		if again := sd.lookOnce(ctx); again > 0 {
 			wait = again
 		}
+		sd.doorsDone()
 		timer.Reset(wait)
+	}
+}
+
+// doorsTime is how long those who have to go as a room is enabled wait for its doors.
+const doorsTime = 15 * time.Second
+
+// doorsFirstLocked has who has to go now wait until the lists are written and the doors
+// shut: else they are back before that.
+func (r *room) doorsFirstLocked(now time.Time) {
+	for _, sd := range r.sides {
+		for _, x := range sd.removals {
+			if until := now.Add(doorsTime); x.from.Before(until) {
+				x.from, x.behind = until, true
+			}
+		}
+	}
+}
+
+// doorsDone ends that.
+func (sd *side) doorsDone() {
+	sd.room.mu.Lock()
+	defer sd.room.mu.Unlock()
+	for _, x := range sd.removals {
+		if x.behind {
+			x.from, x.behind = time.Time{}, false
+			poke(sd.wake)
+		}
 	}
 }
 
@@ -71,7 +100,7 @@ func (sd *side) lookOnce(ctx context.Context) time.Duration {
 		if !ok {
 			return again
 		}
-		steps, more := sd.planned(&seen, self)
+		steps, more, later := sd.planned(&seen, self)
 		for _, c := range steps {
 			if err := sd.hand(ctx, c); err != nil {
 				if errors.Is(err, bridge.ErrNotReady) {
@@ -84,7 +113,7 @@ func (sd *side) lookOnce(ctx context.Context) time.Duration {
 			sd.repaired(&seen)
 		}
 		if !more {
-			return 0
+			return later
 		}
 	}
 	return lookAgain
@@ -147,9 +176,9 @@ func (sd *side) seenLocked(o *bridge.Observed, now time.Time) {
 	sd.regainLocked()
 }
 
-// planned returns what has to be done, and whether the state is to be read again after
-// it.
-func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, more bool) {
+// planned returns what has to be done, whether the state is to be read again after it,
+// and when to look again before lookEvery: once what forbids a plan now has passed.
+func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, more bool, later time.Duration) {
 	r := sd.room
 	now := r.g.now()
 	r.mu.Lock()
@@ -160,7 +189,8 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	if sd.channel() {
 		lines, err := sd.planChannelLocked(o, now)
 		if err != nil {
-			return nil, sd.refusePlanLocked(err, now)
+			sd.refusePlanLocked(err, now)
+			return nil, false, 0
 		}
 		for _, l := range lines {
 			words = append(words, l.Line())
@@ -173,11 +203,10 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 		sd.wantMUC = sd.wantMUCLocked(&o.MUC, self, now)
 		plan, err := policy.PlanMUC(sd.wantMUC, o.MUC, o.MUCCaps, most)
 		if err != nil {
-			return nil, sd.refusePlanLocked(err, now)
+			sd.refusePlanLocked(err, now)
+			return nil, false, 0
 		}
-		for _, text := range plan.Alarms {
-			r.alarmLocked("muc "+sd.place.String()+" "+text, sd.place.String()+": "+text, now)
-		}
+		sd.mucAlarmsLocked(plan.Alarms, now)
 		for i := range plan.Steps {
 			if plan.Steps[i].Again {
 				more = true
@@ -191,7 +220,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	if len(words) == 0 {
 		sd.plan = nil
 		sd.forgetMarksLocked(o)
-		return nil, false
+		return nil, false, 0
 	}
 	acts, peer := sd.actsLocked()
 	diff := &Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: strings.Join(words, "; "), Actor: actorGuard, Result: r.resultLocked("sent")}
@@ -207,18 +236,33 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 			r.noteLocked(diff)
 			r.g.log.Info("guard would change a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", diff.Result)
 		}
-		return nil, false
+		return nil, false, 0
 	case removes > 0 && !r.budget.Take(removes, len(sd.present), now):
-		return nil, sd.refusePlanLocked(fmt.Errorf("%w: %d", policy.ErrTooMany, removes), now)
+		sd.refusePlanLocked(fmt.Errorf("%w: %d", policy.ErrTooMany, removes), now)
+		return nil, false, r.most.Span()
 	case !sd.mayRepairLocked(now):
-		return nil, false
+		return nil, false, repairsPer
 	}
 	sd.plan = nil
 	r.repairs++
 	r.overLocked("plan " + sd.place.String())
 	r.noteLocked(diff)
 	r.g.log.Info("guard changes a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", clipped(diff.Acts))
-	return out, more
+	return out, more, 0
+}
+
+// mucAlarmsLocked tells what a plan cannot mend, and ends what is so no more.
+func (sd *side) mucAlarmsLocked(now []string, at time.Time) {
+	r := sd.room
+	matter := "muc " + sd.place.String() + " "
+	for open := range r.open {
+		if text, ours := strings.CutPrefix(open, matter); ours && !slices.Contains(now, text) {
+			r.overLocked(open)
+		}
+	}
+	for _, text := range now {
+		r.alarmLocked(matter+text, sd.place.String()+": "+text, at)
+	}
 }
 
 // planChannelLocked plans a channel, but for what is fought about.
@@ -265,7 +309,7 @@ func (sd *side) mutesLocked() (out []entry) {
 }
 
 // refusePlanLocked says that a plan is not carried out.
-func (sd *side) refusePlanLocked(err error, now time.Time) bool {
+func (sd *side) refusePlanLocked(err error, now time.Time) {
 	r := sd.room
 	text := sd.place.String() + " is left as it is: " + err.Error()
 	r.alarmLocked("plan "+sd.place.String(), text, now)
@@ -273,7 +317,6 @@ func (sd *side) refusePlanLocked(err error, now time.Time) bool {
 		sd.plan = []string{text}
 		r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Actor: actorGuard, Result: "refused: " + err.Error()})
 	}
-	return false
 }
 
 // mayRepairLocked bounds how often a room is set right.

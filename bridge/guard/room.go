@@ -37,6 +37,7 @@ type room struct {
 	lock     *policy.Lockdown
 	shut     bool // as it was carried out last
 	over     bool // shut because the budget is used up: nobody who counts is removed
+	warned   bool // that came, and ended, and the same are still to go
 	budget   *policy.Budget
 	breaker  *policy.Breaker
 	floods   *policy.Floods
@@ -152,8 +153,9 @@ func (r *room) flushLocked() {
 
 // alarmLocked tells the admins of something that is so until overLocked.
 func (r *room) alarmLocked(matter, text string, now time.Time) {
+	before, open := r.open[matter]
 	r.open[matter] = text
-	r.g.alarms.raise(r.name+" "+matter, "Room "+r.name+": "+text, now)
+	r.g.alarms.raise(r.name+" "+matter, "Room "+r.name+": "+text, open && before == text, now)
 }
 
 func (r *room) overLocked(matter string) {
@@ -187,7 +189,7 @@ func (r *room) carryShutLocked(now time.Time) {
 	if shut {
 		r.lockdowns++
 	} else {
-		r.over = false
+		r.over, r.warned = false, r.warned || r.over
 		r.lock.Set(time.Time{})
 		r.overLocked("lockdown")
 	}
@@ -204,6 +206,14 @@ func (r *room) carryShutLocked(now time.Time) {
 		act.Acts, act.Effect, act.Undo = "lockdown ends", policy.Allow, ""
 	}
 	r.noteLocked(act)
+}
+
+// calmLocked notes that nobody is to go any more who may not.
+func (r *room) calmLocked() {
+	if r.warned && !r.over {
+		r.warned = false
+		r.overLocked("budget")
+	}
 }
 
 // resultLocked is what becomes of an act: in a dry run nothing.

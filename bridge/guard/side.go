@@ -109,6 +109,7 @@ type removal struct {
 	ban    *policy.BanRecord
 	act    *Act
 	from   time.Time // not before then
+	behind bool      // or before the room's own state was set right: it was enabled just now
 	sent   time.Time
 	tries  int
 	held   bool // over the budget, or a dry run: nothing is sent

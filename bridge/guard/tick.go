@@ -48,7 +48,27 @@ func (r *room) tickLocked(now time.Time, bans bool) {
 			r.alarmLocked("lost "+sd.place.String(), sd.place.String()+" is not held: "+orElse(sd.why, "the bot is not there"), now)
 		}
 	}
+	if r.warned && !r.over {
+		r.waitsLocked(now)
+	}
 	r.sweepLocked(now)
+}
+
+// waitsLocked looks whether anybody is still to go who may not, and says so.
+func (r *room) waitsLocked(now time.Time) {
+	n := 0
+	for _, sd := range r.sides {
+		for _, sub := range sd.present {
+			if x := sub.removal; x != nil && x.counts && x.sent.IsZero() {
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		r.calmLocked()
+		return
+	}
+	r.alarmLocked("budget", fmt.Sprintf("%d are to go by the rules, and are not heard, but that is more than may go at once. Mend the rules, or remove them: guard ban WHO --for 1m", n), now)
 }
 
 // guestsKept is how long it is remembered that a guest's stay ended.

@@ -30,6 +30,7 @@ type Leg struct {
 	free     time.Time     // when the next line may leave
 	err      error
 	hold     chan struct{} // Apply waits for it
+	stall    chan struct{} // Observe waits for it
 }
 
 // Applied is one line or step that was carried out.
@@ -218,6 +219,13 @@ func (l *Leg) Hold() (release func()) {
 	return func() { l.locked(func() { l.hold = nil }); close(c) }
 }
 
+// Stall makes Observe wait until the function that it returns is called.
+func (l *Leg) Stall() (release func()) {
+	c := make(chan struct{})
+	l.locked(func() { l.stall = c })
+	return func() { l.locked(func() { l.stall = nil }); close(c) }
+}
+
 // Change changes a place without a word, as while nobody looked.
 func (l *Leg) Change(room bridge.Room, f func(p *Place)) { l.locked(func() { f(l.places[room]) }) }
 
@@ -292,6 +300,16 @@ func (l *Leg) Whisper(_ bridge.Room, nick, words string) {
 
 // Observe implements bridge.Enforcer.
 func (l *Leg) Observe(ctx context.Context, room bridge.Room) (bridge.Observed, error) {
+	l.mu.Lock()
+	stall := l.stall
+	l.mu.Unlock()
+	if stall != nil {
+		select {
+		case <-stall:
+		case <-ctx.Done():
+			return bridge.Observed{}, ctx.Err()
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := l.places[room]
