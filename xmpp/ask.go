@@ -37,7 +37,8 @@ type inquiry struct {
 	// behind is how far the server's clock is behind ours at most, as its latest message
 	// shows; meaningful once there is a first.
 	behind time.Duration
-	late   bool // the archive may get messages late: its ids are those of ejabberd
+	late   bool          // the archive may get messages late: its ids are those of ejabberd
+	gone   chan struct{} // closed: the room that was asked is another one by now
 }
 
 // Ask looks for ms in the archive of their room, or in that of the account
@@ -200,7 +201,7 @@ func (s *session) inquire(ctx context.Context, q *inquiry, ms []bridge.Outgoing)
 	l.mu.Lock()
 	l.inquiries++
 	q.query = s.idPrefix + "ask-" + strconv.Itoa(l.inquiries)
-	s.asking[q.query] = q
+	s.asking[q.query], q.gone = q, make(chan struct{})
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
@@ -234,6 +235,19 @@ func (s *session) inquire(ctx context.Context, q *inquiry, ms []bridge.Outgoing)
 	return false, nil
 }
 
+// entered ends the inquiries of a room that we came into: a room that was destroyed, or
+// whose server started again, never answers what it was asked before.
+func (s *session) entered(room string) {
+	s.leg.mu.Lock()
+	defer s.leg.mu.Unlock()
+	for id, q := range s.asking {
+		if q.owner == room {
+			close(q.gone)
+			delete(s.asking, id)
+		}
+	}
+}
+
 // askPage asks for the messages before an id, or the last ones. nil: the archive
 // says nothing.
 func (s *session) askPage(ctx context.Context, q *inquiry, before string) (fin *element.Element, err error) {
@@ -256,6 +270,8 @@ func (s *session) askPage(ctx context.Context, q *inquiry, before string) (fin *
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-q.gone:
+		return nil, bridge.ErrNotReady
 	case r := <-back:
 		var refused *stanzaError
 		switch {

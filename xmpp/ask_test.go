@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,6 +235,37 @@ func TestAskRoom(t *testing.T) {
 		})
 		if want := []bridge.Answer{bridge.Absent, bridge.Present, bridge.Present}; err != nil || !slices.Equal(got, want) {
 			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+// TestAskRoomComesAgain: what a room was asked before it ended is never answered, and
+// nobody waits for it once the bot is in again.
+func TestAskRoomComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withRoom())
+		r.start()
+		defer r.stop()
+		r.skipStart()
+		r.joinRoom()
+		m := r.leg.room(testRoom)
+		m.known, m.mam = true, true
+		asked := time.Now()
+		got, err := r.asking(inRoom(inDoubt("one")), func(e *element.Element) {
+			switch {
+			case strings.Contains(e.Child(nsMAM, "query").Get("queryid"), "ask"):
+				r.push("<presence from='" + testRoom + "/bridge' type='unavailable'><x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='none'/><status code='110'/><status code='332'/></x></presence>")
+				time.Sleep(3 * slowFirst)
+			case e.Child(nsMAM, "query") != nil: // what was said meanwhile
+				r.push(finOf(e, true, ""))
+			case e.Child(nsInfo, "query") != nil:
+				r.push("<iq type='result' id='" + e.Get("id") + "' from='" + testRoom + "'><query xmlns='http://jabber.org/protocol/disco#info'><feature var='urn:xmpp:mam:2'/></query></iq>")
+			case e.Local == "presence":
+				r.joinRoom()
+			}
+		})
+		if took := time.Since(asked); !errors.Is(err, bridge.ErrNotReady) || took >= askTimeout {
+			t.Errorf("after %v: %v, %v", took, got, err)
 		}
 	})
 }

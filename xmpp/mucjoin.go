@@ -393,6 +393,7 @@ func (s *session) enter(m *muc) {
 		s.askFeatures(m, func() {})
 	}
 	l.begin(m.room.Name, time.Now())
+	s.entered(m.room.Name)
 	l.notify(bridge.Event{Kind: bridge.RoomUp, Room: m.room, Who: bridge.Sender{Nick: nick}})
 	s.probe(m)
 }
