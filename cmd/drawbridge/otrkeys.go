@@ -48,8 +48,8 @@ func newOTRKeys(g *globals) *cobra.Command {
 		Short: "Show, import and export OTR keys",
 		Long: `Show, import and export the OTR keys of the bot's accounts, which are kept in
 the store. The files are those of libotr: Pidgin (otr.private_key), profanity
-(keys.txt), mcabber (JID.key), irssi (otr.key). Import and export need a bot
-that is stopped.`,
+(keys.txt), mcabber (JID.key), irssi (otr.key). Import and export of keys need a
+bot that is stopped.`,
 		RunE: needsVerb("otr keys", "drawbridge otr keys show|import|export"),
 	}
 	cmd.AddCommand(newOTRKeysShow(g), newOTRKeysImport(g), newOTRKeysExport(g))
@@ -104,18 +104,28 @@ their client shows. With --qr each comes as a QR code too, that phones scan.`,
 }
 
 func newOTRKeysExport(g *globals) *cobra.Command {
-	return &cobra.Command{
+	people := false
+	cmd := &cobra.Command{
 		Use:   "export [ACCOUNT]",
-		Short: "Write secret keys to stdout, as libotr's clients read them",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Short: "Write secret keys, or people's fingerprints, as libotr's clients read them",
+		Long: `Write the OTR keys of the bot's accounts, or of one of them, to stdout, as
+libotr's clients read them. They are secret, and the bot must be stopped.
+
+With --fingerprints: write what the bot knows of people's OTR keys, as those
+clients keep it (otr.fingerprints, fingerprints.txt, JID.fpr). That is not secret,
+and the bot may run. Keys that are revoked or not accepted are left out.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			only := ""
 			if len(args) > 0 {
 				only = args[0]
 			}
+			if people {
+				return g.exportFingerprints(cmd, only)
+			}
 			var keys []otr.AccountKey
 			if err := g.withOTRKeys(only, func(a *config.Account, key *otr.Key, _ *store.Store) error {
-				keys = append(keys, otr.AccountKey{Name: bareJID(a.JID), Protocol: "prpl-jabber", Key: key})
+				keys = append(keys, otr.AccountKey{Name: bareJID(a.JID), Protocol: pidginXMPP, Key: key})
 				return nil
 			}); err != nil {
 				return err
@@ -127,6 +137,67 @@ func newOTRKeysExport(g *globals) *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&people, "fingerprints", false, "write people's fingerprints instead of the bot's keys")
+	return cmd
+}
+
+// pidginXMPP is the protocol of an account in libotr's files, as Pidgin names it;
+// other clients do not look at it.
+const pidginXMPP = "prpl-jabber"
+
+// exportFingerprints writes the OTR keys of the people with whom an account of the bot,
+// or each, is bridged.
+func (g *globals) exportFingerprints(cmd *cobra.Command, only string) error {
+	c, err := g.load()
+	if err != nil {
+		return err
+	}
+	var list []trustReport
+	if err := g.trust(cmd, "list", trustArgs{}, &list); err != nil {
+		return err
+	}
+	var known []otr.KnownKey
+	for i := range c.Accounts {
+		if a := &c.Accounts[i]; only == "" || a.Name == only {
+			known = append(known, knownOTR(c, a, list)...)
+		}
+	}
+	if len(known) == 0 {
+		return failed(errors.New("no OTR key is known of the people of such an account"), "drawbridge trust list")
+	}
+	_, err = g.out.Write(otr.FormatFingerprints(known))
+	return err
+}
+
+// knownOTR returns the OTR keys that count of the people with whom an account is
+// bridged, once for each of their JIDs.
+func knownOTR(c *config.Config, a *config.Account, list []trustReport) []otr.KnownKey {
+	var known []otr.KnownKey
+	for i := range c.People {
+		p := &c.People[i]
+		if !slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool {
+			return b.XMPP != nil && b.XMPP.Account == a.Name && slices.Contains(b.XMPP.People, p.Name)
+		}) {
+			continue
+		}
+		for _, k := range list {
+			if k.Person != p.Name || k.Kind != string(e2ee.KeyOTR) {
+				continue
+			}
+			stood := ""
+			switch k.State {
+			case e2ee.KeyTrusted.String():
+				stood = "verified"
+			case e2ee.KeyKept.String():
+			default:
+				continue
+			}
+			for _, jid := range p.JIDs {
+				known = append(known, otr.KnownKey{User: jid, Account: bareJID(a.JID), Protocol: pidginXMPP, Fingerprint: k.Fingerprint, Trust: stood})
+			}
+		}
+	}
+	return known
 }
 
 func newOTRKeysImport(g *globals) *cobra.Command {
