@@ -135,7 +135,7 @@ func open(ctx context.Context, cfg Config, d Deps) (_ *Store, err error) {
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	s.done.Go(func() { s.w.run(run) })
+	s.done.Go(s.w.run)
 	s.done.Go(func() { s.maintain(run) })
 	return s, nil
 }

@@ -213,7 +213,7 @@ func (w *writer) close() {
 }
 
 // run commits until ops is closed.
-func (w *writer) run(context.Context) {
+func (w *writer) run() {
 	idle := time.NewTimer(idleTime)
 	defer idle.Stop()
 	batch := make([]*op, 0, maxBatch)
