@@ -22,7 +22,8 @@ type chatCommand struct {
 // chatCommands lists what people may ask the bot in a room. Nicks prove nobody, so
 // in a channel or MUC none of them administers anything; a channel's operator may
 // pause the bridge there, as they could remove the bot. Orders about keys and guarded
-// rooms are heard in a person's own encrypted chat (trustOrders, guardOrders).
+// rooms are heard in a person's own encrypted chat (trustOrders, guardOrders), and so
+// are invitations (Proofs).
 func chatCommands() []chatCommand {
 	return []chatCommand{
 		{name: "!help", help: "lists the commands", run: (*Core).answerHelp},
@@ -30,6 +31,7 @@ func chatCommands() []chatCommand {
 		{name: "!status", help: "how the bridge is doing", run: (*Core).answerStatus},
 		{name: "!trust", help: "how far each line is protected, and by which keys", run: (*Core).answerTrust},
 		{name: "!guard", help: "who may come in, and why: admins only", run: (*Core).answerGuard},
+		{name: "!invite", help: "NETWORK/CHANNEL NICK: invites you, once you have proven who you are", run: (*Core).answerProof},
 		{name: "!bridge", help: "pause 1h | resume: channel operators only", ends: true, run: (*Core).answerBridge},
 	}
 }
@@ -57,6 +59,7 @@ type question struct {
 	msg    Message
 	member *member
 	answer string // made already, by a command that cannot wait
+	claim  bool   // it is for Proofs
 }
 
 // private reports whether the answer is read by a configured person alone.
@@ -83,7 +86,7 @@ func (c *Core) answer(ctx context.Context) {
 		case q := <-c.answers:
 			// None of the orders that people give may get lost in silence: who revokes many
 			// keys does it at once.
-			if !(q.private() && q.isOrder()) && !rate.allow(q.member.room, c.now()) {
+			if !(q.private() && (q.claim || q.isOrder())) && !rate.allow(q.member.room, c.now()) {
 				continue
 			}
 			c.reply(ctx, &q)
@@ -97,6 +100,8 @@ func (c *Core) reply(ctx context.Context, q *question) {
 	text := q.answer
 	switch {
 	case text != "":
+	case q.claim:
+		text = c.prove(ctx, q)
 	case q.isOrder():
 		text = c.order(ctx, q)
 	default:
@@ -168,7 +173,7 @@ func (a *askRate) allow(room Room, now time.Time) bool {
 func (c *Core) answerHelp(q *question) string {
 	var parts []string
 	for _, cmd := range chatCommands() {
-		if cmd.ends && q.member.room.Kind == Chat || cmd.name == "!guard" && (c.guard == nil || !q.private()) {
+		if cmd.ends && q.member.room.Kind == Chat || cmd.name == "!guard" && (c.guard == nil || !q.private()) || cmd.name == "!invite" && (c.proofs == nil || !q.private()) {
 			continue
 		}
 		parts = append(parts, cmd.name+" "+cmd.help)

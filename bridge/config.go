@@ -106,6 +106,7 @@ type Deps struct {
 	Gate    Gate         // nil: everything may be relayed
 	Trust   Trust        // nil: nothing is known of keys, and nothing can be ordered
 	Guard   Guard        // nil: no room is guarded, and nothing can be ordered
+	Proofs  Proofs       // nil: nothing can be proven
 	// Asides are who answers what people on IRC say to the bot alone, by command
 	// ("!link"); that of "" answers what is none. Who is not here is not answered.
 	Asides map[string]AsideDesk

@@ -31,9 +31,10 @@ var (
 type Core struct {
 	log       *slog.Logger
 	journal   Journal
-	trust     Trust // nil: nobody knows
-	guard     Guard // nil: no room is guarded
-	gate      Gate  // nil: there is none
+	trust     Trust  // nil: nobody knows
+	guard     Guard  // nil: no room is guarded
+	proofs    Proofs // nil: nothing can be proven
+	gate      Gate   // nil: there is none
 	now       func() time.Time
 	ids       *idSource
 	confirmer *confirmer
@@ -88,7 +89,7 @@ func New(cfg Config, d Deps) (*Core, error) {
 		d.Now = time.Now
 	}
 	c := &Core{
-		log: d.Log, journal: d.Journal, trust: d.Trust, guard: d.Guard, gate: d.Gate, now: d.Now, ids: ids,
+		log: d.Log, journal: d.Journal, trust: d.Trust, guard: d.Guard, proofs: d.Proofs, gate: d.Gate, now: d.Now, ids: ids,
 		confirmer: newConfirmer(d.Journal, d.Log),
 		bounces:   newBounces(),
 		answers:   make(chan question, 64), // more questions at once are dropped

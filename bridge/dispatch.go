@@ -19,6 +19,7 @@ type intent struct {
 	what   verdict
 	copies []copied
 	answer string // to a command carried out already
+	claim  bool   // it is for Proofs
 	ruling Ruling // of the gate, where it refused the message or a copy of it
 	gap    bool   // the bot's own words about what was missed
 }
@@ -306,7 +307,7 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 	case command:
 		// What was asked long ago needs no answer now; who gave an order then has to
 		// hear that it is not carried out.
-		if q := (question{msg: m.withoutTaken(), member: in.routes[0], answer: in.answer}); !m.Delayed || q.private() && q.isOrder() {
+		if q := (question{msg: m.withoutTaken(), member: in.routes[0], answer: in.answer, claim: in.claim}); !m.Delayed || q.private() && (q.claim || q.isOrder()) {
 			d.c.ask(q)
 		}
 	case refused, unreadable:

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"drawbridge/policy"
@@ -116,6 +117,18 @@ type Sight struct {
 	Said     policy.Said
 	Time     time.Time
 }
+
+// Finder is an Enforcer of a network on which people can be looked up wherever they
+// are.
+type Finder interface {
+	Enforcer
+	// Find asks the server, anew, who has a nick now: Facts hold the nick as the server
+	// writes it, user, host and account. Errors: ErrNobody, ErrNotReady, or of ctx.
+	Find(ctx context.Context, nick string) (policy.Facts, error)
+}
+
+// ErrNobody is returned by Finder.Find where nobody has the nick.
+var ErrNobody = errors.New("bridge: nobody has that nick")
 
 // By is who changed something.
 type By struct {

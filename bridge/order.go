@@ -134,7 +134,7 @@ func (c *Core) mayOrder(q *question, o order) string {
 	if q.msg.Rung < need || !q.member.floor.Encrypted() {
 		return fmt.Sprintf("Not done: your message came %s, and this takes %s. %s", q.msg.Rung, need, orderHint(q.msg.Rung, o))
 	}
-	if signed := q.msg.Signed; q.msg.Delayed || !signed.IsZero() && c.now().Sub(signed) > orderAge {
+	if q.stale(c.now()) {
 		return "Not done: your message was long on its way, or your clock is slow. Write it again."
 	}
 	return ""

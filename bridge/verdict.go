@@ -93,8 +93,12 @@ func (d *dispatcher) verdict(t *table, in *intent, now time.Time) verdict {
 	if m.Kind == Say {
 		cmd = findCommand(m.Text.s)
 	}
-	if _, ok := first.out.pausedUntil(now); ok && (cmd == nil || !cmd.ends) {
+	in.claim = d.c.isClaim(m)
+	if _, ok := first.out.pausedUntil(now); ok && !in.claim && (cmd == nil || !cmd.ends) {
 		return paused
+	}
+	if in.claim {
+		return command
 	}
 	if cmd != nil {
 		if cmd.ends && !m.Delayed {

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"time"
 
+	"drawbridge/bridge/proof"
 	"drawbridge/policy"
 )
 
@@ -65,24 +66,14 @@ type Timer struct {
 	Room string    `json:"room,omitempty"`
 	Who  string    `json:"who,omitempty"` // what the kind needs: mask, bare JID, ban ID
 	Due  time.Time `json:"due"`
+	// Of "member" and "invex": where, for whom, and the rule that let them in.
+	Place  string `json:"place,omitempty"`
+	Person string `json:"person,omitempty"`
+	Rule   string `json:"rule,omitempty"`
 }
 
 // Ticket is a proof that was asked for: a nonce, or a code.
-type Ticket struct {
-	ID     string `json:"id"`
-	Kind   string `json:"kind"` // "invite", "link"
-	Person string `json:"person,omitempty"`
-	Room   string `json:"room,omitempty"`
-	// Network, Nick, Account, UserHost are whom it is for on IRC, as far as known.
-	Network  string `json:"network,omitempty"`
-	Nick     string `json:"nick,omitempty"`
-	Account  string `json:"account,omitempty"`
-	UserHost string `json:"user_host,omitempty"`
-	// Hash is the SHA-256 of the nonce or code; it is itself nowhere kept.
-	Hash  [32]byte  `json:"hash"`
-	Until time.Time `json:"until"`
-	Step  int       `json:"step,omitempty"` // how far it is
-}
+type Ticket = proof.Ticket
 
 // Link joins an IRC account to a person.
 type Link struct {

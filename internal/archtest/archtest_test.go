@@ -22,7 +22,8 @@ const root = "../.."
 var walls = map[string][]string{
 	"policy":             {},
 	"bridge":             {"policy"},
-	"bridge/guard":       {"bridge", "policy"},
+	"bridge/guard":       {"bridge", "bridge/proof", "policy"},
+	"bridge/proof":       {},
 	"irc":                {"bridge", "policy", "internal/dialer", "internal/scram"},
 	"xmpp":               {"bridge", "policy", "xmpp/element", "xmpp/stream", "xmpp/e2ee", "internal/dialer"},
 	"xmpp/element":       {},
@@ -47,6 +48,7 @@ var noNet = map[string][]string{
 	"policy":          {"net", "os", "log", "log/slog"},
 	"bridge":          {"net", "os"},
 	"bridge/guard":    {"net", "os"},
+	"bridge/proof":    {"net", "os", "log", "log/slog"},
 	"xmpp/element":    {"net", "os"},
 	"xmpp/e2ee":       {"net", "os"},
 	"xmpp/openpgp":    {"net"},
