@@ -153,7 +153,7 @@ failed, 2 misuse or a wrong configuration.`,
 		"configuration `FILE` (default: ./drawbridge.yaml, then /etc/drawbridge/drawbridge.yaml)")
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.AddCommand(
-		newInit(g),
+		newInit(g), newImport(g),
 		newCheck(g),
 		newDoctor(g),
 		newRun(g),

@@ -38,6 +38,7 @@ var walls = map[string][]string{
 	"xmpp/trust":         {"policy", "xmpp/e2ee"},
 	"internal/config":    {"policy"},
 	"internal/store":     {"policy", "bridge", "bridge/guard", "xmpp/e2ee"},
+	"internal/importer":  {"internal/config"},
 	"internal/lab":       {},
 	"internal/web":       {"bridge", "bridge/guard"},
 }

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -60,30 +57,26 @@ type Made struct {
 	Fingerprint string   // of a generated key, "" if none was
 }
 
-// ErrExists is returned by Init.Run when a file to be written is there already.
-var ErrExists = errors.New("exists already, and init overwrites nothing")
-
 // ErrAnswers is wrapped by the error of Init.Run about wrong or missing answers.
 var ErrAnswers = errors.New("init: answers")
 
 // Run asks what is not known yet, each question until the answer is good, and
 // writes the configuration and its secrets, readable for this user only. What it
-// writes passes Load; if anything fails, nothing of it stays. opt is for that
+// writes passes Load; if anything fails, nothing of it stays. The error wraps
+// ErrExists if the file is there already. opt is for that
 // last check.
 func (in *Init) Run(opt Options) (*Made, error) {
-	if _, err := os.Lstat(in.Path); err == nil {
-		return nil, fmt.Errorf("%s %w", in.Path, ErrExists)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	w, err := NewFiles(in.Path)
+	if err != nil {
 		return nil, err
 	}
 	a := in.Answers
 	if err := in.ask(&a); err != nil {
 		return nil, err
 	}
-	w := &writer{dir: filepath.Dir(in.Path)}
 	made, err := in.write(w, &a, opt)
 	if err != nil {
-		w.undo()
+		w.Undo()
 		return nil, err
 	}
 	return made, nil

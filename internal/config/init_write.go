@@ -3,8 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -12,49 +10,11 @@ import (
 	"strings"
 )
 
-// writer makes new files, and can take them back.
-type writer struct {
-	dir  string
-	made []string // files and folders, in the order they were made
-}
-
-// folder makes a folder below dir if it is not there.
-func (w *writer) folder(name string) error {
-	path := filepath.Join(w.dir, name)
-	err := os.Mkdir(path, 0o700)
-	if err == nil {
-		w.made = append(w.made, path)
-	} else if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	return err
-}
-
-// file makes a file below dir, 0600, and never writes over one.
-func (w *writer) file(name string, data []byte) error {
-	path := filepath.Join(w.dir, name)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s %w", path, ErrExists)
-	} else if err != nil {
-		return err
-	}
-	w.made = append(w.made, path)
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func (w *writer) undo() {
-	for _, path := range slices.Backward(w.made) {
-		_ = os.Remove(path) // a folder with something else in it stays
-	}
-}
-
 // write makes the files of a, the configuration last, and checks it as Load does.
-func (in *Init) write(w *writer, a *Answers, opt Options) (*Made, error) {
+func (in *Init) write(w *Files, a *Answers, opt Options) (*Made, error) {
 	made := &Made{Config: in.Path, KeysDir: filepath.Join(w.dir, "keys")}
 	for _, d := range []string{"secrets", "keys"} {
-		if err := w.folder(d); err != nil {
+		if err := w.Folder(d); err != nil {
 			return nil, err
 		}
 	}
@@ -63,7 +23,7 @@ func (in *Init) write(w *writer, a *Answers, opt Options) (*Made, error) {
 			return nil
 		}
 		p.File = "secrets/" + name
-		return w.file(p.File, []byte(p.Text.value+"\n"))
+		return w.Secret(p.File, p.Text)
 	}
 	if err := errors.Join(secret(&a.IRCSecret, "irc"), secret(&a.XMPPSecret, "xmpp"), secret(&a.Passphrase, "passphrase")); err != nil {
 		return nil, err
@@ -75,7 +35,7 @@ func (in *Init) write(w *writer, a *Answers, opt Options) (*Made, error) {
 			return nil, fmt.Errorf("init: make a key: %w", err)
 		}
 		a.Key, made.Fingerprint = "secrets/bot.asc", fpr
-		if err := w.file(a.Key, key); err != nil {
+		if err := w.File(a.Key, key); err != nil {
 			return nil, err
 		}
 	}
@@ -84,23 +44,19 @@ func (in *Init) write(w *writer, a *Answers, opt Options) (*Made, error) {
 			return nil, err
 		}
 	}
-	if err := w.file(filepath.Base(in.Path), []byte(Render(*a))); err != nil {
+	if err := w.File(filepath.Base(in.Path), []byte(Render(*a))); err != nil {
 		return nil, err
 	}
 	if _, err := Load(in.Path, opt); err != nil {
 		return nil, fmt.Errorf("init: what was written does not pass, and was removed: %w", err)
 	}
-	for _, path := range w.made {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			made.Files = append(made.Files, path)
-		}
-	}
+	made.Files = w.Made()
 	return made, nil
 }
 
 // settlePath turns a path that is relative to the working directory into one
 // that is relative to the config, as Load reads it.
-func (w *writer) settlePath(p *string) error {
+func (w *Files) settlePath(p *string) error {
 	if *p == "" || filepath.IsAbs(*p) || slices.Contains(w.made, filepath.Join(w.dir, *p)) {
 		return nil
 	}
@@ -158,10 +114,7 @@ func personNames(people []PersonAnswer) []string {
 	used := map[string]bool{}
 	for _, p := range people {
 		local, _, _ := strings.Cut(p.JID, "@")
-		name := nameFrom(local, "person")
-		for n := 2; used[envName(name)]; n++ {
-			name = fmt.Sprintf("%s-%d", nameFrom(local, "person"), n)
-		}
+		name := Name(local, "person", func(name string) bool { return used[envName(name)] })
 		used[envName(name)] = true
 		out = append(out, name)
 	}
