@@ -22,8 +22,8 @@ type chatCommand struct {
 // chatCommands lists what people may ask the bot in a room. Nicks prove nobody, so
 // in a channel or MUC none of them administers anything; a channel's operator may
 // pause the bridge there, as they could remove the bot. Orders about keys and guarded
-// rooms are heard in a person's own encrypted chat (trustOrders, guardOrders), and so
-// are invitations (Proofs).
+// rooms are heard in a person's own encrypted chat (trustOrders, guardOrders,
+// migrateOrders), and so are invitations (Proofs).
 func chatCommands() []chatCommand {
 	return []chatCommand{
 		{name: "!help", help: "lists the commands", run: (*Core).answerHelp},
@@ -32,6 +32,7 @@ func chatCommands() []chatCommand {
 		{name: "!trust", help: "how far each line is protected, and by which keys", run: (*Core).answerTrust},
 		{name: "!guard", help: "who may come in, and why: admins only", run: (*Core).answerGuard},
 		{name: "!invite", help: "NETWORK/CHANNEL NICK: invites you, once you have proven who you are", run: (*Core).answerProof},
+		{name: "!migrate", help: "how the way off IRC goes: admins only", run: (*Core).answerMigrate},
 		{name: "!bridge", help: "pause 1h | resume: channel operators only", ends: true, run: (*Core).answerBridge},
 	}
 }
@@ -173,7 +174,8 @@ func (a *askRate) allow(room Room, now time.Time) bool {
 func (c *Core) answerHelp(q *question) string {
 	var parts []string
 	for _, cmd := range chatCommands() {
-		if cmd.ends && q.member.room.Kind == Chat || cmd.name == "!guard" && (c.guard == nil || !q.private()) || cmd.name == "!invite" && (c.proofs == nil || !q.private()) {
+		if cmd.ends && q.member.room.Kind == Chat || cmd.name == "!guard" && (c.guard == nil || !q.private()) ||
+			cmd.name == "!invite" && (c.proofs == nil || !q.private()) || cmd.name == "!migrate" && (c.migrate == nil || !q.private()) {
 			continue
 		}
 		parts = append(parts, cmd.name+" "+cmd.help)

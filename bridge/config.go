@@ -107,6 +107,8 @@ type Deps struct {
 	Trust   Trust        // nil: nothing is known of keys, and nothing can be ordered
 	Guard   Guard        // nil: no room is guarded, and nothing can be ordered
 	Proofs  Proofs       // nil: nothing can be proven
+	Migrate Guard        // carries out !migrate; nil: nothing of that can be ordered
+	Census  Census       // nil: nothing is counted
 	// Asides are who answers what people on IRC say to the bot alone, by command
 	// ("!link"); that of "" answers what is none. Who is not here is not answered.
 	Asides map[string]AsideDesk

@@ -34,6 +34,8 @@ type Core struct {
 	trust     Trust  // nil: nobody knows
 	guard     Guard  // nil: no room is guarded
 	proofs    Proofs // nil: nothing can be proven
+	migrate   Guard  // nil: no bridge is on its way
+	census    Census // nil: nothing is counted
 	gate      Gate   // nil: there is none
 	now       func() time.Time
 	ids       *idSource
@@ -52,6 +54,7 @@ type Core struct {
 	strays    atomic.Uint64
 	started   time.Time
 
+	marks atomic.Pointer[map[string]string] // by bridge: see SetMarks
 	table atomic.Pointer[table]
 	legs  atomic.Pointer[[]*legState]
 
@@ -89,7 +92,7 @@ func New(cfg Config, d Deps) (*Core, error) {
 		d.Now = time.Now
 	}
 	c := &Core{
-		log: d.Log, journal: d.Journal, trust: d.Trust, guard: d.Guard, proofs: d.Proofs, gate: d.Gate, now: d.Now, ids: ids,
+		log: d.Log, journal: d.Journal, trust: d.Trust, guard: d.Guard, proofs: d.Proofs, migrate: d.Migrate, census: d.Census, gate: d.Gate, now: d.Now, ids: ids,
 		confirmer: newConfirmer(d.Journal, d.Log),
 		bounces:   newBounces(),
 		answers:   make(chan question, 64), // more questions at once are dropped

@@ -294,6 +294,7 @@ func (d *dispatcher) act(t *table, in *intent, now time.Time) {
 	}
 	if in.what == accepted {
 		d.enqueue(in)
+		d.tellCensus(in, now)
 		in.leg.taken(m, true)
 		if in.ruling.Refused {
 			d.tellWithheld(in, now)

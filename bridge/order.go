@@ -17,9 +17,9 @@ type Guard interface {
 }
 
 // Order is what somebody orders in their own encrypted chat: by !trust about keys, by
-// !guard about guarded rooms.
+// !guard about guarded rooms, by !migrate about bridges on their way off IRC.
 type Order struct {
-	Verb   string // of trustOrders or guardOrders
+	Verb   string // of trustOrders, guardOrders or migrateOrders
 	Args   []string
 	Person string // who gave it: their config name
 	JID    string // and bare JID
@@ -47,6 +47,19 @@ func guardOrders() []order {
 	}
 }
 
+// migrateOrders lists what can be ordered by !migrate: what the verbs of drawbridge
+// migrate do, in the same words.
+func migrateOrders() []order {
+	return []order{
+		{verb: "status", usage: "!migrate status", admin: true},
+		{verb: "plan", usage: "!migrate plan [BRIDGE]: what each phase will do", admin: true},
+		{verb: "report", usage: "!migrate report [BRIDGE]: who moved, and who is left", admin: true},
+		{verb: "advance", usage: "!migrate advance BRIDGE [PHASE]", admin: true},
+		{verb: "back", usage: "!migrate back BRIDGE", admin: true},
+		{verb: "hold", usage: "!migrate hold BRIDGE [--off]: dates do not count", admin: true},
+	}
+}
+
 const (
 	// orderTime bounds an order: it waits for the disk.
 	orderTime = 15 * time.Second
@@ -58,10 +71,10 @@ const (
 	noOrders = "Nothing can be ordered here."
 )
 
-// isOrder reports whether q is !trust or !guard with words behind it.
+// isOrder reports whether q is !trust, !guard or !migrate with words behind it.
 func (q *question) isOrder() bool {
 	words := strings.Fields(q.msg.Text.s)
-	return len(words) > 1 && (strings.EqualFold(words[0], "!trust") || strings.EqualFold(words[0], "!guard"))
+	return len(words) > 1 && (slices.Contains([]string{"!trust", "!guard", "!migrate"}, strings.ToLower(words[0])))
 }
 
 // answerGuard says what can be ordered about guarded rooms.
@@ -75,6 +88,17 @@ func (c *Core) answerGuard(q *question) string {
 	return c.usage(q, "!guard", guardOrders())
 }
 
+// answerMigrate says what can be ordered about bridges on their way.
+func (c *Core) answerMigrate(q *question) string {
+	switch {
+	case !q.private():
+		return noPlace
+	case c.migrate == nil:
+		return noOrders
+	}
+	return c.usage(q, "!migrate", migrateOrders())
+}
+
 // order carries out an order, if it is one and may be given. Who gives one must
 // have proven who they are, in this message, in their own chat.
 func (c *Core) order(ctx context.Context, q *question) string {
@@ -84,6 +108,8 @@ func (c *Core) order(ctx context.Context, q *question) string {
 		return noPlace
 	case about == "!guard" && c.guard != nil:
 		return c.carry(ctx, q, guardOrders(), words, c.guard.Order)
+	case about == "!migrate" && c.migrate != nil:
+		return c.carry(ctx, q, migrateOrders(), words, c.migrate.Order)
 	case about == "!trust" && c.trust != nil:
 		return c.carry(ctx, q, trustOrders(), words, c.trust.Order)
 	}

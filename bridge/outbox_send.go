@@ -277,7 +277,7 @@ func (o *outbox) render(t *table, r *Row, now time.Time) (out Outgoing, refused 
 	refused = reasonInternal
 	func() {
 		defer o.c.contain("render")
-		out = render(r, to, from, r.Kind < RowOwn && waited > to.bridge.cfg.Late.After, t.loc, now)
+		out = render(r, to, from, o.c.clearMark(r, to), r.Kind < RowOwn && waited > to.bridge.cfg.Late.After, t.loc, now)
 		to.bridge.recent.add(out, r, o.c.now())
 		refused = ""
 	}()

@@ -6,8 +6,8 @@ import (
 )
 
 // render makes the line that a row is to its destination: who said it, when if
-// it is late, and what.
-func render(r *Row, to, from *member, late bool, loc *time.Location, now time.Time) Outgoing {
+// it is late, that it came in clear where that is marked, and what.
+func render(r *Row, to, from *member, mark string, late bool, loc *time.Location, now time.Time) Outgoing {
 	out := Outgoing{
 		ID: r.ID, To: r.To, Floor: max(to.floor.Out, r.Floor.Out), Clear: to.clear, Schemes: to.bridge.cfg.Schemes,
 		Said: r.Said, Late: late,
@@ -25,6 +25,7 @@ func render(r *Row, to, from *member, late bool, loc *time.Location, now time.Ti
 	} else {
 		p = to.template().prefix(r.Name, from.origin)
 	}
+	p += mark
 	if late {
 		p += lateMark(r.Said.In(loc), now.In(loc))
 	}

@@ -25,7 +25,8 @@ func (s *state) rights(m *member) string {
 func (s *session) channelCaps() policy.ChannelCaps {
 	i := &s.isupport
 	caps := policy.ChannelCaps{
-		Software: s.software(), ListModes: i.chanModes[0], FlagModes: i.chanModes[3], AccountExtban: i.accountBans,
+		Software: s.software(), ListModes: i.chanModes[0], FlagModes: i.chanModes[3],
+		ParamModes: i.chanModes[1], SetModes: i.chanModes[2], AccountExtban: i.accountBans,
 		Modes: i.modes, KickTargets: s.kickTargets(), MaxList: i.maxList, Source: s.source(), Services: s.services.family,
 	}
 	if i.extBan != nil {

@@ -194,13 +194,18 @@ func (s *session) finish(o *observation) {
 		return
 	}
 	seen := policy.ChannelSeen{
-		Lists: o.lists, Present: map[string]string{}, Topic: c.topic, Key: c.modes['k'],
+		Lists: o.lists, Params: map[byte]string{}, Present: map[string]string{}, Topic: c.topic, Key: c.modes['k'],
 		MLock: o.keeps.mlock, TopicLock: o.keeps.topicLock, Access: o.keeps.access,
 	}
 	var flags []byte
-	for mode := range c.modes {
-		if s.isupport.modeKind(mode) == modeFlag {
+	for mode, value := range c.modes {
+		switch s.isupport.modeKind(mode) {
+		case modeFlag:
 			flags = append(flags, mode)
+		case modeSet, modeParam:
+			if mode != 'k' {
+				seen.Params[mode] = value
+			}
 		}
 	}
 	slices.Sort(flags)

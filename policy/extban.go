@@ -39,6 +39,8 @@ type ChannelCaps struct {
 	Software      Software
 	ListModes     string   // CHANMODES, first part; "": b
 	FlagModes     string   // CHANMODES, last part; "": imnpst
+	ParamModes    string   // CHANMODES, second part: a parameter to set and to take
+	SetModes      string   // CHANMODES, third part: a parameter to set
 	Extban        bool     // EXTBAN is there
 	ExtbanPrefix  string   // EXTBAN before the comma
 	ExtbanTypes   string   // EXTBAN after it

@@ -16,6 +16,7 @@ type Channel struct {
 	Name       string
 	Set, Clear string  // flags by letter
 	Key        *string // nil: left alone; "": none
+	Params     []Param // other modes with a parameter
 	Lists      []List
 	Status     []Status
 	Remove     []Removal
@@ -31,6 +32,12 @@ type List struct {
 	Want, Drop []string
 }
 
+// Param is a mode with a parameter; Value "": it shall not be set.
+type Param struct {
+	Mode  byte
+	Value string
+}
+
 // Status is what somebody shall have: letters of PREFIX, as "o".
 type Status struct{ Nick, Give, Take string }
 
@@ -44,6 +51,7 @@ type Access struct{ Account, Flags string }
 type ChannelSeen struct {
 	Flags     string            // by letter
 	Key       string            // "": none
+	Params    map[byte]string   // modes with a parameter that are set, beside lists and key
 	Lists     map[byte][]string // as the server writes them
 	Present   map[string]string // nick → letters of PREFIX
 	PlainText bool              // somebody without TLS is there
@@ -97,6 +105,7 @@ func PlanChannel(want Channel, seen ChannelSeen, caps ChannelCaps, most int) ([]
 	p.lists("eI", true)
 	p.flags()
 	p.key()
+	p.paramModes()
 	p.lists("", true)
 	p.flush()
 	if gone := p.kicks(); gone > most {
@@ -199,6 +208,23 @@ func (p *planner) key() {
 		p.change("+k", *k)
 	default:
 		p.change("-k+k", p.seen.Key, *k)
+	}
+}
+
+// paramModes sets and takes modes with a parameter, where the server has them.
+func (p *planner) paramModes() {
+	for _, x := range p.want.Params {
+		has, is := p.seen.Params[x.Mode]
+		always := strings.IndexByte(p.caps.ParamModes, x.Mode) >= 0
+		switch {
+		case !always && strings.IndexByte(p.caps.SetModes, x.Mode) < 0, x.Value == has:
+		case x.Value != "":
+			p.change("+"+string(rune(x.Mode)), x.Value)
+		case is && always:
+			p.change("-"+string(rune(x.Mode)), has)
+		case is:
+			p.change("-" + string(rune(x.Mode)))
+		}
 	}
 }
 

@@ -222,10 +222,7 @@ func (g *Guard) arm(ctx context.Context, name, by string, armed bool) error {
 		r.judgeAllLocked(now)
 		r.doorsFirstLocked(now)
 	}
-	state := RoomState{Room: r.name, Armed: armed}
-	if r.shut {
-		state.Shut = r.lock.Until()
-	}
+	state := r.stateLocked()
 	r.mu.Unlock()
 	return g.scribe.keepNow(ctx, "room "+name, func(ctx context.Context, s Store) error { return s.PutRoom(ctx, state) })
 }
@@ -269,7 +266,8 @@ func (g *Guard) Lockdown(ctx context.Context, name string, last time.Duration, b
 		word = "lockdown --off"
 	}
 	r.noteLocked(&Act{At: now, Room: r.name, Acts: word, Actor: by, Result: r.resultLocked("done")})
-	state := RoomState{Room: r.name, Armed: r.armed, Shut: until}
+	state := r.stateLocked()
+	state.Shut = until
 	r.mu.Unlock()
 	return until, g.scribe.keepNow(ctx, "room "+r.name, func(ctx context.Context, s Store) error { return s.PutRoom(ctx, state) })
 }

@@ -90,6 +90,11 @@ func (sd *side) doorsLocked(now time.Time) (d policy.Doors, others bool) {
 
 // wantChannelLocked compiles the state that the channel shall have.
 func (sd *side) wantChannelLocked(seen *policy.ChannelSeen, now time.Time) (policy.Channel, []string) {
+	return sd.wantLocked(seen, sd.room.g.movingOf(sd.place), false, now)
+}
+
+// wantLocked is wantChannelLocked while a migration asks mv; with only, nothing is noted.
+func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now time.Time) (policy.Channel, []string) {
 	r := sd.room
 	c := policy.Channel{Name: sd.place.Name}
 	sign := byte('+')
@@ -115,7 +120,9 @@ func (sd *side) wantChannelLocked(seen *policy.ChannelSeen, now time.Time) (poli
 	if doors.InviteOnly && own != "" && !slices.Contains(doors.Accounts, own) {
 		doors.Accounts = append(doors.Accounts, own)
 	}
-	sd.closed = doors.InviteOnly || strings.Contains(c.Set, "i")
+	if !only {
+		sd.closed = doors.InviteOnly || strings.Contains(c.Set, "i") || mv.Closed
+	}
 	cannot := sd.caps.Open(doors, &c)
 	if byHand {
 		cannot = append(cannot, "the door: no list here can name all who may come, so strangers are removed after they came")
@@ -140,9 +147,16 @@ func (sd *side) wantChannelLocked(seen *policy.ChannelSeen, now time.Time) (poli
 		sd.keepTopicLocked(&seen.Topic)
 		c.Topic, c.TopicLock = sd.topic, keeps
 	}
+	sd.wantMovingLocked(&c, seen, mv, only)
 	sd.wantBansLocked(&c, now)
 	if keeps && server.Set+server.Clear != "" {
-		c.MLock = mlock(server.Set, server.Clear)
+		clear := strings.Map(func(m rune) rune {
+			if strings.ContainsRune(mv.modes(), m) {
+				return -1
+			}
+			return m
+		}, server.Clear)
+		c.MLock = mlock(unique(server.Set+mv.modes()), clear)
 		sd.wantAccessLocked(&c, seen, now)
 	}
 	return c, cannot
@@ -304,6 +318,7 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 		sd.keepTopicLocked(seen.Subject)
 		m.Subject = sd.topic
 	}
+	sd.wantMUCMovingLocked(&m, seen)
 	return m
 }
 
@@ -312,6 +327,9 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 func (sd *side) keepTopicLocked(seen *string) {
 	if seen != nil && (sd.topic == nil || !sd.room.armed) {
 		topic := *seen
+		if b := sd.room.before[sd.place.String()]; b.Topic != nil { // a migration's is there now
+			topic = *b.Topic
+		}
 		sd.topic = &topic
 	}
 }

@@ -20,6 +20,9 @@ func (g *Guard) In(m *bridge.Message, now time.Time) bridge.Ruling {
 	if !r.loaded {
 		return bridge.Ruling{}
 	}
+	if sd.closedByMove() {
+		return bridge.Ruling{Refused: true, Rule: "migration", Reason: orElse(g.movingOf(m.Room).Entry, m.Room.Name+" is closed, and nobody elsewhere hears what you say here")}
+	}
 	sub := sd.present[m.From.Nick]
 	if m.Delayed {
 		sub = nil // who has the nick now need not be who said it
@@ -67,6 +70,9 @@ func (g *Guard) Out(from bridge.Sender, source, to bridge.Room, rung policy.Rung
 	defer r.mu.Unlock()
 	if !r.loaded {
 		return bridge.Ruling{}
+	}
+	if sd.closedByMove() {
+		return bridge.Ruling{Refused: true, Rule: "migration"} // of what everybody has been told
 	}
 	f := factsOf(t, from, source)
 	key := ""

@@ -28,6 +28,8 @@ type Guard struct {
 	// table and bans are read without a lock: by See and by the gate.
 	table atomic.Pointer[table]
 	bans  atomic.Pointer[[]policy.BanRecord]
+	// moving is what migrations ask of places.
+	moving atomic.Pointer[map[bridge.Room]Moving]
 
 	banning sync.Mutex // held while bans is changed
 	marks   marks

@@ -167,6 +167,9 @@ func (sd *side) queueLocked(sub *subject) {
 // channelRights says which letters of PREFIX somebody shall have.
 func (sd *side) channelRights(sub *subject, by, op, voice *policy.Decision) {
 	has := func(c string) bool { return strings.Contains(sub.rights, c) }
+	moving := sd.room.g.movingOf(sd.place)
+	// A channel that a migration keeps silent gives nobody a voice.
+	moderated := strings.Contains(sd.want.Set, "m") && !strings.Contains(sd.room.before[sd.place.String()].Set, "m")
 	if op.Acts&policy.ActDeop != 0 {
 		for _, c := range "qaoh" {
 			if has(string(c)) {
@@ -177,9 +180,10 @@ func (sd *side) channelRights(sub *subject, by, op, voice *policy.Decision) {
 		sub.give += "o"
 	}
 	switch {
-	case sub.quiet && has("v"):
+	case sub.quiet && has("v"), moving.ReadOnly && has("v") && !sub.powerful():
 		sub.take += "v"
-	case !sub.quiet && !has("v") && !sub.powerful() && sub.give == "" && (voice.Acts&policy.ActVoice != 0 || strings.Contains(sd.want.Set, "m")):
+	case moving.ReadOnly:
+	case !sub.quiet && !has("v") && !sub.powerful() && sub.give == "" && (voice.Acts&policy.ActVoice != 0 || moderated):
 		sub.give += "v"
 	case voice.Acts&policy.ActDevoice != 0 && has("v"):
 		sub.take += "v"

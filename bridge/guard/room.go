@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -48,6 +49,8 @@ type room struct {
 	guests   map[string]time.Time // by Key: when a stay ends
 	told     map[string]time.Time // by Key and rule: acts that were noted, to be noted once
 	did      map[string]uint64
+	before   map[string]Before    // by place: how it was before a migration
+	entries  map[string]time.Time // who was told where to go
 	// Since the start.
 	lockdowns, repairs uint64
 	open               map[string]string // alarms that are still so, by matter
@@ -57,6 +60,7 @@ func newRoom(g *Guard, cfg Room) *room {
 	return &room{
 		g: g, name: cfg.Name, breaker: policy.NewBreaker(policy.Limit{}, 0), admitted: map[string]time.Time{}, fresh: map[string]time.Time{},
 		guests: map[string]time.Time{}, told: map[string]time.Time{}, did: map[string]uint64{}, open: map[string]string{}, armed: !cfg.DryRun,
+		entries: map[string]time.Time{},
 	}
 }
 
@@ -98,7 +102,7 @@ func (r *room) adoptLocked(t *table, cfg Room) {
 // restoreLocked takes over what was kept. A lockdown far ahead of the clock, which
 // was set back, lasts no longer than one begun now.
 func (r *room) restoreLocked(k *RoomState, now time.Time) {
-	r.armed = k.Armed
+	r.armed, r.before = k.Armed, maps.Clone(k.Before)
 	if !k.Shut.IsZero() {
 		until := k.Shut
 		if last := now.Add(max(r.cfg.JoinsFor, lockdownMost)); until.After(last) {
@@ -117,11 +121,17 @@ const lockdownMost = 30 * 24 * time.Hour
 
 // keepLocked has the room's state written down.
 func (r *room) keepLocked() {
-	state := RoomState{Room: r.name, Armed: r.armed}
+	state := r.stateLocked()
+	r.g.scribe.keep("room "+r.name, func(ctx context.Context, s Store) error { return s.PutRoom(ctx, state) })
+}
+
+// stateLocked is what is kept of the room.
+func (r *room) stateLocked() RoomState {
+	state := RoomState{Room: r.name, Armed: r.armed, Before: maps.Clone(r.before)}
 	if r.shut {
 		state.Shut = r.lock.Until()
 	}
-	r.g.scribe.keep("room "+r.name, func(ctx context.Context, s Store) error { return s.PutRoom(ctx, state) })
+	return state
 }
 
 // admitLocked notes that somebody was let in.

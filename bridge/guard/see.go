@@ -116,6 +116,9 @@ func (sd *side) cameLocked(s *bridge.Sight, now time.Time) {
 	}
 	r.carryShutLocked(now)
 	sd.judgeLocked(sub, now)
+	if sub.effect <= policy.Quarantine {
+		sd.entryLocked(sub, now)
+	}
 }
 
 // hostOf is the host for counting clones: not of those whom we know, of whom a whole

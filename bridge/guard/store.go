@@ -50,6 +50,8 @@ type RoomState struct {
 	Armed bool   `json:"armed,omitempty"`
 	// Shut: in lockdown until then; zero: open.
 	Shut time.Time `json:"shut,omitzero"`
+	// Before is how its places were before a migration changed them, by place.
+	Before map[string]Before `json:"before,omitempty"`
 	// Admitted are the subjects that were let in, by Key, with when they were last
 	// there. Load fills it, Admit changes it.
 	Admitted map[string]time.Time `json:"-"`

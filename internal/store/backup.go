@@ -146,6 +146,11 @@ func examine(ctx context.Context, db *sql.DB, f *folder, cfg Config) (*Store, *R
 			return nil, r, err
 		}
 	}
+	if r.Schema >= moveSchema {
+		if _, err := s.loadMove(ctx); err != nil {
+			return nil, r, err
+		}
+	}
 	r.Rooms, err = waiting(ctx, db)
 	return s, r, err
 }

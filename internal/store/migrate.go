@@ -89,9 +89,9 @@ func metaValue(ctx context.Context, db *sql.DB, name string) ([]byte, error) {
 
 const setMeta = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
-// migrate brings the database from version to the last of steps, one
+// raise brings the database from version to the last of steps, one
 // transaction for each. Before each a copy is made, unless the store is fresh.
-func migrate(ctx context.Context, c *conn, f *folder, version int, steps []string, fresh bool, now time.Time) error {
+func raise(ctx context.Context, c *conn, f *folder, version int, steps []string, fresh bool, now time.Time) error {
 	for ; version < len(steps); version++ {
 		if !fresh {
 			if err := backupBefore(ctx, f, version+1, now); err != nil {

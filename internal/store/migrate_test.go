@@ -13,6 +13,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/migrate"
 	"drawbridge/xmpp/e2ee"
 )
 
@@ -86,6 +87,13 @@ func TestOldStores(t *testing.T) {
 					t.Errorf("audit %v", got)
 				}
 			}
+			if from <= "testdata/schema-3" {
+				if k, err := s.Migrate().Load(t.Context()); err != nil || !reflect.DeepEqual(k, migrate.Kept{}) {
+					t.Errorf("of migrations before there were any: %+v, %v", k, err)
+				}
+			} else {
+				wantMoves(t, s.Migrate(), testMoves(oldTime))
+			}
 			if v, err := s.Secret(t.Context(), "test", "owner"); string(v) != "old secret" || err != nil {
 				t.Errorf("secret %q, %v", v, err)
 			}
@@ -123,6 +131,7 @@ func TestMakeOldStore(t *testing.T) {
 	eve := testAct("eve", 0)
 	eve.At = oldTime
 	appendActs(t, s.Guard(), eve)
+	putMoves(t, s.Migrate(), testMoves(oldTime))
 	if err := s.SetSecret(t.Context(), "test", "owner", []byte("old secret")); err != nil {
 		t.Fatal(err)
 	}

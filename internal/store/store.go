@@ -207,7 +207,7 @@ func (s *Store) unlock(ctx context.Context, c *conn, cfg Config) error {
 		}
 		version = 1
 	}
-	if err := migrate(ctx, c, s.folder, version, steps, fresh, s.now()); err != nil {
+	if err := raise(ctx, c, s.folder, version, steps, fresh, s.now()); err != nil {
 		return err
 	}
 	return s.loadLook(ctx)

@@ -61,6 +61,7 @@ type writer struct {
 	addReplay, setLedger           stmt
 	guard                          guardStmts
 	acts                           actStmts
+	move                           moveStmts
 
 	// What follows only the writer's goroutine touches.
 	seq     uint64 // of the last row
@@ -120,6 +121,9 @@ func (s *Store) newWriter(ctx context.Context, c *conn) (*writer, error) {
 		{&w.guard.drop, "DELETE FROM guard WHERE id = ? AND kind <> 'room'"},
 		{&w.guard.admit, "INSERT INTO admitted (room, who, at, value) VALUES (?, ?, ?, ?) ON CONFLICT (room, who) DO UPDATE SET at = excluded.at"},
 		{&w.guard.stay, "DELETE FROM admitted WHERE room = ? AND who NOT IN (SELECT who FROM admitted WHERE room = ? ORDER BY at DESC, who LIMIT ?)"},
+		{&w.move.put, "INSERT INTO move (id, kind, at, value) VALUES (?, ?, ?, ?) ON CONFLICT (id, kind) DO UPDATE SET at = excluded.at, value = excluded.value"},
+		{&w.move.drop, "DELETE FROM move WHERE id = ? AND kind = ?"},
+		{&w.move.forget, "DELETE FROM move WHERE kind = ? AND at < ?"},
 		{&w.acts.add, "INSERT INTO act (seq, at, line, hash) VALUES (?, ?, ?, ?)"},
 		{&w.acts.del, "DELETE FROM act WHERE seq <= ?"},
 		{&w.setLedger, "INSERT INTO ledger (bridge, counters) VALUES (?, ?) ON CONFLICT (bridge) DO UPDATE SET counters = excluded.counters"},

@@ -1,0 +1,390 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// Moving is what a migration asks of a channel or MUC beside the rules of its room
+// (package migrate). The zero value asks nothing.
+type Moving struct {
+	ReadOnly bool // +m, and nobody has a voice: who is op is heard, nobody else
+	// Closed: nobody comes in any more, and nothing is relayed to or from there.
+	Closed  bool
+	Topic   string // "": as it was before
+	Entry   string // said to who comes in, once an hour each; "": nothing
+	Forward string // channel to which the server sends who is not let in; "": to none
+}
+
+// Before is how a place was before a Moving changed it: what to set back.
+type Before struct {
+	Set     string  `json:"set,omitempty"`   // flags that were not set
+	Topic   *string `json:"topic,omitempty"` // nil: not changed
+	Forward bool    `json:"forward,omitempty"`
+}
+
+// SetMoving says what migrations ask, of each place; what is not in all is asked nothing.
+// It may be called at any time, and is carried out like everything else: within the
+// room's budget and dry run, and with a line in the audit.
+func (g *Guard) SetMoving(all map[bridge.Room]Moving) {
+	all = maps.Clone(all)
+	before := g.moving.Swap(&all)
+	now := g.now()
+	for place, sd := range g.table.Load().sides {
+		if before != nil && (*before)[place] == all[place] {
+			continue
+		}
+		r := sd.room
+		r.mu.Lock()
+		sd.judgeAllLocked(now)
+		poke(sd.look)
+		r.mu.Unlock()
+	}
+}
+
+// movingOf is what a migration asks of a place.
+func (g *Guard) movingOf(place bridge.Room) Moving {
+	if all := g.moving.Load(); all != nil {
+		return (*all)[place]
+	}
+	return Moving{}
+}
+
+// modes are the flags that a migration wants set.
+func (m *Moving) modes() (set string) {
+	if m.ReadOnly {
+		set = "m"
+	}
+	if m.Closed {
+		set += "i"
+	}
+	return set
+}
+
+// Modes by which servers send somebody on to another channel: of InspIRCd (which does it
+// where the channel is full) and UnrealIRCd, and of Solanum.
+const (
+	redirectMode = 'L'
+	forwardMode  = 'f'
+	limitMode    = 'l'
+)
+
+// wantMovingLocked adds what a migration wants of the channel, and what it no longer
+// wants and was not there before. What it changes is noted, unless only is set.
+func (sd *side) wantMovingLocked(c *policy.Channel, seen *policy.ChannelSeen, mv Moving, only bool) {
+	r := sd.room
+	was := r.before[sd.place.String()]
+	b := was
+	for _, m := range mv.modes() {
+		if !strings.ContainsRune(c.Set, m) {
+			c.Set += string(m)
+		}
+		if !strings.ContainsRune(seen.Flags, m) && !strings.ContainsRune(b.Set, m) {
+			b.Set += string(m)
+		}
+	}
+	for _, m := range was.Set {
+		switch {
+		case strings.ContainsRune(mv.modes(), m):
+		case strings.ContainsRune(seen.Flags, m) && !strings.ContainsRune(c.Set, m):
+			c.Clear += string(m)
+		default:
+			b.Set = strings.ReplaceAll(b.Set, string(m), "")
+		}
+	}
+	c.Clear = strings.Map(func(m rune) rune {
+		if strings.ContainsRune(c.Set, m) {
+			return -1
+		}
+		return m
+	}, c.Clear)
+	c.Topic = sd.movedTopicLocked(c.Topic, seen.Topic, mv, &b)
+	sd.wantForwardLocked(c, seen, mv, &b)
+	if !only {
+		sd.keepBeforeLocked(&was, &b)
+	}
+}
+
+// movedTopicLocked is the topic that shall be: a migration's, or the one from before it.
+// kept is the one that the rules keep.
+func (sd *side) movedTopicLocked(kept *string, seen string, mv Moving, b *Before) *string {
+	switch {
+	case mv.Topic != "":
+		if b.Topic == nil && !sameTopic(seen, mv.Topic) {
+			topic := seen
+			if kept != nil {
+				topic = *kept
+			}
+			b.Topic = &topic
+		}
+		if sameTopic(seen, mv.Topic) {
+			return nil // the server may have cut it
+		}
+		return &mv.Topic
+	case b.Topic != nil && seen != *b.Topic:
+		return b.Topic
+	}
+	b.Topic = nil
+	return kept
+}
+
+// keepBeforeLocked notes how the place was, if that changed.
+func (sd *side) keepBeforeLocked(was, b *Before) {
+	r := sd.room
+	if !r.armed || was.equal(b) {
+		return
+	}
+	before := maps.Clone(r.before)
+	if before == nil {
+		before = map[string]Before{}
+	}
+	before[sd.place.String()] = *b
+	if b.equal(&Before{}) {
+		delete(before, sd.place.String())
+	}
+	r.before = before
+	r.keepLocked()
+}
+
+// wantForwardLocked has the server send people on, where it can.
+func (sd *side) wantForwardLocked(c *policy.Channel, seen *policy.ChannelSeen, mv Moving, b *Before) {
+	mode := byte(redirectMode)
+	if sd.caps.Software == policy.Solanum {
+		mode = forwardMode
+	}
+	full := sd.caps.Software == policy.InspIRCd || sd.caps.Software == policy.UnrealIRCd
+	switch {
+	case mv.Forward != "":
+		c.Params = append(c.Params, policy.Param{Mode: mode, Value: mv.Forward})
+		if full {
+			c.Params = append(c.Params, policy.Param{Mode: limitMode, Value: "1"})
+		}
+		b.Forward = true
+	case b.Forward && seen.Params[mode] == "":
+		b.Forward = false
+	case b.Forward:
+		c.Params = append(c.Params, policy.Param{Mode: mode})
+		if full {
+			c.Params = append(c.Params, policy.Param{Mode: limitMode})
+		}
+	}
+}
+
+// leastTopic is what a server leaves of a topic at least.
+const leastTopic = 80
+
+// sameTopic compares topics, of which a server may have cut one.
+func sameTopic(seen, want string) bool {
+	return seen == want || len(seen) >= leastTopic && strings.HasPrefix(want, seen)
+}
+
+func (b *Before) equal(o *Before) bool {
+	same := b.Topic == nil && o.Topic == nil || b.Topic != nil && o.Topic != nil && *b.Topic == *o.Topic
+	return same && b.Set == o.Set && b.Forward == o.Forward
+}
+
+// entryLocked tells somebody who came into a place that people leave where to go.
+func (sd *side) entryLocked(sub *subject, now time.Time) {
+	words := sd.room.g.movingOf(sd.place).Entry
+	if words == "" || sub.here || sub.facts.Self || sub.peer != nil || !sd.room.armed || len(sd.words) >= maxWords {
+		return
+	}
+	if acts, _ := sd.actsLocked(); !acts {
+		return
+	}
+	key := "entry " + sd.place.String() + " " + sub.facts.Nick
+	if at, told := sd.room.entries[key]; told && now.Sub(at) < entryEvery && !now.Before(at) {
+		return
+	}
+	if len(sd.room.entries) >= maxTold {
+		clear(sd.room.entries)
+	}
+	sd.room.entries[key] = now
+	sd.words = append(sd.words, whisper{sub.facts.Nick, words})
+	poke(sd.wake)
+}
+
+// entryEvery is how often the same nick hears where to go.
+const entryEvery = time.Hour
+
+// closedByMove reports whether nothing is relayed to or from a place any more.
+func (sd *side) closedByMove() bool {
+	return sd.room.armed && sd.room.g.movingOf(sd.place).Closed
+}
+
+// wantMUCMovingLocked adds what a migration wants of a MUC: locked with its subject, once
+// it is closed. It is never destroyed: where the service forgets a room, who comes next
+// would own it.
+func (sd *side) wantMUCMovingLocked(m *policy.MUC, seen *policy.MUCSeen) {
+	mv := sd.room.g.movingOf(sd.place)
+	was := sd.room.before[sd.place.String()]
+	b := was
+	if seen.Subject != nil {
+		m.Subject = sd.movedTopicLocked(m.Subject, *seen.Subject, mv, &b)
+	}
+	for _, x := range [...]struct{ letter, field string }{{"i", policy.FieldMembersOnly}, {"m", policy.FieldModerated}} {
+		wanted := slices.ContainsFunc(m.Fields, func(f policy.Field) bool { return f.Var == x.field && f.Value == "1" })
+		is := seen.Config[x.field] == "1" || seen.Config[x.field] == "true"
+		switch {
+		case mv.Closed && wanted:
+		case mv.Closed:
+			m.Fields = append(m.Fields, policy.Field{Var: x.field, Value: "1"})
+			if !is && !strings.Contains(b.Set, x.letter) {
+				b.Set += x.letter
+			}
+		case strings.Contains(was.Set, x.letter) && is && !wanted:
+			m.Fields = append(m.Fields, policy.Field{Var: x.field, Value: "0"})
+		default:
+			b.Set = strings.ReplaceAll(b.Set, x.letter, "")
+		}
+	}
+	sd.keepBeforeLocked(&was, &b)
+}
+
+// MoveStep is what one step of a migration would change in a place.
+type MoveStep struct {
+	Place bridge.Room `json:"place"`
+	// Lines are what would be sent; nothing: it is as wanted.
+	Lines []string `json:"lines,omitempty"`
+	// Why says what stands against it: dry run, no op.
+	Why string `json:"why,omitempty"`
+}
+
+// PlanMoving says what each of the steps would change in a place, after the one before:
+// the state of the place is read, and nothing is changed. An unknown place is ErrNoRoom.
+func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Moving) ([]MoveStep, error) {
+	sd := g.table.Load().sides[place]
+	if sd == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNoRoom, place)
+	}
+	o, self, ok, _ := sd.observe(ctx)
+	if !ok {
+		return nil, fmt.Errorf("guard: %s: %w", place, bridge.ErrNotReady)
+	}
+	r := sd.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := g.now()
+	why := ""
+	switch {
+	case !r.armed:
+		why = "room " + r.name + " is in dry run: it would only be said"
+	case !o.Holds:
+		why = "the bot does not hold it"
+	}
+	var out []MoveStep
+	seen, before := o.Channel, Moving{}
+	if sd.channel() { // what is wanted already is no part of a step
+		want, _ := sd.wantLocked(&seen, g.movingOf(place), true, now)
+		seen = applied(seen, &want)
+		before = g.movingOf(place)
+	}
+	for _, mv := range steps {
+		step := MoveStep{Place: place, Why: why}
+		switch {
+		case !sd.channel():
+			if mv.Closed && !before.Closed {
+				step.Lines = []string{"members-only and moderated: nobody else comes in"}
+			}
+		default:
+			want, _ := sd.wantLocked(&seen, mv, true, now)
+			lines, err := policy.PlanChannel(want, seen, o.ChannelCaps, 0)
+			if err != nil {
+				return nil, err
+			}
+			for _, l := range lines {
+				step.Lines = append(step.Lines, l.Line())
+			}
+			seen = applied(seen, &want)
+		}
+		if mv.Entry != "" && before.Entry == "" {
+			step.Lines = append(step.Lines, "NOTICE to who comes in: "+mv.Entry)
+		}
+		if mv.Closed && !before.Closed {
+			step.Lines = append(step.Lines, "nothing is relayed to or from there")
+		}
+		before = mv
+		out = append(out, step)
+	}
+	_ = self
+	return out, nil
+}
+
+// applied is the state of a channel once it is as wanted: as far as migrations change it.
+func applied(seen policy.ChannelSeen, want *policy.Channel) policy.ChannelSeen {
+	seen.Flags = unique(strings.Map(func(m rune) rune {
+		if strings.ContainsRune(want.Clear, m) {
+			return -1
+		}
+		return m
+	}, seen.Flags) + want.Set)
+	if want.Topic != nil {
+		seen.Topic = *want.Topic
+	}
+	if want.Key != nil {
+		seen.Key = *want.Key
+	}
+	if want.MLock != "" {
+		seen.MLock = want.MLock
+	}
+	seen.TopicLock = seen.TopicLock || want.TopicLock
+	seen.Params = maps.Clone(seen.Params)
+	if seen.Params == nil {
+		seen.Params = map[byte]string{}
+	}
+	for _, x := range want.Params {
+		if seen.Params[x.Mode] = x.Value; x.Value == "" {
+			delete(seen.Params, x.Mode)
+		}
+	}
+	seen.Lists = maps.Clone(seen.Lists)
+	for _, l := range want.Lists {
+		list := slices.DeleteFunc(slices.Clone(seen.Lists[l.Mode]), func(e string) bool { return slices.Contains(l.Drop, e) })
+		for _, e := range l.Want {
+			if !slices.Contains(list, e) {
+				list = append(list, e)
+			}
+		}
+		if seen.Lists == nil {
+			seen.Lists = map[byte][]string{}
+		}
+		seen.Lists[l.Mode] = list
+	}
+	seen.Access = maps.Clone(seen.Access)
+	for _, a := range want.Access {
+		if seen.Access != nil {
+			seen.Access[a.Account] = a.Flags
+		}
+	}
+	return seen
+}
+
+// Note adds a line of a migration to the audit.
+func (g *Guard) Note(a Act) { g.scribe.note(&a) }
+
+// HeldBy says why a place is not held now, for gates of a migration; "": it is.
+func (g *Guard) HeldBy(place bridge.Room) string {
+	sd := g.table.Load().sides[place]
+	if sd == nil {
+		return place.String() + " is not guarded"
+	}
+	r := sd.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case !r.armed:
+		return "room " + r.name + " is in dry run (drawbridge guard enable " + r.name + ")"
+	case !sd.ready:
+		return place.String() + " is out of the bot's sight"
+	case !sd.holds:
+		return place.String() + " is not held: the bot has no right to change it"
+	}
+	return ""
+}
