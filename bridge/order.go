@@ -74,7 +74,7 @@ const (
 // isOrder reports whether q is !trust, !guard or !migrate with words behind it.
 func (q *question) isOrder() bool {
 	words := strings.Fields(q.msg.Text.s)
-	return len(words) > 1 && (slices.Contains([]string{"!trust", "!guard", "!migrate"}, strings.ToLower(words[0])))
+	return len(words) > 1 && slices.Contains([]string{"!trust", "!guard", "!migrate"}, strings.ToLower(words[0]))
 }
 
 // answerGuard says what can be ordered about guarded rooms.
