@@ -115,6 +115,7 @@ type Sight struct {
 	// (XEP-0421); "" where it tells none.
 	Occupant string
 	Said     policy.Said
+	Topic    *string // of SightMode "topic": what it is now; nil: not told
 	Time     time.Time
 }
 

@@ -73,7 +73,8 @@ func (s *session) onTopic(m *ircmsg.Message) {
 	if c := s.channel(param(m, 0)); c != nil && c.joined {
 		by, _, _ := strings.Cut(m.Source, "!")
 		c.topic, c.topicBy = strings.Clone(param(m, 1)), strings.Clone(by)
-		s.seeIn(c, bridge.Sight{Kind: bridge.SightMode, What: "topic", By: s.by(c, m)})
+		topic := c.topic
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightMode, What: "topic", Topic: &topic, By: s.by(c, m)})
 	}
 }
 

@@ -330,7 +330,7 @@ func (l *Leg) topic(m *muc, nick string) {
 	if !m.shown {
 		return
 	}
-	s := bridge.Sight{Kind: bridge.SightMode, What: "topic", By: bridge.By{Nick: strings.Clone(nick), Server: nick == ""}}
+	s := bridge.Sight{Kind: bridge.SightMode, What: "topic", Topic: m.subject, By: bridge.By{Nick: strings.Clone(nick), Server: nick == ""}}
 	if nick != "" {
 		s.By.Facts = l.factsOf(m, s.By.Nick, m.occupants[nick])
 	}

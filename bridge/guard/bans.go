@@ -21,25 +21,34 @@ type marks struct {
 	set map[string]mark
 }
 
-type mark struct{ ban, place, mask string }
+// mark is one entry: of a ban, by its ID, or one that silences somebody, of a list.
+type mark struct{ kind, ban, place, mask string }
 
-func (m mark) id() string { return timerBan + " " + m.ban + " " + m.place + " " + m.mask }
+func (m mark) id() string { return m.kind + " " + m.ban + " " + m.place + " " + m.mask }
+
+// muteMark is the mark of an entry that silences somebody in a channel.
+func (sd *side) muteMark(e entry) mark {
+	return mark{timerMute, string(e.mode), sd.place.String(), e.mask}
+}
+
+// entry is what stands in the list, of a mark of a mute.
+func (m mark) entry() entry { return entry{mode: m.ban[0], mask: m.mask} }
 
 // parseMark reads an ID of a mark.
 func parseMark(id string) (mark, bool) {
 	f := strings.SplitN(id, " ", 4)
-	if len(f) != 4 || f[0] != timerBan {
+	if len(f) != 4 || f[0] != timerBan && (f[0] != timerMute || len(f[1]) != 1) {
 		return mark{}, false
 	}
-	return mark{f[1], f[2], f[3]}, true
+	return mark{f[0], f[1], f[2], f[3]}, true
 }
 
-// of returns the marks of a place.
-func (m *marks) of(place string) (out []mark) {
+// of returns the marks of a kind in a place.
+func (m *marks) of(kind string, place bridge.Room) (out []mark) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, x := range m.set {
-		if x.place == place {
+		if x.kind == kind && x.place == place.String() {
 			out = append(out, x)
 		}
 	}
@@ -49,7 +58,11 @@ func (m *marks) of(place string) (out []mark) {
 
 // projected notes that an entry stands, or is about to, for a ban.
 func (g *Guard) projected(sd *side, b *policy.BanRecord, mask string) {
-	m := mark{b.ID, sd.place.String(), mask}
+	g.mark(sd, mark{timerBan, b.ID, sd.place.String(), mask}, b.Until)
+}
+
+// mark keeps a mark.
+func (g *Guard) mark(sd *side, m mark, due time.Time) {
 	g.marks.mu.Lock()
 	_, known := g.marks.set[m.id()]
 	g.marks.set[m.id()] = m
@@ -57,8 +70,31 @@ func (g *Guard) projected(sd *side, b *policy.BanRecord, mask string) {
 	if known {
 		return
 	}
-	x := Timer{ID: m.id(), Kind: timerBan, Room: sd.room.name, Who: mask, Due: b.Until}
+	x := Timer{ID: m.id(), Kind: m.kind, Room: sd.room.name, Who: m.mask, Due: due}
 	g.scribe.keep(x.ID, func(ctx context.Context, s Store) error { return s.PutTimer(ctx, x) })
+}
+
+// takeKeptLocked takes over the bans of an earlier process. It may have been killed
+// between an entry and its mark, so all that may stand is marked: in a MUC at once, in a
+// channel when it is known how the network writes it.
+func (sd *side) takeKeptLocked(bans []policy.BanRecord) {
+	for _, b := range bans {
+		if len(b.Rooms) == 0 || slices.Contains(b.Rooms, sd.room.name) {
+			sd.kept = append(sd.kept, b)
+		}
+	}
+	if !sd.channel() {
+		sd.markKeptLocked()
+	}
+}
+
+func (sd *side) markKeptLocked() {
+	for i := range sd.kept {
+		for _, mask := range sd.room.g.masks(sd, &sd.kept[i]) {
+			sd.room.g.projected(sd, &sd.kept[i], mask)
+		}
+	}
+	sd.kept = nil
 }
 
 // unprojected forgets marks whose entries are gone.
@@ -256,7 +292,7 @@ func (sd *side) followLocked(s *bridge.Sight, now time.Time) bool {
 // unfollowLocked ends the ban that a mark of this place stands for.
 func (sd *side) unfollowLocked(mask, author string, now time.Time) bool {
 	r := sd.room
-	for _, m := range r.g.marks.of(sd.place.String()) {
+	for _, m := range r.g.marks.of(timerBan, sd.place) {
 		if !strings.EqualFold(m.mask, mask) {
 			continue
 		}

@@ -311,18 +311,21 @@ func addEntry(c *policy.Channel, e entry) {
 
 // muteEntryLocked silences somebody by an entry of a list, or takes that back.
 func (sd *side) muteEntryLocked(sub *subject) {
-	switch {
-	case sub.mute && sub.muted == nil:
-		list, mask, ok := sd.caps.Mute("*!" + sub.facts.User + "@" + sub.facts.Host)
-		if !ok {
-			return
-		}
-		sub.muted = &entry{list, mask, false}
-		sd.lists = append(sd.lists, *sub.muted)
+	switch e, ok := sd.muteOf(sub); {
+	case sub.mute && sub.muted == nil && ok:
+		sub.muted = &e
+		sd.lists = append(sd.lists, e)
+		sd.room.g.mark(sd, sd.muteMark(e), time.Time{})
 	case !sub.mute && sub.muted != nil:
 		sd.lists = append(sd.lists, entry{sub.muted.mode, sub.muted.mask, true})
 		sub.muted = nil
 	}
+}
+
+// muteOf is the entry that silences somebody; false where the network has none.
+func (sd *side) muteOf(sub *subject) (entry, bool) {
+	list, mask, ok := sd.caps.Mute("*!" + sub.facts.User + "@" + sub.facts.Host)
+	return entry{list, mask, false}, ok
 }
 
 // mucChangesLocked puts all that waits into steps of a MUC.

@@ -120,6 +120,11 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 	if doors.InviteOnly && own != "" && !slices.Contains(doors.Accounts, own) {
 		doors.Accounts = append(doors.Accounts, own)
 	}
+	for _, p := range r.table.cfg.Peers {
+		if account := p.Accounts[sd.place.Leg]; doors.InviteOnly && account != "" && !slices.Contains(doors.Accounts, account) {
+			doors.Accounts = append(doors.Accounts, account)
+		}
+	}
 	if !only {
 		sd.closed = doors.InviteOnly || strings.Contains(c.Set, "i") || mv.Closed
 	}
@@ -149,6 +154,7 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 	}
 	sd.wantMovingLocked(&c, seen, mv, only)
 	sd.wantBansLocked(&c, now)
+	sd.wantMutesLocked(&c)
 	if keeps && server.Set+server.Clear != "" {
 		clear := strings.Map(func(m rune) rune {
 			if strings.ContainsRune(mv.modes(), m) {
@@ -187,11 +193,29 @@ func (sd *side) wantBansLocked(c *policy.Channel, now time.Time) {
 			addEntry(c, entry{'b', mask, false})
 		}
 	}
-	for _, m := range r.g.marks.of(sd.place.String()) {
+	for _, m := range r.g.marks.of(timerBan, sd.place) {
 		if r.orphanLocked(m.ban, now) {
 			addEntry(c, entry{'b', m.mask, false})
 		} else if !live[strings.ToLower(m.mask)] {
 			addEntry(c, entry{'b', m.mask, true})
+		}
+	}
+}
+
+// wantMutesLocked adds the entries by which some cannot speak now, and takes back those
+// of others: also such as an earlier process set, or whose subject went unseen.
+func (sd *side) wantMutesLocked(c *policy.Channel) {
+	live := map[entry]bool{}
+	for _, sub := range sd.present {
+		if e, ok := sd.muteOf(sub); ok && sub.mute && !live[e] {
+			live[e] = true
+			addEntry(c, e)
+		}
+	}
+	for _, m := range sd.room.g.marks.of(timerMute, sd.place) {
+		if e := m.entry(); !live[e] {
+			e.drop = true
+			addEntry(c, e)
 		}
 	}
 }
@@ -266,6 +290,7 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 	stranger := strangerOnXMPP(sd.place.Leg, "\x00")
 	join := a.effect(stranger, policy.Join)
 	members := join >= policy.Deny
+	sd.closed = members
 	quiet := !members && (join >= policy.Devoice || a.effect(stranger, policy.Speak) >= policy.Devoice)
 	is := map[string]policy.Affiliation{}
 	for _, h := range seen.Affiliations {
@@ -278,7 +303,14 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 			m.Affiliations = append(m.Affiliations, policy.Holder{JID: jid, Is: to, Reason: reason})
 		}
 	}
+	for _, p := range r.table.cfg.Peers { // who is to take over has to be owner
+		for _, jid := range p.JIDs {
+			m.Peers = append(m.Peers, jid)
+			add(jid, policy.Owner, "")
+		}
+	}
 	banned := sd.wantOutcastsLocked(now, add)
+	ended := sd.endedLocked(now)
 	for _, p := range r.table.cfg.Policy.People {
 		for _, jid := range p.JIDs {
 			f := strangerOnXMPP(sd.place.Leg, jid)
@@ -289,6 +321,8 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 			}
 			switch has := is[jid]; {
 			case banned[jid]:
+			case has == policy.Outcast && !slices.Contains(ended, jid): // others end their bans themselves
+				add(jid, policy.Outcast, "")
 			case a.effect(f, policy.Join) >= policy.Deny:
 				if has == policy.Member && members {
 					add(jid, policy.NoOne, "")
@@ -300,18 +334,8 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 			}
 		}
 	}
-	for _, p := range r.table.cfg.Peers { // they are what somebody made them
-		for _, jid := range p.JIDs {
-			m.Peers = append(m.Peers, jid)
-			if has := is[jid]; has != "" && has != policy.Outcast {
-				add(jid, has, "")
-			}
-		}
-	}
-	for _, x := range r.g.marks.of(sd.place.String()) { // of bans that ended
-		if !r.orphanLocked(x.ban, now) {
-			add(x.mask, policy.NoOne, "")
-		}
+	for _, jid := range ended {
+		add(jid, policy.NoOne, "")
 	}
 	sd.wantFieldsLocked(&m, seen, members, quiet)
 	if r.cfg.Topic {
@@ -332,6 +356,34 @@ func (sd *side) keepTopicLocked(seen *string) {
 		}
 		sd.topic = &topic
 	}
+}
+
+// endedLocked are the entries of bans that ended: who has one still loses it.
+func (sd *side) endedLocked(now time.Time) (out []string) {
+	for _, m := range sd.room.g.marks.of(timerBan, sd.place) {
+		if !sd.room.orphanLocked(m.ban, now) {
+			out = append(out, m.mask)
+		}
+	}
+	return out
+}
+
+// wantOwnBansLocked is all that a guard keeps of a MUC where a peer acts: the bans that
+// it was ordered itself, of which the peer does not know.
+func (sd *side) wantOwnBansLocked(self string, now time.Time) policy.MUC {
+	m := policy.MUC{Self: self}
+	named := map[string]bool{}
+	add := func(jid string, to policy.Affiliation, reason string) {
+		if !named[jid] {
+			named[jid] = true
+			m.Affiliations = append(m.Affiliations, policy.Holder{JID: jid, Is: to, Reason: reason})
+		}
+	}
+	sd.wantOutcastsLocked(now, add)
+	for _, jid := range sd.endedLocked(now) {
+		add(jid, policy.NoOne, "")
+	}
+	return m
 }
 
 // wantOutcastsLocked adds the bans that hold here.

@@ -295,6 +295,9 @@ func (g *Guard) load(ctx context.Context) error {
 				r.guests[x.Who] = x.Due
 			}
 		}
+		for _, sd := range r.sides {
+			sd.takeKeptLocked(k.Bans)
+		}
 		r.loaded = true
 		r.judgeAllLocked(now)
 		r.mu.Unlock()

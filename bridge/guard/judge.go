@@ -12,6 +12,7 @@ import (
 const (
 	timerGuest = "guest"
 	timerBan   = "ban"
+	timerMute  = "mute"
 )
 
 // maxTold bounds what a room remembers to have noted.
@@ -49,7 +50,11 @@ func (sd *side) fillLocked(f *policy.Facts, key string, now time.Time) {
 // judgeLocked decides on somebody who is there, and notes what there is to do.
 func (sd *side) judgeLocked(sub *subject, now time.Time) {
 	r := sd.room
-	if !r.loaded || !sd.ready || sub.facts.Self || sub.peer != nil {
+	if !r.loaded || !sd.ready || sub.facts.Self {
+		return
+	}
+	if sub.peer != nil {
+		sd.peerLocked(sub)
 		return
 	}
 	f := sub.facts
@@ -200,6 +205,8 @@ func (sd *side) mucRights(sub *subject, op, voice *policy.Decision) {
 		sub.want = policy.Visitor
 	case op.Acts&policy.ActOp != 0:
 		sub.want = policy.Moderator
+	case sub.role == policy.Visitor && sub.is == policy.NoOne && sd.room.shut && !sd.closed:
+		return // a lockdown: who comes now is not heard before it ends
 	case sub.role == policy.Moderator && op.Acts&policy.ActDeop == 0, voice.Acts&policy.ActDevoice != 0 && sub.role == policy.Visitor:
 		return
 	default:
@@ -292,7 +299,7 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 		}
 		return
 	}
-	if acts, peer := sd.actsLocked(); !acts {
+	if acts, peer := sd.actsLocked(); !acts && d.Basis != policy.ByBan { // a ban was ordered here
 		x.from = now.Add(peerTime)
 		x.act.Acts += " after " + peer
 	}

@@ -153,7 +153,12 @@ func (sd *side) observe(ctx context.Context) (o bridge.Observed, self string, ok
 // seenLocked takes in what was read.
 func (sd *side) seenLocked(o *bridge.Observed, now time.Time) {
 	r := sd.room
+	first := sd.looked.IsZero()
 	sd.looked, sd.caps, sd.mucCaps = now, o.ChannelCaps, o.MUCCaps
+	if first { // what the network can is known only now
+		sd.markKeptLocked()
+		defer sd.judgeAllLocked(now)
+	}
 	if sd.flags = o.Channel.Flags; o.ServicesDown != sd.down {
 		sd.servicesLocked(o.ServicesDown, now)
 	}
@@ -201,7 +206,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 		}
 	} else {
 		sd.wantMUC = sd.wantMUCLocked(&o.MUC, self, now)
-		plan, err := policy.PlanMUC(sd.wantMUC, o.MUC, o.MUCCaps, most)
+		plan, err := policy.PlanMUC(sd.calmMUCLocked(&o.MUC, now), o.MUC, o.MUCCaps, most)
 		if err != nil {
 			sd.refusePlanLocked(err, now)
 			return nil, false, 0
@@ -218,7 +223,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 		}
 	}
 	if len(words) == 0 {
-		sd.plan = nil
+		sd.plan, sd.doers = nil, nil
 		sd.forgetMarksLocked(o)
 		return nil, false, 0
 	}
@@ -236,12 +241,18 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 			r.noteLocked(diff)
 			r.g.log.Info("guard would change a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", diff.Result)
 		}
+		if r.armed && !acts && o.Holds {
+			return sd.plannedBansLocked(o, self, now), false, 0
+		}
 		return nil, false, 0
 	case removes > 0 && !r.budget.Take(removes, len(sd.present), now):
 		sd.refusePlanLocked(fmt.Errorf("%w: %d", policy.ErrTooMany, removes), now)
 		return nil, false, r.most.Span()
 	case !sd.mayRepairLocked(now):
 		return nil, false, repairsPer
+	}
+	if !sd.channel() && sd.undoneLocked(&o.MUC, out, now) {
+		return nil, true, 0 // without what is fought about
 	}
 	sd.plan = nil
 	r.repairs++
@@ -263,6 +274,38 @@ func (sd *side) mucAlarmsLocked(now []string, at time.Time) {
 	for _, text := range now {
 		r.alarmLocked(matter+text, sd.place.String()+": "+text, at)
 	}
+}
+
+// plannedBansLocked is what a guard does where a peer acts: it carries out the bans that
+// it was ordered itself, and takes them back.
+func (sd *side) plannedBansLocked(o *bridge.Observed, self string, now time.Time) (out []bridge.Changes) {
+	var words []string
+	if sd.channel() {
+		want := policy.Channel{Name: sd.place.Name}
+		sd.wantBansLocked(&want, now)
+		lines, err := policy.PlanChannel(want, o.Channel, o.ChannelCaps, 0)
+		if err != nil || len(lines) == 0 {
+			sd.forgetMarksLocked(o)
+			return nil
+		}
+		out = append(out, bridge.Changes{Lines: lines})
+		for _, l := range lines {
+			words = append(words, l.Line())
+		}
+	} else {
+		plan, err := policy.PlanMUC(sd.wantOwnBansLocked(self, now), o.MUC, o.MUCCaps, sd.room.most.Limit(len(sd.present)))
+		for i := range plan.Steps {
+			if s := &plan.Steps[i]; !s.Again {
+				out, words = append(out, bridge.Changes{Step: s}), append(words, describeStep(s))
+			}
+		}
+		if err != nil || len(out) == 0 {
+			sd.forgetMarksLocked(o)
+			return nil
+		}
+	}
+	sd.room.noteLocked(&Act{At: now, Room: sd.room.name, Place: sd.place.String(), Effect: policy.Alert, Acts: strings.Join(words, "; "), Actor: actorGuard, Result: "sent"})
+	return out
 }
 
 // planChannelLocked plans a channel, but for what is fought about.
@@ -292,20 +335,7 @@ func (sd *side) planChannelLocked(o *bridge.Observed, now time.Time) ([]policy.C
 		}
 		l.Want = in
 	}
-	for _, e := range sd.mutesLocked() {
-		addEntry(&want, e)
-	}
 	return policy.PlanChannel(want, o.Channel, o.ChannelCaps, 0)
-}
-
-// mutesLocked are the entries by which some cannot speak now.
-func (sd *side) mutesLocked() (out []entry) {
-	for _, sub := range sd.present {
-		if sub.muted != nil {
-			out = append(out, *sub.muted)
-		}
-	}
-	return out
 }
 
 // refusePlanLocked says that a plan is not carried out.
@@ -342,13 +372,24 @@ func (sd *side) forgetMarksLocked(o *bridge.Observed) {
 	for _, m := range o.Channel.Lists['b'] {
 		there[strings.ToLower(m)] = true
 	}
+	live := map[entry]bool{}
+	for _, sub := range sd.present {
+		if sub.muted != nil {
+			live[*sub.muted] = true
+		}
+	}
 	for _, h := range o.MUC.Affiliations {
 		if h.Is == policy.Outcast {
 			there[strings.ToLower(h.JID)] = true
 		}
 	}
 	var gone []mark
-	for _, m := range sd.room.g.marks.of(sd.place.String()) {
+	for _, m := range sd.room.g.marks.of(timerMute, sd.place) {
+		if e := m.entry(); !live[e] && !slices.Contains(o.Channel.Lists[e.mode], e.mask) {
+			gone = append(gone, m)
+		}
+	}
+	for _, m := range sd.room.g.marks.of(timerBan, sd.place) {
 		if !there[strings.ToLower(m.mask)] {
 			gone = append(gone, m)
 		}

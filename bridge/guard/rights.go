@@ -33,11 +33,17 @@ func (sd *side) rightsLocked(s *bridge.Sight, now time.Time) {
 		return
 	}
 	sub.byOther = true
+	if sub.peer != nil {
+		sd.judgeLocked(sub, now)
+		poke(sd.look) // it may be our turn now
+		return
+	}
 	if s.By.Server {
 		sd.settle = newest(sd.settle, now.Add(settleTime))
 		return
 	}
 	if !sd.channel() {
+		sd.doneByLocked(sub.facts.JID.Value, &s.By)
 		poke(sd.look) // it may be about the affiliation
 	}
 	sd.judgeLocked(sub, now)
@@ -115,8 +121,15 @@ func (sd *side) modeLocked(s *bridge.Sight, now time.Time) {
 	if sd.oursLocked(&s.By) {
 		return
 	}
+	if !sd.channel() {
+		what := s.Facts.JID.Value
+		if s.What == "topic" {
+			what = s.What
+		}
+		sd.doneByLocked(what, &s.By)
+	}
 	if s.What == "topic" && sd.mayTopicLocked(s) {
-		sd.topic = nil // the next look takes it
+		sd.topic = s.Topic // if it was not told, the next look takes it
 		poke(sd.look)
 		return
 	}
@@ -124,6 +137,10 @@ func (sd *side) modeLocked(s *bridge.Sight, now time.Time) {
 		return
 	}
 	if !sd.keepsLocked(s) {
+		return
+	}
+	if !sd.channel() {
+		poke(sd.look) // which tells what it was, and whether it is a war
 		return
 	}
 	if s.By.Nick != "" && r.breaker.Reverted(sd.matter(s.What), s.By.Nick, now) {

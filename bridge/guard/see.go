@@ -183,7 +183,11 @@ func (sd *side) wentLocked(s *bridge.Sight, now time.Time) {
 		poke(sd.wake)
 	}
 	if sub.peer != nil {
-		sd.judgeAllLocked(now) // it may be our turn
+		for _, x := range sd.removals { // it may be our turn
+			x.from = time.Time{}
+		}
+		poke(sd.wake)
+		sd.judgeAllLocked(now)
 		poke(sd.look)
 	}
 }

@@ -28,15 +28,18 @@ type side struct {
 	self    string // the bot's nick
 	holds   bool   // op, or owner
 	looked  time.Time
-	down    bool              // services are
-	settle  time.Time         // ops that servers set are judged then
-	regains int               // times op was asked for in vain
-	topic   *string           // that is kept
-	found   map[string]string // of a MUC's configuration: what the policy does not speak of
+	down    bool               // services are
+	settle  time.Time          // ops that servers set are judged then
+	regains int                // times op was asked for in vain
+	topic   *string            // that is kept
+	right   map[string]bool    // what of a MUC was set right before, by matter
+	doers   map[string]string  // who changed what of a MUC since the last look
+	kept    []policy.BanRecord // of an earlier process, whose entries are not marked for sure
+	found   map[string]string  // of a MUC's configuration: what the policy does not speak of
 	caps    policy.ChannelCaps
 	mucCaps policy.MUCCaps
 	flags   string         // of the channel, as last seen
-	closed  bool           // the policy itself wants it invite-only
+	closed  bool           // the policy itself wants it invite-only, or members-only
 	want    policy.Channel // as last compiled
 	wantMUC policy.MUC
 	cannot  []string
@@ -135,7 +138,7 @@ type (
 )
 
 func newSide(r *room, place bridge.Room) *side {
-	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}, found: map[string]string{}}
+	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}, found: map[string]string{}, right: map[string]bool{}}
 }
 
 // inherit takes over who is there from the side that held the place before, in a room
@@ -167,11 +170,34 @@ func (sd *side) channel() bool { return sd.place.Kind == bridge.Channel }
 // there that can.
 func (sd *side) actsLocked() (yes bool, peer string) {
 	for _, sub := range sd.present {
-		if p := sub.peer; p != nil && p.ID < sd.room.table.cfg.ID && sub.powerful() && (peer == "" || p.ID < peer) {
+		if p := sub.peer; p != nil && p.ID < sd.room.table.cfg.ID && sd.canHold(sub) && (peer == "" || p.ID < peer) {
 			peer = p.ID
 		}
 	}
 	return peer == "", peer
+}
+
+// canHold reports whether somebody has what a guard needs to hold the place.
+func (sd *side) canHold(sub *subject) bool {
+	if sd.channel() {
+		return strings.ContainsAny(sub.rights, "qaoh")
+	}
+	return sub.is == policy.Owner
+}
+
+// peerLocked gives a peer that is there what it needs to hold the place, too. In a MUC
+// the next look makes it owner.
+func (sd *side) peerLocked(sub *subject) {
+	sub.give, sub.take, sub.want = "", "", ""
+	if sd.canHold(sub) {
+		return
+	}
+	if !sd.channel() {
+		poke(sd.look)
+		return
+	}
+	sub.give, sub.by = "o", verdict{do: policy.Op, effect: policy.Allow, basis: policy.ByRule, rule: "peer " + sub.peer.ID}
+	sd.queueLocked(sub)
 }
 
 // powerful reports whether the subject can remove others.
