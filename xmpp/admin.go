@@ -234,16 +234,16 @@ func (s *session) setFields(ctx context.Context, m *muc, fields []policy.Field) 
 	}
 	changed := false
 	for _, want := range fields {
-		x := f.field(want.Var)
+		x := f.Field(want.Var)
 		if x == nil {
 			return fmt.Errorf("xmpp: %s has no %s", m.room.Name, printable(want.Var, 100))
 		}
-		changed = x.set(want.Value) || changed
+		changed = x.Set(want.Value) || changed
 	}
 	if !changed {
 		return nil
 	}
-	set := &request{typ: "set", query: element.New(nsMUCOwner, "query").Add(f.submit())}
+	set := &request{typ: "set", query: element.New(nsMUCOwner, "query").Add(f.Submit())}
 	if err := s.askAll(ctx, m.room.Name, []*request{set}); err != nil {
 		return err
 	}

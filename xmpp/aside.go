@@ -8,6 +8,7 @@ import (
 	"drawbridge/bridge"
 	"drawbridge/policy"
 	"drawbridge/xmpp/element"
+	"drawbridge/xmpp/form"
 )
 
 // maxAsides bounds the whispers that wait to be written.
@@ -107,7 +108,7 @@ var configCodes = []string{"104", "170", "171", "172", "173"}
 // wordOf reads it; l.mu is held.
 func (l *Leg) wordOf(m *muc, e *element.Element) (s bridge.Sight, ok bool) {
 	if x := e.Child(nsForm, "x"); x != nil {
-		f, err := parseForm(x)
+		f, err := form.Parse(x)
 		if err != nil {
 			return s, false
 		}
@@ -129,9 +130,9 @@ func (l *Leg) wordOf(m *muc, e *element.Element) (s bridge.Sight, ok bool) {
 }
 
 // requestOf reads a request for voice (XEP-0045 §8.6) or for membership (§9.9).
-func (l *Leg) requestOf(m *muc, f *form) (s bridge.Sight, ok bool) {
+func (l *Leg) requestOf(m *muc, f *form.Form) (s bridge.Sight, ok bool) {
 	what, by := "", ""
-	switch f.kind {
+	switch f.Kind {
 	case "http://jabber.org/protocol/muc#request":
 		what, by = "voice", "muc#roomnick"
 	case "http://jabber.org/protocol/muc#register":
@@ -139,8 +140,8 @@ func (l *Leg) requestOf(m *muc, f *form) (s bridge.Sight, ok bool) {
 	default:
 		return s, false
 	}
-	nick := keptName(f.field(by).value())
-	jid, _ := splitJID(keptName(f.field("muc#jid").value()))
+	nick := keptName(f.Field(by).Value())
+	jid, _ := splitJID(keptName(f.Field("muc#jid").Value()))
 	o := m.occupants[nick]
 	if what == "member" || o == nil || jid != "" && o.jid != "" && o.jid != jid {
 		o = &occupant{} // that nick is wished for, or of somebody else

@@ -10,6 +10,7 @@ import (
 	"drawbridge/bridge"
 	"drawbridge/policy"
 	"drawbridge/xmpp/element"
+	"drawbridge/xmpp/form"
 	"drawbridge/xmpp/xmpptest"
 )
 
@@ -83,30 +84,30 @@ func fuzzForm(t *testing.T, e *element.Element) {
 	if x == nil {
 		x = e.Child(nsForm, "x")
 	}
-	got, err := parseForm(x)
+	got, err := form.Parse(x)
 	switch {
-	case err != nil && !errors.Is(err, errForm):
+	case err != nil && !errors.Is(err, form.Err):
 		t.Fatal(err)
 	case err != nil:
 		return
 	}
-	for i := range got.fields {
-		field := &got.fields[i]
-		was := field.value()
-		field.set(was)
-		if field.value() != was && field.typ != "boolean" {
-			t.Fatalf("%q set to itself is %q", was, field.value())
+	for i := range got.Fields {
+		field := &got.Fields[i]
+		was := field.Value()
+		field.Set(was)
+		if field.Value() != was && field.Type != "boolean" {
+			t.Fatalf("%q set to itself is %q", was, field.Value())
 		}
 	}
-	back := got.submit()
+	back := got.Submit()
 	if back.Get("type") != "submit" {
 		t.Fatal("not submitted")
 	}
-	again, err := parseForm(back.Set("type", "form"))
+	again, err := form.Parse(back.Set("type", "form"))
 	if err != nil {
 		t.Fatalf("no round trip: %v", err)
 	}
-	if !reflect.DeepEqual(got.config(), again.config()) || got.kind != again.kind && got.kind != "" {
-		t.Fatalf("%v became %v", got.config(), again.config())
+	if !reflect.DeepEqual(configOf(got), configOf(again)) || got.Kind != again.Kind && got.Kind != "" {
+		t.Fatalf("%v became %v", configOf(got), configOf(again))
 	}
 }

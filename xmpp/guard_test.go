@@ -14,6 +14,7 @@ import (
 	"drawbridge/bridge"
 	"drawbridge/policy"
 	"drawbridge/xmpp/element"
+	"drawbridge/xmpp/form"
 	"drawbridge/xmpp/stream"
 	"drawbridge/xmpp/xmpptest"
 )
@@ -430,11 +431,11 @@ func TestParseForm(t *testing.T) {
 		{"all types", field("a", "boolean", "true") + field("b", "boolean") + field("c", "text-single") + field("d", "list-multi", "x", "y") + field("e", "fixed", "z") + "<field type='fixed'/>", "a=1 b=0 c= d=x+y"},
 		{"foreign elements", "<title>t</title><x xmlns='y'/>" + field("a", "hidden", "b"), "a=b"},
 		{"twice", field("a", "boolean") + field("a", "boolean"), "twice"},
-		{"many values", field("a", "text-multi", slices.Repeat([]string{"x"}, formValues+1)...), "too large"},
-		{"a long value", field("a", "text-single", strings.Repeat("x", formBytes+1)), "too large"},
-		{"a long name", field(strings.Repeat("x", formBytes+1), "text-single"), "too large"},
+		{"many values", field("a", "text-multi", slices.Repeat([]string{"x"}, form.MaxValues+1)...), "too large"},
+		{"a long value", field("a", "text-single", strings.Repeat("x", form.MaxBytes+1)), "too large"},
+		{"a long name", field(strings.Repeat("x", form.MaxBytes+1), "text-single"), "too large"},
 		{"many fields", func() (s string) {
-			for i := range formFields + 1 {
+			for i := range form.MaxFields + 1 {
 				s += field(fmt.Sprint("f", i), "boolean")
 			}
 			return s
@@ -445,16 +446,16 @@ func TestParseForm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f, err := parseForm(x)
+			f, err := form.Parse(x)
 			got := ""
 			switch {
-			case err != nil && !errors.Is(err, errForm):
+			case err != nil && !errors.Is(err, form.Err):
 				t.Fatal(err)
 			case err != nil:
 				got = err.Error()
 			default:
-				for i := range f.fields {
-					got += " " + f.fields[i].name + "=" + strings.ReplaceAll(f.fields[i].value(), "\n", "+")
+				for i := range f.Fields {
+					got += " " + f.Fields[i].Name + "=" + strings.ReplaceAll(f.Fields[i].Value(), "\n", "+")
 				}
 			}
 			if strings.TrimSpace(got) != tt.want && (err == nil || !strings.Contains(got, tt.want)) {

@@ -11,6 +11,7 @@ import (
 	"drawbridge/bridge"
 	"drawbridge/policy"
 	"drawbridge/xmpp/element"
+	"drawbridge/xmpp/form"
 )
 
 // maxHolders bounds each list of affiliations that is read; maxTaken the bytes of a
@@ -32,13 +33,13 @@ func formRequest() *request {
 }
 
 // configForm is the room's configuration in an answer.
-func configForm(r *request) (*form, error) {
+func configForm(r *request) (*form.Form, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	f, err := parseForm(r.answer.Child(nsMUCOwner, "query").Child(nsForm, "x"))
-	if err == nil && f.kind != roomConfig {
-		err = fmt.Errorf("%w: it is of another type", errForm)
+	f, err := form.Parse(r.answer.Child(nsMUCOwner, "query").Child(nsForm, "x"))
+	if err == nil && f.Kind != roomConfig {
+		err = fmt.Errorf("%w: it is of another type", form.Err)
 	}
 	return f, err
 }
@@ -65,8 +66,8 @@ func (l *Leg) Observe(ctx context.Context, room bridge.Room) (bridge.Observed, e
 	shut := false // the reader's
 	config := formRequest()
 	config.heed = func(e *element.Element) {
-		f, err := parseForm(e.Child(nsMUCOwner, "query").Child(nsForm, "x"))
-		shut = err == nil && f.field(policy.FieldMembersOnly).value() == "1"
+		f, err := form.Parse(e.Child(nsMUCOwner, "query").Child(nsForm, "x"))
+		shut = err == nil && f.Field(policy.FieldMembersOnly).Value() == "1"
 	}
 	reqs := []*request{config}
 	for _, is := range listed {
@@ -89,7 +90,7 @@ func (l *Leg) Observe(ctx context.Context, room bridge.Room) (bridge.Observed, e
 	if err != nil {
 		return broken(reqs[0], err)
 	}
-	out.MUC.Config = f.config()
+	out.MUC.Config = configOf(f)
 	for i, is := range listed {
 		r := reqs[i+1]
 		if r.err != nil {
@@ -171,12 +172,12 @@ func (l *Leg) count(m *muc, role policy.Role, answer *element.Element, shut bool
 	}
 }
 
-// config is what the fields say, as policy compares it.
-func (f *form) config() map[string]string {
-	out := make(map[string]string, len(f.fields))
-	for i := range f.fields {
-		if x := &f.fields[i]; x.name != "FORM_TYPE" {
-			out[strings.Clone(x.name)] = strings.Clone(x.value())
+// configOf is what the fields say, as policy compares it.
+func configOf(f *form.Form) map[string]string {
+	out := make(map[string]string, len(f.Fields))
+	for i := range f.Fields {
+		if x := &f.Fields[i]; x.Name != "FORM_TYPE" {
+			out[strings.Clone(x.Name)] = strings.Clone(x.Value())
 		}
 	}
 	return out
@@ -228,11 +229,11 @@ var ejabberdFields = []string{
 }
 
 // capsOf tells by its form what serves the room: of rooms, ejabberd answers no version.
-func (l *Leg) capsOf(m *muc, f *form) policy.MUCCaps {
+func (l *Leg) capsOf(m *muc, f *form.Form) policy.MUCCaps {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, name := range ejabberdFields {
-		m.ejabberd = m.ejabberd || f.field(name) != nil
+		m.ejabberd = m.ejabberd || f.Field(name) != nil
 	}
 	return policy.MUCCaps{Ejabberd: m.ejabberd, Items: adminItems}
 }
