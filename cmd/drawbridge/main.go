@@ -154,6 +154,7 @@ failed, 2 misuse or a wrong configuration.`,
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.AddCommand(
 		newInit(g), newImport(g),
+		newRegister(g),
 		newCheck(g),
 		newDoctor(g),
 		newRun(g),

@@ -47,12 +47,20 @@ type Prosody struct {
 	Stock   bool // Debian's limits: 10 kB/s for a client
 	Archive bool // XEP-0313 for accounts and rooms
 	Remade  bool // a room that was destroyed can be made again; else nobody can for a month
+	// Register lets everybody make an account in-band (XEP-0077); Invites those who have
+	// an invitation, which every user may give (XEP-0401). "admin" is admin of the server.
+	Register, Invites bool
+	RegisterMax       int // accounts from one address in ten minutes; 0: any number
 }
 
 // Ejabberd asks for an ejabberd 23.01.
 type Ejabberd struct {
 	Stock bool // Debian's shaper: 3000 B/s for a client
 	Trace bool // a debug log, which Stanzas reads
+	// Captcha asks who makes an account in-band for what a picture shows. The lab's
+	// picture is the answer itself, behind the head of a PNG. "admin" is admin of the server.
+	Captcha  bool
+	Throttle bool // one account from one address in ten minutes, as stock
 }
 
 type xmppConf struct {
@@ -61,13 +69,19 @@ type xmppConf struct {
 	Port, TLSPort, HTTPPort int
 	Stock, Archive, Trace   bool
 	Remade                  bool
+	Register, Invites       bool
+	RegisterMax             int
+	Captcha, Throttle       bool
 }
 
 // Prosody starts a Prosody and waits until it takes connections. It records
 // every stanza in clear; see Stanzas.
 func (l *Lab) Prosody(o Prosody) *XMPPServer {
 	l.Helper()
-	c := xmppConf{Dir: l.folder("prosody"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Stock: o.Stock, Archive: o.Archive, Remade: o.Remade}
+	c := xmppConf{
+		Dir: l.folder("prosody"), Cert: l.CA.server(), Port: l.Port(), TLSPort: l.Port(), Stock: o.Stock, Archive: o.Archive, Remade: o.Remade,
+		Register: o.Register, Invites: o.Invites, RegisterMax: o.RegisterMax,
+	}
 	c.Stanzas = filepath.Join(c.Dir, "stanzas.log")
 	conf := filepath.Join(c.Dir, "prosody.cfg.lua")
 	l.write(conf, l.render("prosody.cfg.lua", c))
@@ -89,7 +103,11 @@ func (l *Lab) Ejabberd(o Ejabberd) *XMPPServer {
 	l.Helper()
 	c := xmppConf{
 		Dir: l.folder("ejabberd"), Cert: l.CA.server(), CAFile: l.CA.File, Port: l.Port(), TLSPort: l.Port(), HTTPPort: l.Port(),
-		Stock: o.Stock, Trace: o.Trace,
+		Stock: o.Stock, Trace: o.Trace, Captcha: o.Captcha, Throttle: o.Throttle,
+	}
+	if o.Captcha {
+		l.write(filepath.Join(c.Dir, "captcha.sh"), "#!/bin/sh\nprintf '\\211PNG\\r\\n\\032\\n%s' \"$1\"\n")
+		l.must(os.Chmod(filepath.Join(c.Dir, "captcha.sh"), 0o700))
 	}
 	conf := filepath.Join(c.Dir, "ejabberd.yml")
 	l.write(conf, l.render("ejabberd.yml", c))

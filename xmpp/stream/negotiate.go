@@ -52,17 +52,9 @@ type negotiation struct {
 // run negotiates TLS, login, resource and stream management, in this order,
 // whatever order the server lists them in.
 func (n *negotiation) run(ctx context.Context) (*Stream, error) {
-	n.framer = newFramer(idleReader{n.conn, n.c.OnIdle}, n.c.MaxStanza)
-	n.doing = "opening the stream"
-	features, err := n.open()
+	features, err := n.secured(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if !n.secure && n.c.TLS.Mode != NoTLS {
-		n.doing = "starting TLS"
-		if features, err = n.startTLS(ctx, features); err != nil {
-			return nil, err
-		}
 	}
 	n.doing = "logging in"
 	if features, err = n.login(features); err != nil {
@@ -70,6 +62,19 @@ func (n *negotiation) run(ctx context.Context) (*Stream, error) {
 	}
 	n.doing = "binding the resource"
 	return n.session(features)
+}
+
+// secured opens the stream and does TLS, if that is asked for. It returns what the
+// server offers then.
+func (n *negotiation) secured(ctx context.Context) (*element.Element, error) {
+	n.framer = newFramer(idleReader{n.conn, n.c.OnIdle}, n.c.MaxStanza)
+	n.doing = "opening the stream"
+	features, err := n.open()
+	if err != nil || n.secure || n.c.TLS.Mode == NoTLS {
+		return features, err
+	}
+	n.doing = "starting TLS"
+	return n.startTLS(ctx, features)
 }
 
 // open sends a stream header and reads the server's, and its features.

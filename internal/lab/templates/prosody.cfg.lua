@@ -18,7 +18,17 @@ s2s_ports = { };
 c2s_require_encryption = true;
 authentication = "internal_hashed";
 password_hash = "SHA-256";
-allow_registration = false;
+admins = { "admin@localhost" };
+allow_registration = {{if .Register}}true{{else}}false{{end}};
+{{if .Invites -}}
+registration_invite_only = true;
+allow_user_invites = true;
+{{end -}}
+{{if .RegisterMax -}}
+registration_allowlist = { };   -- the stock one names 127.0.0.1
+registration_throttle_max = {{.RegisterMax}};
+registration_throttle_period = 600;
+{{end -}}
 storage = "internal";
 archive_expires_after = "1d";
 default_archive_policy = {{if .Archive}}true{{else}}false{{end}};
@@ -39,6 +49,7 @@ modules_enabled = {
   "vcard4"; "vcard_legacy"; "bookmarks"; "version"; "uptime"; "time"; "ping";
   "smacks"; "csi_simple"; "lastactivity"; "offline";
   {{if .Archive}}"mam";{{end}} {{if .Stock}}"limits";{{end}} "lab_stanzas";
+  "admin_adhoc"; {{if .Register}}"register_ibr";{{end}} {{if .Invites}}"invites"; "invites_adhoc"; "invites_register";{{end}}
 };
 modules_disabled = { "s2s"; };
 lab_stanzas_file = "{{.Stanzas}}";
