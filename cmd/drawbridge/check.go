@@ -157,11 +157,14 @@ func (g *globals) sayFindings(path string, c *config.Config, found []finding, er
 	}
 	ok := fmt.Sprintf("%s: ok (%s, %s, %s, %s)", path, count(len(c.Networks), "network"), count(len(c.Accounts), "account"),
 		count(len(c.People), "person"), count(len(c.Bridges), "bridge"))
+	if len(c.Rooms) > 0 {
+		ok = strings.TrimSuffix(ok, ")") + ", " + count(len(c.Rooms), "guarded room") + ")"
+	}
 	if warnings > 0 {
 		ok += ", " + count(warnings, "warning")
 	}
 	sayln(g.out, ok)
-	if !slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool { return b.Require.Encrypted() }) {
+	if len(c.Bridges) > 0 && !slices.ContainsFunc(c.Bridges, func(b config.Bridge) bool { return b.Require.Encrypted() }) {
 		sayln(g.out, "note: no bridge requires encryption")
 	}
 	if fi, err := os.Stat(path); err == nil && fi.Mode().Perm()&0o077 != 0 {

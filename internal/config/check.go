@@ -10,8 +10,8 @@ import (
 // check looks at how values fit together. Values that were already called wrong
 // are left alone, so that one mistake gives one error.
 func (d *decoder) check(c *Config) {
-	if len(c.Bridges) == 0 && !d.broken["bridges"] && len(d.errs) == 0 {
-		d.fail("bridges", "add one: bridges: {dev: {irc: […], xmpp: {…}}}", "there is none")
+	if len(c.Bridges)+len(c.Rooms) == 0 && !d.broken["bridges"] && !d.broken["rooms"] && len(d.errs) == 0 {
+		d.fail("bridges", "add one: bridges: {dev: {irc: […], xmpp: {…}}}, or rooms: for a bot that guards alone", "there is none")
 	}
 	d.checkNetworks(c)
 	d.checkAccounts(c)
@@ -248,12 +248,12 @@ func (d *decoder) checkUse(c *Config) {
 	}
 	for _, n := range names(c.Networks, networkName) {
 		if !used["networks."+n] {
-			d.warn("networks."+n, "remove it, or add a channel of it to a bridge", "no bridge uses it")
+			d.warn("networks."+n, "remove it, or add a channel of it to a bridge or to rooms", "no bridge uses it")
 		}
 	}
 	for _, n := range names(c.Accounts, accountName) {
 		if !used["accounts."+n] {
-			d.warn("accounts."+n, "remove it, or use it in a bridge", "no bridge uses it")
+			d.warn("accounts."+n, "remove it, or use it in a bridge or in rooms", "no bridge uses it")
 		}
 	}
 	for i, p := range c.Admin.People {

@@ -22,8 +22,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The example is the manual, and the README's is what people begin with: both load as
-// they stand, once the files that they name are there.
+// The example is the manual, the README's is what people begin with, and one is for a
+// bot that guards alone: all load as they stand, once the files that they name are there.
 func TestExamplesLoad(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -34,7 +34,11 @@ func TestExamplesLoad(t *testing.T) {
 	if !ok {
 		t.Fatal("README.md has no configuration")
 	}
-	for name, text := range map[string]string{"config.example.yaml": example(t), "README.md": block} {
+	alone, err := os.ReadFile("../../contrib/examples/guard-only.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"config.example.yaml": example(t), "README.md": block, "guard-only.yaml": string(alone)} {
 		t.Run(name, func(t *testing.T) { loads(t, text) })
 	}
 }

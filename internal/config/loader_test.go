@@ -115,7 +115,7 @@ func TestWarnings(t *testing.T) {
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"plain port", "irc.corp.example:6697", "irc.corp.example:6667", "c.yaml:3: networks.corp.server[0]: port 6667 usually does not speak the TLS that this wants; fix: most servers want port 6697 for this"},
 		{"direct TLS port", "jid: dev@corp.example", "jid: dev@corp.example\n    server: xmpp.corp.example:5223", "c.yaml:12: accounts.dev-bot.server: port 5223 usually does not speak the TLS that this wants; fix: most servers want port 5222, or tls: direct, for this"},
-		{"a network without use", `{network: open, channel: "#open"}`, `{network: corp, channel: "#two"}`, "c.yaml:6: networks.open: no bridge uses it; fix: remove it, or add a channel of it to a bridge"},
+		{"a network without use", `{network: open, channel: "#open"}`, `{network: corp, channel: "#two"}`, "c.yaml:6: networks.open: no bridge uses it; fix: remove it, or add a channel of it to a bridge or to rooms"},
 		{"one channel in two bridges", `{network: open, channel: "#open"}`, `{network: corp, channel: "#dev"}, {network: open, channel: "#open"}`, "c.yaml:33: bridges.open.irc[0]: channel #dev is in bridge dev too: its lines go to both, other lines stay in their bridge; fix: put all of them into one bridge if everybody shall hear everybody"},
 		{"an admin out of reach", "people: [alice, bob]", "people: [bob]", "c.yaml:34: admin.people[0]: alice is in no bridge, so the bot cannot tell them anything; fix: add them to a bridge"},
 	} {
