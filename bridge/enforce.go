@@ -34,6 +34,13 @@ type Enforcer interface {
 	Whisper(room Room, nick, words string)
 }
 
+// KeyHolder is an Enforcer whose rooms can have a key that a guard changes.
+type KeyHolder interface {
+	// UseKeys says by which keys the bot itself may come into a room, the likeliest
+	// first. It does not block.
+	UseKeys(room Room, keys ...string)
+}
+
 // Changes are what Apply carries out: Lines of a channel, or Step and Invite of a MUC.
 type Changes struct {
 	Lines []policy.Command

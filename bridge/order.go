@@ -29,6 +29,7 @@ type Order struct {
 type order struct {
 	verb, usage string
 	admin       bool // only an admin may give it; else whoever is verified, about what is their own
+	sealed      bool // the answer is a secret of the person's own, and sealed to them: whoever asks, nobody else reads it
 }
 
 // guardOrders lists what can be ordered by !guard: what the verbs of drawbridge guard
@@ -43,6 +44,8 @@ func guardOrders() []order {
 		{verb: "forgive", usage: "!guard forgive WHO", admin: true},
 		{verb: "lockdown", usage: "!guard lockdown ROOM [--for 10m | --off]", admin: true},
 		{verb: "drop-owner", usage: "!guard drop-owner ROOM JID", admin: true},
+		{verb: "rotate-key", usage: "!guard rotate-key ROOM", admin: true},
+		{verb: "key", usage: "!guard key ROOM: the key of a channel that you may join", sealed: true},
 		{verb: "audit", usage: "!guard audit [--who WHO] [--room ROOM] [--since 2h]", admin: true},
 	}
 }
@@ -148,7 +151,10 @@ func (c *Core) usage(q *question, about string, orders []order) string {
 // mayOrder returns why a question may not order, or "".
 func (c *Core) mayOrder(q *question, o order) string {
 	need := policy.Verified
-	if o.admin {
+	switch {
+	case o.sealed:
+		need = policy.Sealed
+	case o.admin:
 		cfg := c.table.Load().cfg
 		if !c.isAdmin(q.msg.From.Person) {
 			return "Only an admin can order that."

@@ -12,8 +12,7 @@ func (c *Core) TellAdmins(text string) int {
 	t := c.table.Load()
 	told := 0
 	for _, admin := range t.cfg.Admins {
-		if m := t.encryptedChat(admin); m != nil {
-			c.say(m, text)
+		if c.TellPrivately(admin, text) {
 			told++
 		}
 	}
@@ -30,6 +29,17 @@ func (c *Core) TellPerson(leg, person, text string) bool {
 	}
 	c.say(routes[0], text)
 	return true
+}
+
+// TellPrivately says text to a person in their chat of an encrypted bridge: sealed, or
+// dropped where that cannot be. It reports whether they have such a chat. It may be
+// called at any time.
+func (c *Core) TellPrivately(person, text string) bool {
+	m := c.table.Load().encryptedChat(person)
+	if m != nil {
+		c.say(m, text)
+	}
+	return m != nil
 }
 
 // encryptedChat returns the person's chat of the first bridge above clear, or nil.

@@ -30,6 +30,25 @@ func TestAdminsHearOfKeyProblemsOnceAnHour(t *testing.T) {
 	}, devBridge())
 }
 
+// A word for one person goes to their own encrypted chat, and nowhere else.
+func TestTellPrivately(t *testing.T) {
+	live(t, func(h *house) {
+		if !h.core.TellPrivately("bob", "the key is sesame") || h.core.TellPrivately("nobody", "the key is sesame") {
+			t.Error("told the wrong ones")
+		}
+		synctest.Wait()
+		same(t, "bob hears", told(h.xmpp), "bob: the key is sesame")
+		same(t, "on IRC", told(h.irc))
+	}, devBridge())
+	b := devBridge()
+	b.Floor = clear_
+	live(t, func(h *house) {
+		if h.core.TellPrivately("bob", "the key is sesame") {
+			t.Error("told in clear")
+		}
+	}, b)
+}
+
 func TestAdminsOfAClearBridgeHearNothing(t *testing.T) {
 	b := devBridge()
 	b.Floor = clear_

@@ -77,9 +77,10 @@ func TestOrders(t *testing.T) {
 		{"about a room", "!guard ban eve --for 2h --room finance", alice, policy.Verified, 0, devBridge(), "ban [eve --for 2h --room finance] by alice (alice@corp.example)", "Done."},
 		{"about a room, unsigned", "!guard enable finance", alice, policy.Sealed, 0, devBridge(), "", "or use drawbridge guard on the machine"},
 		{"about a room, by others", "!guard status", bob, policy.Verified, 0, devBridge(), "", "Only an admin"},
+		{"about a key of a room, by others", "!guard key finance", bob, policy.Sealed, 0, devBridge(), "key [finance] by bob (bob@corp.example)", "Done."},
 		{"about a room, on IRC", "!guard status", dev, policy.Verified, policy.Sealed, devBridge(), "", "own encrypted chat"},
 		{"about a room, no such order", "!guard", alice, policy.Verified, 0, devBridge(), "", "!guard, or: !guard status; !guard explain WHO ROOM [ACTION]"},
-		{"about a room, no such order, by others", "!guard", bob, policy.Verified, 0, devBridge(), "", "Only an admin"},
+		{"about a room, no such order, by others", "!guard", bob, policy.Verified, 0, devBridge(), "", "!guard, or: !guard key ROOM: the key of a channel that you may join."},
 		{"no such order", "!trust everybody", bob, policy.Verified, 0, devBridge(), "", "!trust, or: !trust add FINGERPRINT: a key of another device of yours."},
 		{"no such order, to an admin", "!trust everybody", alice, policy.Verified, 0, devBridge(), "", "!trust revoke PERSON FINGERPRINT"},
 	} {

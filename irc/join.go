@@ -107,14 +107,6 @@ func (s *session) reconfigure(cfg Config) {
 	}
 }
 
-// opens is the key to join with.
-func (c *channel) opens() string {
-	if c.key != "" {
-		return c.key
-	}
-	return c.cfg.Key
-}
-
 // want notes a configured channel.
 func (s *session) want(ch ChannelConfig) *channel {
 	key := s.fold(ch.Name)
@@ -146,9 +138,9 @@ func (s *session) want(ch ChannelConfig) *channel {
 func (s *session) join(cs []*channel) {
 	slices.SortStableFunc(cs, func(a, b *channel) int {
 		switch {
-		case (a.opens() == "") == (b.opens() == ""):
+		case (s.keyOf(a) == "") == (s.keyOf(b) == ""):
 			return strings.Compare(a.name, b.name)
-		case a.opens() != "":
+		case s.keyOf(a) != "":
 			return -1
 		}
 		return 1
@@ -167,7 +159,7 @@ func (s *session) join(cs []*channel) {
 		}
 	}
 	for _, c := range cs {
-		key := c.opens()
+		key := s.keyOf(c)
 		add := len(c.name) + len(key) + 2
 		if size+add > maxReqLine || limit > 0 && len(names) >= limit {
 			send()
@@ -250,8 +242,8 @@ func (s *session) onJoinRefused(m *ircmsg.Message) bool {
 	if c == nil || c.joined || c.asked.IsZero() {
 		return false
 	}
-	if m.Command == "475" && c.key != "" {
-		c.key, why.first, why.last = "", afterKick.first, afterKick.last // the config's is next
+	if m.Command == "475" && s.wrongKey(c) {
+		why.first, why.last = afterKick.first, afterKick.last // with the next one
 	}
 	s.outOf(c, why, cleanText(param(m, -1)))
 	return true
@@ -294,7 +286,7 @@ func (s *session) enter(c *channel, m *ircmsg.Message, name string, nuh ircmsg.N
 	}
 	was := c.replay // of a JOIN that came twice
 	s.leave(c)
-	c.name, c.joined, c.since = name, true, s.now
+	c.name, c.joined, c.since, c.tried, c.keyed = name, true, s.now, 0, false
 	took := s.now.Sub(c.asked)
 	c.state, c.detail, c.asked, c.retry = bridge.StateUp, "", time.Time{}, time.Time{}
 	s.add(c, nuh.Name, nuh.User, nuh.Host)

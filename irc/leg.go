@@ -44,6 +44,9 @@ type Leg struct {
 	since     time.Time
 	detail    string
 	connected bool
+
+	keyMu sync.Mutex // guards keys
+	keys  map[bridge.Room][]string
 }
 
 var _ bridge.BatchLeg = (*Leg)(nil)

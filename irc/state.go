@@ -51,6 +51,10 @@ type channel struct {
 	// key is what opened it last, where that is not the config's: somebody, or our
 	// guard, has set another.
 	key string
+	// tried is how many of the guard's keys did not open it; keyed says that a key kept
+	// us out.
+	tried int
+	keyed bool
 
 	tries int       // joins refused or ended in a row
 	retry time.Time // when to join again; zero: not by itself
@@ -183,7 +187,7 @@ func (s *state) leave(c *channel) {
 		m.channels--
 		s.drop(m.user)
 	}
-	if key, ok := c.modes['k']; ok && cleanWord(key) && !strings.ContainsRune(key, ',') && key[0] != ':' {
+	if key, ok := c.modes['k']; ok && isKey(key) {
 		c.key = key
 	}
 	c.members, c.listing, c.modes = map[string]*member{}, nil, nil
@@ -314,4 +318,9 @@ func (s *state) nicks(c *channel) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// isKey reports whether a word can be sent as the key of a channel.
+func isKey(key string) bool {
+	return cleanWord(key) && !strings.ContainsRune(key, ',') && key[0] != ':'
 }

@@ -307,6 +307,9 @@ func (p *play) do(words string) {
 		if err := p.leg.Reconfigure(p.cfg); err != nil {
 			p.t.Error(err)
 		}
+	case "keys": // CHANNEL KEY…: of a guard
+		f := strings.Fields(rest)
+		p.leg.UseKeys(Room(p.cfg.Name, f[0]), f[1:]...)
 	case "nick":
 		p.cfg.Nick = rest
 		if err := p.leg.Reconfigure(p.cfg); err != nil {

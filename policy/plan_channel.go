@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -66,6 +67,21 @@ type Command struct {
 	Verb    string
 	Params  []string
 	Removes int // subjects that leave by it
+	// Secrets are parameters that nobody is shown: keys.
+	Secrets []string
+}
+
+// Words returns the line as it may be shown.
+func (c Command) Words() string {
+	if len(c.Secrets) > 0 {
+		c.Params = slices.Clone(c.Params)
+		for i, p := range c.Params {
+			if slices.Contains(c.Secrets, p) {
+				c.Params[i] = "***"
+			}
+		}
+	}
+	return c.Line()
 }
 
 // Line returns the line without CR LF; the last parameter follows a colon where
@@ -132,6 +148,7 @@ type planner struct {
 	// One MODE line under way.
 	modes  string
 	params []string
+	hidden []string // of params
 	sign   byte
 	n      int
 }
@@ -162,9 +179,9 @@ func (p *planner) change(change string, params ...string) {
 // flush ends the line under way.
 func (p *planner) flush() {
 	if p.n > 0 {
-		p.out = append(p.out, Command{Verb: "MODE", Params: append([]string{p.want.Name, p.modes}, p.params...)})
+		p.out = append(p.out, Command{Verb: "MODE", Params: append([]string{p.want.Name, p.modes}, p.params...), Secrets: p.hidden})
 	}
-	p.modes, p.params, p.sign, p.n = "", nil, 0, 0
+	p.modes, p.params, p.hidden, p.sign, p.n = "", nil, nil, 0, 0
 }
 
 func (p *planner) flags() {
@@ -203,11 +220,11 @@ func (p *planner) key() {
 	switch {
 	case k == nil || *k == p.seen.Key:
 	case *k == "":
-		p.change("-k", p.seen.Key)
+		p.secret("-k", p.seen.Key)
 	case p.seen.Key == "":
-		p.change("+k", *k)
+		p.secret("+k", *k)
 	default:
-		p.change("-k+k", p.seen.Key, *k)
+		p.secret("-k+k", p.seen.Key, *k)
 	}
 }
 
@@ -226,6 +243,12 @@ func (p *planner) paramModes() {
 			p.change("-" + string(rune(x.Mode)))
 		}
 	}
+}
+
+// secret is change, with parameters that nobody is shown.
+func (p *planner) secret(change string, params ...string) {
+	p.change(change, params...)
+	p.hidden = append(p.hidden, params...)
 }
 
 // lists adds what misses, or drops what is too much: of the lists given, or of

@@ -25,6 +25,20 @@ func lines(cmds []Command) string {
 
 func ptr(s string) *string { return &s }
 
+// A key stands in the line, and nowhere that anybody reads.
+func TestPlanHidesKeys(t *testing.T) {
+	out, err := PlanChannel(Channel{Name: "#c", Set: "n", Key: ptr("new"), Lists: []List{{Mode: 'b', Want: []string{"*!*@x"}}}}, ChannelSeen{Key: "old"}, inspircd, 0)
+	if err != nil || len(out) != 1 {
+		t.Fatal(out, err)
+	}
+	if got, want := out[0].Words(), "MODE #c +n-k+kb *** *** *!*@x"; got != want {
+		t.Errorf("shown as %q, want %q", got, want)
+	}
+	if got, want := out[0].Line(), "MODE #c +n-k+kb old new *!*@x"; got != want {
+		t.Errorf("sent as %q, want %q", got, want)
+	}
+}
+
 func TestPlanChannel(t *testing.T) {
 	for _, tt := range []struct {
 		name string

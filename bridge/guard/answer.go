@@ -222,9 +222,8 @@ func (g *Guard) arm(ctx context.Context, name, by string, armed bool) error {
 		r.judgeAllLocked(now)
 		r.doorsFirstLocked(now)
 	}
-	state := r.stateLocked()
 	r.mu.Unlock()
-	return g.scribe.keepNow(ctx, "room "+name, func(ctx context.Context, s Store) error { return s.PutRoom(ctx, state) })
+	return g.scribe.keepNow(ctx, r.job(), r.put)
 }
 
 // refuses says why a ban may not be set; "": it may.
@@ -266,10 +265,8 @@ func (g *Guard) Lockdown(ctx context.Context, name string, last time.Duration, b
 		word = "lockdown --off"
 	}
 	r.noteLocked(&Act{At: now, Room: r.name, Acts: word, Actor: by, Result: r.resultLocked("done")})
-	state := r.stateLocked()
-	state.Shut = until
 	r.mu.Unlock()
-	return until, g.scribe.keepNow(ctx, "room "+r.name, func(ctx context.Context, s Store) error { return s.PutRoom(ctx, state) })
+	return until, g.scribe.keepNow(ctx, r.job(), r.put)
 }
 
 // Audit implements Orders.

@@ -36,9 +36,11 @@ type Room struct {
 	Channel bridge.Room // zero: none
 	MUC     bridge.Room // zero: none
 
-	Modes        string // channel modes that the guard keeps, as "+ntsR-i"
-	Topic        bool   // it keeps the topic, too
-	Affiliations bool   // of the MUC: who is not named holds none
+	Modes string // channel modes that the guard keeps, as "+ntsR-i"
+	Topic bool   // it keeps the topic, too
+	// RotateKey is how long the channel keeps a key; zero: the guard leaves keys alone.
+	RotateKey    time.Duration
+	Affiliations bool // of the MUC: who is not named holds none
 	// FollowOps takes over bans that a known person with the right to hold op sets on
 	// one known person. Others are left alone.
 	FollowOps bool
@@ -74,6 +76,9 @@ type Deps struct {
 	// Alarm tells the admins something they have to know now, once for each matter and
 	// ten minutes; nil: the log alone. It must not block.
 	Alarm func(text string)
+	// Tell says something to a person in their own encrypted chat, and reports whether
+	// they have one; nil: nobody has. It must not block. It is Core.TellPrivately.
+	Tell func(person, text string) bool
 	// Purge sends the rows back that wait to be sent and match, with the reason, and
 	// returns how many; nil: none wait. It is Core.Purge.
 	Purge func(match func(*bridge.Row) bool, reason string) int

@@ -155,6 +155,7 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 	sd.wantMovingLocked(&c, seen, mv, only)
 	sd.wantBansLocked(&c, now)
 	sd.wantMutesLocked(&c)
+	sd.wantKeyLocked(&c, seen, now)
 	if keeps && server.Set+server.Clear != "" {
 		clear := strings.Map(func(m rune) rune {
 			if strings.ContainsRune(mv.modes(), m) {

@@ -364,6 +364,13 @@ func (s *badStore) Append(ctx context.Context, acts []*guard.Act) error {
 	return s.Store.Append(ctx, acts)
 }
 
+func (s *badStore) PutRoom(ctx context.Context, r guard.RoomState) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	return s.Store.PutRoom(ctx, r)
+}
+
 func (s *badStore) PutBan(ctx context.Context, b policy.BanRecord) error {
 	if err := s.err(); err != nil {
 		return err

@@ -23,6 +23,7 @@ type Guard struct {
 	now    func() time.Time
 	scribe *scribe
 	alarms *alarms
+	tell   func(person, text string) bool
 	purge  func(match func(*bridge.Row) bool, reason string) int
 
 	// table and bans are read without a lock: by See and by the gate.
@@ -85,7 +86,7 @@ func New(cfg Config, d Deps) (*Guard, error) {
 		d.Purge = func(func(*bridge.Row) bool, string) int { return 0 }
 	}
 	g := &Guard{
-		log: d.Log, now: d.Now, purge: d.Purge,
+		log: d.Log, now: d.Now, purge: d.Purge, tell: d.Tell,
 		alarms: &alarms{tell: d.Alarm, log: d.Log, told: map[string]time.Time{}},
 		marks:  marks{set: map[string]mark{}}, seconds: map[string]second{}, kept: map[string]RoomState{},
 	}
@@ -299,6 +300,7 @@ func (g *Guard) load(ctx context.Context) error {
 			sd.takeKeptLocked(k.Bans)
 		}
 		r.loaded = true
+		r.giveKeysLocked()
 		r.judgeAllLocked(now)
 		r.mu.Unlock()
 	}
@@ -338,6 +340,7 @@ func (g *Guard) Reload(cfg Config) error {
 			r.keepLocked()
 		}
 		if r.loaded = loaded; loaded {
+			r.giveKeysLocked()
 			r.judgeAllLocked(now)
 		}
 		r.mu.Unlock()

@@ -33,8 +33,9 @@ type house struct {
 	store     guard.Store
 	stop      func()
 
-	mu     sync.Mutex // guards alarms
+	mu     sync.Mutex // guards all below
 	alarms []string
+	told   map[string][]string // by person, in their encrypted chats
 }
 
 func person(name string, groups ...string) *policy.Person {
@@ -79,7 +80,7 @@ func live(t *testing.T, change func(*guard.Config), test func(h *house)) {
 }
 
 func newHouse(t *testing.T, change func(*guard.Config)) *house {
-	h := &house{t: t, cfg: config(), irc: guardtest.NewLeg("corp", "irc"), xmpp: guardtest.NewLeg("bot", "xmpp"), store: guard.NewMemory()}
+	h := &house{t: t, cfg: config(), irc: guardtest.NewLeg("corp", "irc"), xmpp: guardtest.NewLeg("bot", "xmpp"), store: guard.NewMemory(), told: map[string][]string{}}
 	h.cfg.Legs = []bridge.Enforcer{h.irc, h.xmpp}
 	h.irc.Open(channel).Flags = "nt"
 	h.irc.Open(lobby)
@@ -99,6 +100,15 @@ func (h *house) start() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.alarms = append(h.alarms, text)
+	}
+	deps.Tell = func(person, text string) bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if person == "bob" { // he has no encrypted chat
+			return false
+		}
+		h.told[person] = append(h.told[person], text)
+		return true
 	}
 	g, err := guard.New(h.cfg, deps)
 	if err != nil {

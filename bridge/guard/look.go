@@ -43,6 +43,7 @@ func (sd *side) lookAfter(ctx context.Context) {
 			wait = again
 		}
 		sd.doorsDone()
+		sd.tellKey()
 		timer.Reset(wait)
 	}
 }
@@ -95,6 +96,7 @@ func drain(c chan struct{}) {
 // lookOnce compares the room's state with what is wanted, and has the difference made.
 // It returns when to look again before lookEvery; 0: not.
 func (sd *side) lookOnce(ctx context.Context) time.Duration {
+	sd.prepareKey(ctx)
 	for range roundsMax {
 		seen, self, ok, again := sd.observe(ctx)
 		if !ok {
@@ -198,7 +200,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 			return nil, false, 0
 		}
 		for _, l := range lines {
-			words = append(words, l.Line())
+			words = append(words, l.Words())
 			removes += l.Removes
 		}
 		if len(lines) > 0 {
@@ -322,6 +324,9 @@ func (sd *side) planChannelLocked(o *bridge.Observed, now time.Time) ([]policy.C
 		}, letters)
 	}
 	want.Set, want.Clear = calm(want.Set), calm(want.Clear)
+	if stopped("k") {
+		want.Key = nil
+	}
 	if want.Topic != nil && stopped("topic") {
 		want.Topic = nil
 	}

@@ -26,5 +26,6 @@ func (g *Guard) OffBoard(person, why string) {
 		}
 		return s.Drop(ctx, ids...)
 	})
+	g.newKeys()
 	g.scribe.note(&Act{At: g.now(), Who: person, Person: person, Acts: "off-boarding", Actor: actorGuard, Result: why})
 }

@@ -33,6 +33,11 @@ type Orders interface {
 	Lockdown(ctx context.Context, room string, last time.Duration, by string) (time.Time, error)
 	// DropOwner takes ownership of a MUC from a bare JID. It needs two admins.
 	DropOwner(ctx context.Context, room, jid, by string) error
+	// RotateKey has the channel of a room get another key now. ErrRefused: it is none
+	// whose key the guard changes.
+	RotateKey(ctx context.Context, room, by string) error
+	// Key says the key of a room's channel to a person who may join: ErrRefused else.
+	Key(person, room string) (string, error)
 	// Audit returns the acts that fit, as Store.Acts does.
 	Audit(ctx context.Context, q Query) iter.Seq2[Act, error]
 }

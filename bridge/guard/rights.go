@@ -119,7 +119,13 @@ func (sd *side) modeLocked(s *bridge.Sight, now time.Time) {
 	r := sd.room
 	sd.trackLocked(s.What)
 	if sd.oursLocked(&s.By) {
+		sd.keySeenLocked(s, now)
 		return
+	}
+	if aboutKey(s.What) {
+		plain := *s
+		plain.What = s.What[:2] // no key is shown, and a war about it is one whatever the key
+		s = &plain
 	}
 	if !sd.channel() {
 		what := s.Facts.JID.Value
@@ -154,6 +160,11 @@ func (sd *side) modeLocked(s *bridge.Sight, now time.Time) {
 	poke(sd.look)
 }
 
+// aboutKey reports whether a change of a channel is one of its key.
+func aboutKey(what string) bool {
+	return strings.HasPrefix(what, "+k") || strings.HasPrefix(what, "-k")
+}
+
 // matter is what a war can be about: a mode, whatever its sign.
 func (sd *side) matter(what string) string {
 	if len(what) > 1 && (what[0] == '+' || what[0] == '-') {
@@ -183,6 +194,9 @@ func (sd *side) keepsLocked(s *bridge.Sight) bool {
 	}
 	if len(s.What) < 2 {
 		return true
+	}
+	if aboutKey(s.What) {
+		return sd.room.cfg.RotateKey > 0
 	}
 	sign, letter := s.What[0], s.What[1:2]
 	if _, mask, ok := strings.Cut(s.What, " "); ok {

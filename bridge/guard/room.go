@@ -38,6 +38,7 @@ type room struct {
 	lock     *policy.Lockdown
 	shut     bool // as it was carried out last
 	over     bool // shut because the budget is used up: nobody who counts is removed
+	keys     keys
 	warned   bool // that came, and ended, and the same are still to go
 	budget   *policy.Budget
 	breaker  *policy.Breaker
@@ -111,6 +112,7 @@ func (r *room) restoreLocked(k *RoomState, now time.Time) {
 		r.lock.Set(until)
 		r.shut = true // so that it is opened
 	}
+	r.keys = keys{now: k.Key, next: k.NextKey, at: k.KeySince}
 	for key, at := range k.Admitted {
 		r.admitted[key] = at
 	}
@@ -121,17 +123,37 @@ const lockdownMost = 30 * 24 * time.Hour
 
 // keepLocked has the room's state written down.
 func (r *room) keepLocked() {
+	r.g.scribe.keep(r.job(), r.put)
+}
+
+// job names what is kept of the room among the jobs of the scribe.
+func (r *room) job() string { return "room " + r.name }
+
+// put writes the state that the room has then: of two who have it written, the older
+// must not come last.
+func (r *room) put(ctx context.Context, s Store) error {
+	r.mu.Lock()
 	state := r.stateLocked()
-	r.g.scribe.keep("room "+r.name, func(ctx context.Context, s Store) error { return s.PutRoom(ctx, state) })
+	r.mu.Unlock()
+	return s.PutRoom(ctx, state)
 }
 
 // stateLocked is what is kept of the room.
 func (r *room) stateLocked() RoomState {
-	state := RoomState{Room: r.name, Armed: r.armed, Before: maps.Clone(r.before)}
+	state := RoomState{
+		Room: r.name, Armed: r.armed, Before: maps.Clone(r.before), Key: r.keys.now, NextKey: r.keys.next, KeySince: r.keys.at,
+	}
 	if r.shut {
 		state.Shut = r.lock.Until()
 	}
 	return state
+}
+
+// giveKeysLocked tells the legs by which keys they may come in.
+func (r *room) giveKeysLocked() {
+	for _, sd := range r.sides {
+		sd.giveKeysLocked()
+	}
 }
 
 // admitLocked notes that somebody was let in.

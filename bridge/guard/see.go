@@ -220,8 +220,9 @@ func (sd *side) servicesLocked(down bool, now time.Time) {
 // refusedLocked hears that the server did not do what was asked.
 func (sd *side) refusedLocked(s *bridge.Sight, now time.Time) {
 	r := sd.room
-	r.alarmLocked("refused "+sd.place.String(), sd.place.String()+" refused "+s.What+": "+s.Text, now)
-	r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: s.What, Actor: actorGuard, Result: "refused: " + s.Text})
+	what, text := r.keys.hush(s.What), r.keys.hush(s.Text)
+	r.alarmLocked("refused "+sd.place.String(), sd.place.String()+" refused "+what+": "+text, now)
+	r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: what, Actor: actorGuard, Result: "refused: " + text})
 }
 
 // knockLocked lets somebody in who asks and may.

@@ -52,6 +52,11 @@ type RoomState struct {
 	Shut time.Time `json:"shut,omitzero"`
 	// Before is how its places were before a migration changed them, by place.
 	Before map[string]Before `json:"before,omitempty"`
+	// Key is the channel's, since KeySince, and NextKey the one that is about to be set,
+	// where the guard changes them.
+	Key      string    `json:"key,omitempty"`
+	NextKey  string    `json:"next_key,omitempty"`
+	KeySince time.Time `json:"key_since,omitzero"`
 	// Admitted are the subjects that were let in, by Key, with when they were last
 	// there. Load fills it, Admit changes it.
 	Admitted map[string]time.Time `json:"-"`

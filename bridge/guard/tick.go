@@ -104,6 +104,9 @@ func (sd *side) tickLocked(now time.Time) {
 		sd.judgeAllLocked(now)
 		poke(sd.look)
 	}
+	if sd.keyDueLocked(now) {
+		poke(sd.look)
+	}
 	for _, x := range sd.removals {
 		if !x.from.After(now) {
 			poke(sd.wake)

@@ -48,6 +48,7 @@ func (b *bot) newGuard(core *bridge.Deps) (err error) {
 	deps := guard.Deps{
 		Log:   b.log,
 		Alarm: func(text string) { b.core.TellAdmins("Guard: " + text) },
+		Tell:  func(person, text string) bool { return b.core.TellPrivately(person, text) },
 		Purge: func(match func(*bridge.Row) bool, reason string) int { return b.core.Purge(match, reason) },
 	}
 	if b.store != nil {
@@ -130,7 +131,7 @@ func lost(before, now []string) bool {
 
 func guardRoom(r *config.Room) guard.Room {
 	out := guard.Room{
-		Name: r.Name, Modes: r.Lock.Modes, Topic: r.Lock.Topic, Affiliations: r.Lock.Affiliations,
+		Name: r.Name, Modes: r.Lock.Modes, Topic: r.Lock.Topic, Affiliations: r.Lock.Affiliations, RotateKey: r.Lock.RotateKey,
 		FollowOps: r.Follow == "ops", DryRun: r.DryRun, Floods: r.Limits(),
 	}
 	if r.IRC != nil {

@@ -20,7 +20,7 @@ func guardedFull() *config.Config {
 	c.Rooms = []config.Room{
 		{
 			Name: "finance", IRC: &config.RoomIRC{Network: "open", Channel: "#Finance"}, XMPP: &config.RoomXMPP{Account: "idle", Room: "f@m"}, Default: "deny",
-			Lock: config.RoomLock{Modes: "+ns", Topic: true, Affiliations: true}, Follow: "ops", DryRun: true,
+			Lock: config.RoomLock{Modes: "+ns", Topic: true, Affiliations: true, RotateKey: time.Hour}, Follow: "ops", DryRun: true,
 			Flood: &config.Flood{Lines: &config.Rate{Count: 5, Per: time.Second}}, Joins: &config.MassJoin{Count: 9, Per: time.Minute, For: time.Hour},
 		},
 		{Name: "dev", IRC: &config.RoomIRC{Network: "corp", Channel: "#dev"}, Default: "allow"},

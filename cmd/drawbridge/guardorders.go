@@ -47,6 +47,7 @@ type guardOrder struct {
 	flags []string
 	needs admin.Need
 	do    func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error)
+	chat  bool // by !guard alone: the answer is for one person
 }
 
 // guardOrders is the table. A new order is one row here, one in guardOrders of
@@ -56,24 +57,31 @@ func guardOrders() []guardOrder {
 		{"status", "", nil, admin.Look, func(_ context.Context, o guard.Orders, _ guardArgs, _ string) (guardAnswer, error) {
 			s := o.Status()
 			return guardAnswer{statusText(&s), s}, nil
-		}},
-		{"explain", "WHO ROOM [ACTION]", nil, admin.Look, explain},
+		}, false},
+		{"explain", "WHO ROOM [ACTION]", nil, admin.Look, explain, false},
 		{"enable", "ROOM", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
 			return guardAnswer{Text: a.Room + " is armed: its rules are carried out"}, o.Enable(ctx, a.Room, by)
-		}},
+		}, false},
 		{"disable", "ROOM", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
 			return guardAnswer{Text: a.Room + " is in dry run: the guard only says what it would do"}, o.Disable(ctx, a.Room, by)
-		}},
-		{"ban", "WHO", []string{"for", "room", "reason"}, admin.Change, ban},
+		}, false},
+		{"ban", "WHO", []string{"for", "room", "reason"}, admin.Change, ban, false},
 		{"forgive", "WHO", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
 			n, err := o.Forgive(ctx, a.Who, by)
 			return guardAnswer{count(n, "ban") + " of " + a.Who + " ended", n}, err
-		}},
-		{"lockdown", "ROOM", []string{"for", "off"}, admin.Change, lockdown},
+		}, false},
+		{"lockdown", "ROOM", []string{"for", "off"}, admin.Change, lockdown, false},
 		{"drop-owner", "ROOM WHO", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
 			return guardAnswer{Text: a.Who + " is not owner of " + a.Room + " any more"}, o.DropOwner(ctx, a.Room, a.Who, by)
-		}},
-		{"audit", "", []string{"who", "room", "since", "last"}, admin.Look, readAudit},
+		}, false},
+		{"rotate-key", "ROOM", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+			return guardAnswer{Text: "the channel of " + a.Room + " gets another key, and who may join is told it"}, o.RotateKey(ctx, a.Room, by)
+		}, false},
+		{"key", "ROOM", nil, admin.Look, func(_ context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+			text, err := o.Key(by, a.Room)
+			return guardAnswer{Text: text}, err
+		}, true},
+		{"audit", "", []string{"who", "room", "since", "last"}, admin.Look, readAudit, false},
 	}
 }
 
@@ -475,6 +483,9 @@ func roomNamed(s guard.Status, word string) string {
 func guardRows(orders func() guard.Orders) []admin.Row {
 	var rows []admin.Row
 	for _, o := range guardOrders() {
+		if o.chat {
+			continue
+		}
 		rows = append(rows, admin.Row{Verb: "guard " + o.name, Needs: o.needs, Handle: func(ctx context.Context, raw json.RawMessage) (any, error) {
 			var a guardArgs
 			if err := json.Unmarshal(raw, &a); err != nil {

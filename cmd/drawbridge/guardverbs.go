@@ -41,6 +41,9 @@ network.`},
 by itself after the time, else after that of rooms.NAME.joins.for.`},
 	"drop-owner": {"Take ownership of a Jabber room from another owner", `Take ownership of a Jabber room from another owner, who could take it from the
 bot. It needs two admins within ten minutes.`},
+	"rotate-key": {"Give a channel another key now", `Give the channel of a room another key now (+k), where the guard changes it:
+rooms.NAME.lock.rotate_key. Who may join is told it in their own encrypted chat,
+and can ask for it there: !guard key ROOM.`},
 	"audit": {"Show what the guard did, and why", `Show what the guard did, would have done in dry run, and was ordered: time, place,
 who, rule, result and how to take it back. The chain of hashes is checked on the
 way; the exit code is 1 if somebody altered it. With the bot stopped its store is
@@ -64,7 +67,9 @@ Admins may give the same orders in their encrypted chat: !guard.`,
 		},
 	}
 	for _, o := range guardOrders() {
-		cmd.AddCommand(newGuardOrder(g, o))
+		if !o.chat {
+			cmd.AddCommand(newGuardOrder(g, o))
+		}
 	}
 	cmd.AddCommand(newSimulate(g))
 	return cmd

@@ -84,6 +84,9 @@ func (d *decoder) checkRooms(c *Config) {
 		if r.Lock.Modes != "" && r.IRC == nil {
 			d.fail(path+".lock.modes", "remove it", "means nothing without irc")
 		}
+		if r.Lock.RotateKey > 0 && r.IRC == nil {
+			d.fail(path+".lock.rotate_key", "remove it", "means nothing without irc")
+		}
 		if r.Lock.Affiliations && r.XMPP == nil {
 			d.fail(path+".lock.affiliations", "remove it", "means nothing without xmpp")
 		}

@@ -57,6 +57,9 @@ type RoomLock struct {
 	Modes        string `yaml:"modes" cfg:"modes"` // channel modes, as "+ntsR-i"
 	Topic        bool   `yaml:"topic"`
 	Affiliations bool   `yaml:"affiliations"` // of the MUC: who is not named holds none
+	// RotateKey gives the channel another key (+k) that often, and tells it to those who
+	// may join, in their own encrypted chats; zero (default): its key is left alone.
+	RotateKey time.Duration `yaml:"rotate_key" cfg:"min=10m,max=8760h,limit"`
 }
 
 // Rate is how often something may happen.

@@ -261,3 +261,25 @@ func TestAuditForgets(t *testing.T) {
 		t.Errorf("check: %+v, %v", r, err)
 	}
 }
+
+// TestChannelKeysAreSealed: the key of a channel comes back, and stands in no file.
+func TestChannelKeysAreSealed(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, Config{Dir: dir}, Deps{})
+	want := guard.RoomState{Room: "finance", Armed: true, Key: "open-sesame-now", NextKey: "open-sesame-next", KeySince: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
+	if err := s.Guard().PutRoom(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := s.Guard().Load(t.Context()); err != nil || len(k.Rooms) != 1 || !reflect.DeepEqual(k.Rooms[0], want) {
+		t.Errorf("kept %+v, %v", k.Rooms, err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte("sesame")) {
+			t.Errorf("%s holds the key", file)
+		}
+	}
+}

@@ -23,6 +23,7 @@ type Leg struct {
 	watcher  bridge.Watcher
 	rooms    []bridge.Room
 	places   map[bridge.Room]*Place
+	keys     map[bridge.Room][]string
 	applied  []Applied
 	lookups  []string
 	whispers []string
@@ -45,6 +46,7 @@ type Applied struct {
 type Place struct {
 	Flags     string
 	Topic     string
+	Key       string
 	MLock     string
 	TopicLock bool
 	Lists     map[byte][]string
@@ -66,7 +68,10 @@ type Member struct {
 	Role   policy.Role
 }
 
-var _ bridge.Enforcer = (*Leg)(nil)
+var (
+	_ bridge.Enforcer  = (*Leg)(nil)
+	_ bridge.KeyHolder = (*Leg)(nil)
+)
 
 // NewLeg returns a leg of that name; proto is "irc" or "xmpp".
 func NewLeg(name, proto string) *Leg {
@@ -320,7 +325,7 @@ func (l *Leg) Observe(ctx context.Context, room bridge.Room) (bridge.Observed, e
 	self := p.Members[l.Nick]
 	if room.Kind == bridge.Channel {
 		o.Holds = self != nil && strings.Contains(self.Rights, "o")
-		o.Channel = policy.ChannelSeen{Flags: p.Flags, Topic: p.Topic, MLock: p.MLock, TopicLock: p.TopicLock, Lists: map[byte][]string{}, Present: map[string]string{}, Access: maps.Clone(p.Access)}
+		o.Channel = policy.ChannelSeen{Flags: p.Flags, Key: p.Key, Topic: p.Topic, MLock: p.MLock, TopicLock: p.TopicLock, Lists: map[byte][]string{}, Present: map[string]string{}, Access: maps.Clone(p.Access)}
 		for mode, list := range p.Lists {
 			o.Channel.Lists[mode] = slices.Clone(list)
 		}
@@ -340,4 +345,21 @@ func (l *Leg) Observe(ctx context.Context, room bridge.Room) (bridge.Observed, e
 		o.MUC.Occupants = append(o.MUC.Occupants, policy.Occupant{Nick: nick, JID: m.Facts.JID.Value, Is: m.Is, Role: m.Role})
 	}
 	return o, nil
+}
+
+// UseKeys implements bridge.KeyHolder.
+func (l *Leg) UseKeys(room bridge.Room, keys ...string) {
+	l.locked(func() {
+		if l.keys == nil {
+			l.keys = map[bridge.Room][]string{}
+		}
+		l.keys[room] = slices.Clone(keys)
+	})
+}
+
+// Keys returns by which keys the bot may come in.
+func (l *Leg) Keys(room bridge.Room) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.keys[room])
 }

@@ -130,6 +130,18 @@ func (p *Place) modes(letters string, params []string, show func(bridge.Sight)) 
 				m.Rights += letter
 			}
 			show(bridge.Sight{Kind: bridge.SightRights, Facts: m.Facts, Rights: m.Rights, Is: m.Is, Role: m.Role})
+		case letter == "k":
+			// As InspIRCd: a new key over an old one is ignored, and "-k" takes the old one.
+			if old := p.Key; sign == "+" && old == "" {
+				p.Key = params[0]
+			} else if sign == "-" && old == params[0] {
+				p.Key = ""
+			} else {
+				params = params[1:]
+				continue
+			}
+			show(bridge.Sight{Kind: bridge.SightMode, What: sign + "k " + params[0]})
+			params = params[1:]
 		case strings.Contains(p.Caps.ListModes, letter):
 			p.mode(sign + letter + " " + params[0])
 			show(bridge.Sight{Kind: bridge.SightMode, What: sign + letter + " " + params[0]})
@@ -148,6 +160,12 @@ func (p *Place) mode(what string) {
 		return
 	}
 	letter := what[1:2]
+	if letter == "k" {
+		if p.Key = ""; what[0] == '+' {
+			p.Key = what[3:]
+		}
+		return
+	}
 	if _, mask, ok := strings.Cut(what, " "); ok {
 		list := slices.DeleteFunc(p.Lists[letter[0]], func(m string) bool { return m == mask })
 		if what[0] == '+' {
