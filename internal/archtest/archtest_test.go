@@ -41,6 +41,7 @@ var walls = map[string][]string{
 	"xmpp/trust":         {"policy", "xmpp/e2ee"},
 	"internal/config":    {"policy"},
 	"internal/store":     {"policy", "bridge", "bridge/guard", "bridge/migrate", "xmpp/e2ee"},
+	"internal/archive":   {},
 	"internal/importer":  {"internal/config"},
 	"internal/lab":       {},
 	"internal/web":       {"bridge", "bridge/guard"},

@@ -111,17 +111,22 @@ func (c *Codec) inner(b *buffers, to []*recipient, unsigned bool, now time.Time)
 // random bytes, its last two repeated (RFC 4880 §5.13).
 const prefixLen = aes.BlockSize + 2
 
+// commonCipher returns what all of them read.
+func commonCipher(to []*recipient) packet.CipherFunction {
+	for _, r := range to[1:] {
+		if r.cipher != to[0].cipher {
+			return packet.CipherAES128
+		}
+	}
+	return to[0].cipher
+}
+
 // encrypt writes the session key packets and the integrity-protected data packet
 // (version 1, which GnuPG 2.2 reads) for b.inner to b.out. It is the library's
 // work by hand, without its dozens of small writes.
 func encrypt(b *buffers, to []*recipient) error {
 	var session [32]byte
-	algo := to[0].cipher
-	for _, r := range to[1:] { // what all of them read
-		if r.cipher != algo {
-			algo = packet.CipherAES128
-		}
-	}
+	algo := commonCipher(to)
 	key := session[:algo.KeySize()]
 	defer clear(session[:])
 	_, _ = rand.Read(key) // never fails (Go 1.24)
