@@ -44,6 +44,7 @@ func guardOrders() []order {
 		{verb: "forgive", usage: "!guard forgive WHO", admin: true},
 		{verb: "lockdown", usage: "!guard lockdown ROOM [--for 10m | --off]", admin: true},
 		{verb: "drop-owner", usage: "!guard drop-owner ROOM JID", admin: true},
+		{verb: "destroy", usage: "!guard destroy ROOM [--venue ROOM] [--bridged] [--reason WORDS]: ends its Jabber room", admin: true},
 		{verb: "rotate-key", usage: "!guard rotate-key ROOM", admin: true},
 		{verb: "key", usage: "!guard key ROOM: the key of a channel that you may join", sealed: true},
 		{verb: "audit", usage: "!guard audit [--who WHO] [--room ROOM] [--since 2h]", admin: true},

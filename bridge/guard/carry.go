@@ -56,6 +56,7 @@ type work struct {
 	lookups  []lookup
 	words    []whisper
 	handed   *handed
+	orders   []*mucOrder
 }
 
 // round carries out what waits, and reports whether there was anything.
@@ -119,80 +120,6 @@ func (sd *side) take(now time.Time) *work {
 		return nil
 	}
 	return w
-}
-
-// goingLocked takes those who have to go now. Those who count go within the budget or
-// not at all: beyond it the room is shut, and the admins are told.
-func (sd *side) goingLocked(w *work, now time.Time) []*removal {
-	r := sd.room
-	var go_, wait []*removal
-	counted := 0
-	for _, x := range sd.removals {
-		switch {
-		case x.sub.removal != x || sd.present[x.nick] != x.sub: // changed, or gone by itself
-			continue
-		case x.from.After(now):
-			wait = append(wait, x)
-			continue
-		case x.counts:
-			counted++
-		}
-		go_ = append(go_, x)
-	}
-	sd.removals = wait
-	switch {
-	case counted == 0:
-		return go_
-	case r.over:
-		return sd.withheldLocked(w, go_, now)
-	case r.budget.Take(counted, len(sd.present), now):
-		r.calmLocked()
-		return go_
-	case r.warned && counted <= r.most.Most():
-		return sd.fewLocked(go_, now)
-	case r.warned: // the admins know: who stays is not heard, and the room is not shut for it again and again
-		return sd.withheldLocked(w, go_, now)
-	}
-	within := sd.withheldLocked(w, go_, now)
-	r.over = true
-	if until := now.Add(r.cfg.JoinsFor); r.lock.Until().Before(until) {
-		r.shutLocked(until, now)
-	}
-	r.alarmLocked("lockdown", "more would be removed at once than may be: nobody is, and the room is shut until "+r.lock.Until().UTC().Format(time.TimeOnly)+". See drawbridge guard status", now)
-	return within
-}
-
-// withheldLocked keeps back those who count, and returns the others.
-func (sd *side) withheldLocked(w *work, all []*removal, now time.Time) []*removal {
-	within := all[:0]
-	for _, x := range all {
-		if !x.counts {
-			within = append(within, x)
-			continue
-		}
-		x.held, x.act.Result = true, "over the budget"
-		if sd.onceLocked(x.act, now) {
-			w.late = append(w.late, x.act)
-		}
-	}
-	return within
-}
-
-// fewLocked returns as many as may go now, and has the others wait. In a small room a
-// few are a large share; once the admins were told, and nobody said otherwise while it
-// was shut, they go one after the other.
-func (sd *side) fewLocked(all []*removal, now time.Time) []*removal {
-	r := sd.room
-	within := all[:0]
-	for _, x := range all {
-		if x.counts && !r.budget.Take(1, len(sd.present), now) {
-			x.from = now.Add(r.most.Span())
-			sd.removals = append(sd.removals, x)
-			continue
-		}
-		within = append(within, x)
-	}
-	return within
 }
 
 // channelChangesLocked puts all that waits into the fewest lines.
@@ -328,60 +255,6 @@ func (sd *side) muteOf(sub *subject) (entry, bool) {
 	return entry{list, mask, false}, ok
 }
 
-// mucChangesLocked puts all that waits into steps of a MUC.
-func (sd *side) mucChangesLocked(w *work) {
-	items := sd.mucCaps.Items
-	if items <= 0 {
-		items = 50
-	}
-	var visits []policy.Visit
-	var holders []policy.Holder
-	for _, x := range w.removals {
-		if x.ban != nil {
-			for _, jid := range sd.room.g.masks(sd, x.ban) {
-				holders = append(holders, policy.Holder{JID: jid, Is: policy.Outcast, Reason: x.reason})
-				sd.room.g.projected(sd, x.ban, jid)
-			}
-		}
-		if x.ban == nil || x.sub.facts.JID.Known != policy.Yes {
-			visits = append(visits, policy.Visit{Nick: x.nick, Role: policy.NoRole, Reason: x.reason})
-		}
-	}
-	for _, sub := range w.status {
-		if sd.present[sub.facts.Nick] != sub || sub.removal != nil && !sub.removal.held || sub.want == "" || sub.want == sub.role {
-			continue
-		}
-		visits = append(visits, policy.Visit{Nick: sub.facts.Nick, Role: sub.want})
-		w.acts = append(w.acts, sd.rightsAct(sub))
-	}
-	for _, jid := range sd.drops {
-		if sd.room.armed {
-			holders = append(holders, policy.Holder{JID: jid, Is: policy.NoOne})
-		}
-	}
-	sd.drops = nil
-	step := func(s policy.MUCStep) { w.changes = append(w.changes, bridge.Changes{Step: &s}) }
-	for chunk := range slices.Chunk(holders, items) {
-		step(policy.MUCStep{Holders: chunk})
-	}
-	for chunk := range slices.Chunk(visits, items) {
-		step(policy.MUCStep{Visits: chunk})
-	}
-	acts, _ := sd.actsLocked()
-	if sd.doors {
-		if sd.doors = false; sd.room.armed && acts {
-			poke(sd.look)
-		}
-	}
-	if len(holders) > 0 && sd.mucCaps.Ejabberd {
-		poke(sd.look) // every ban is looked after there
-	}
-	if len(sd.invites) > 0 && sd.room.armed && acts {
-		w.changes = append(w.changes, bridge.Changes{Invite: sd.invites})
-	}
-	sd.invites, sd.lists, sd.asks = nil, nil, ""
-}
-
 // rightsAct is a line of the audit about voice and op.
 func (sd *side) rightsAct(sub *subject) *Act {
 	acts := ""
@@ -432,6 +305,7 @@ func (sd *side) carriedOut(w *work, err error) {
 	for _, a := range w.late {
 		r.noteLocked(a)
 	}
+	sd.orderedLocked(w.orders, err)
 	if err != nil && left && !errors.Is(err, bridge.ErrNotReady) && !errors.Is(err, context.Canceled) {
 		r.alarmLocked("apply "+sd.place.String(), sd.place.String()+": what the guard asked for was not done: "+err.Error(), now)
 	} else if err == nil && len(w.changes) > 0 {

@@ -44,6 +44,8 @@ type Room struct {
 	// FollowOps takes over bans that a known person with the right to hold op sets on
 	// one known person. Others are left alone.
 	FollowOps bool
+	// Bridged is the bridge that has the MUC; "": none.
+	Bridged string
 	// DryRun is the state of a room of which the store knows nothing: the guard only
 	// says what it would do.
 	DryRun bool

@@ -31,8 +31,11 @@ type Orders interface {
 	// Lockdown shuts a room for that long, 0 for as long as the config says; less than
 	// 0 opens it. It returns until when it is shut.
 	Lockdown(ctx context.Context, room string, last time.Duration, by string) (time.Time, error)
-	// DropOwner takes ownership of a MUC from a bare JID. It needs two admins.
+	// DropOwner takes ownership of a MUC from a bare JID, and Destroy ends a MUC for good.
+	// Both need two admins (ErrSecond), and are ErrRefused in a dry run, where the bot is
+	// not owner, and where the room does not do it.
 	DropOwner(ctx context.Context, room, jid, by string) error
+	Destroy(ctx context.Context, o DestroyOrder) error
 	// RotateKey has the channel of a room get another key now. ErrRefused: it is none
 	// whose key the guard changes.
 	RotateKey(ctx context.Context, room, by string) error

@@ -132,26 +132,3 @@ func (g *Guard) Forgive(ctx context.Context, who, by string) (int, error) {
 	g.judgeRooms(t, nil, now)
 	return len(ended), g.scribe.keepNow(ctx, "forgive "+ids[0], func(ctx context.Context, s Store) error { return s.Drop(ctx, ids...) })
 }
-
-// DropOwner implements Orders.
-func (g *Guard) DropOwner(_ context.Context, name, jid, by string) error {
-	r, now := g.table.Load().room(name), g.now()
-	if r == nil {
-		return fmt.Errorf("%w: %s", ErrNoRoom, name)
-	}
-	if err := g.agreed(OrderDropOwner, r.name+" "+jid, by); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, sd := range r.sides {
-		if sd.channel() {
-			continue
-		}
-		sd.drops = append(sd.drops, jid)
-		poke(sd.wake)
-		r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Who: jid, Acts: OrderDropOwner, Actor: by, Result: r.resultLocked("sent")})
-		return nil
-	}
-	return fmt.Errorf("%w: %s has no MUC", ErrRefused, name)
-}

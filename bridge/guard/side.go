@@ -54,9 +54,9 @@ type side struct {
 	lookups  []lookup
 	words    []whisper
 	invites  []string
-	drops    []string // bare JIDs that lose ownership of the MUC
-	doors    bool     // the lockdown began or ended
-	asks     string   // what services are asked for: "OP", "RECOVER"
+	orders   []*mucOrder
+	doors    bool   // the lockdown began or ended
+	asks     string // what services are asked for: "OP", "RECOVER"
 	handed   *handed
 }
 
@@ -159,6 +159,8 @@ func (sd *side) lostLocked() {
 	for _, sub := range sd.present {
 		sd.room.floods.Left(sub.key, false, now)
 	}
+	sd.orderedLocked(sd.orders, bridge.ErrNotReady)
+	sd.orders = nil
 	sd.ready, sd.holds, sd.present, sd.regains = false, false, map[string]*subject{}, 0
 	sd.removals, sd.status, sd.lists, sd.lookups, sd.words, sd.invites, sd.asks = nil, nil, nil, nil, nil, nil, ""
 }

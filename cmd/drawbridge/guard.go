@@ -31,7 +31,7 @@ func guardConfig(c *config.Config, k *keys, legs []leg) guard.Config {
 		out.Peers = append(out.Peers, peer)
 	}
 	for i := range c.Rooms {
-		out.Rooms = append(out.Rooms, guardRoom(&c.Rooms[i]))
+		out.Rooms = append(out.Rooms, guardRoom(&c.Rooms[i], c.Bridges))
 	}
 	for _, l := range legs { // those without a guarded room have nobody to tell
 		holds := slices.ContainsFunc(out.Rooms, func(r guard.Room) bool { return r.Channel.Leg == l.Name() || r.MUC.Leg == l.Name() })
@@ -129,7 +129,7 @@ func lost(before, now []string) bool {
 	return slices.ContainsFunc(before, func(s string) bool { return !slices.Contains(now, s) })
 }
 
-func guardRoom(r *config.Room) guard.Room {
+func guardRoom(r *config.Room, bridges []config.Bridge) guard.Room {
 	out := guard.Room{
 		Name: r.Name, Modes: r.Lock.Modes, Topic: r.Lock.Topic, Affiliations: r.Lock.Affiliations, RotateKey: r.Lock.RotateKey,
 		FollowOps: r.Follow == "ops", DryRun: r.DryRun, Floods: r.Limits(),
@@ -138,6 +138,11 @@ func guardRoom(r *config.Room) guard.Room {
 		out.Channel = irc.Room(r.IRC.Network, r.IRC.Channel)
 	}
 	if r.XMPP != nil {
+		for _, b := range bridges {
+			if x := b.XMPP; x != nil && slices.ContainsFunc(x.Rooms, func(m config.MUC) bool { return m.Room == r.XMPP.Room }) {
+				out.Bridged = b.Name
+			}
+		}
 		out.MUC = bridge.Room{Leg: r.XMPP.Account, Kind: bridge.MUC, Name: r.XMPP.Room}
 	}
 	if r.Joins != nil {

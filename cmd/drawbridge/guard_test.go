@@ -25,6 +25,11 @@ func guardedFull() *config.Config {
 		},
 		{Name: "dev", IRC: &config.RoomIRC{Network: "corp", Channel: "#dev"}, Default: "allow"},
 	}
+	for i := range c.Bridges {
+		if c.Bridges[i].Name == "two" {
+			c.Bridges[i].XMPP.Rooms = []config.MUC{{Room: "f@m", Require: "clear"}}
+		}
+	}
 	c.Rules = []config.Rule{{ID: "in", Do: []string{"join"}, Who: config.Who{People: []string{"alice"}}, Effect: "allow"}}
 	return c
 }
@@ -40,6 +45,9 @@ func TestGuardConfigSetsEverything(t *testing.T) {
 	allSet(t, got.Rooms[0], nil)
 	allSet(t, got.Peers[0], nil)
 	allSet(t, got.Policy, map[string]string{"Groups": "none has a domain", "Binds": "nobody is linked"})
+	if got.Rooms[0].Bridged != "two" || got.Rooms[1].Bridged != "" {
+		t.Errorf("bridged: %q, %q", got.Rooms[0].Bridged, got.Rooms[1].Bridged)
+	}
 	if got.Rooms[0].Channel != irc.Room("open", "#finance") || got.Rooms[0].MUC != (bridge.Room{Leg: "idle", Kind: bridge.MUC, Name: "f@m"}) {
 		t.Errorf("places %+v", got.Rooms[0])
 	}

@@ -75,6 +75,10 @@ func (s *sentry) DropOwner(_ context.Context, room, jid, by string) error {
 	return s.note("drop-owner %s %s by %s", room, jid, by)
 }
 
+func (s *sentry) Destroy(_ context.Context, o guard.DestroyOrder) error {
+	return s.note("destroy %+v", o)
+}
+
 func (s *sentry) RotateKey(_ context.Context, room, by string) error {
 	return s.note("rotate-key %s by %s", room, by)
 }
@@ -123,6 +127,8 @@ func TestGuardInChats(t *testing.T) {
 		{"lockdown", "finance --off", "lockdown finance -1ns by alice", "finance is open again"},
 		{"lockdown", "finance --off --for 1h", "", "Not done: either for a time, or off."},
 		{"drop-owner", "finance mallory@x", "drop-owner finance mallory@x by alice", "mallory@x is not owner of finance any more"},
+		{"destroy", "corp/#finance --venue new@rooms.x --bridged --reason we moved house", "destroy {Room:finance Venue:new@rooms.x Reason:we moved house Bridged:true By:alice}", "the Jabber room of finance is gone; take it out of the configuration now: a bot that starts with it makes it anew"},
+		{"destroy", "", "", "Not done: it takes other words. !guard destroy ROOM"},
 		{"rotate-key", "finance", "rotate-key finance by alice", "the channel of finance gets another key, and who may join is told it"},
 		{"key", "corp/#finance", "key finance of alice", "sesame"},
 		{"audit", "", "audit   20", "nothing of that kind was done"},
@@ -219,7 +225,7 @@ func TestGuardTables(t *testing.T) {
 			t.Errorf("%s has no help", o.name)
 		}
 	}
-	if want := []string{"status", "explain", "enable", "disable", "ban", "forgive", "lockdown", "drop-owner", "rotate-key", "key", "audit"}; !reflect.DeepEqual(names, want) {
+	if want := []string{"status", "explain", "enable", "disable", "ban", "forgive", "lockdown", "drop-owner", "destroy", "rotate-key", "key", "audit"}; !reflect.DeepEqual(names, want) {
 		t.Errorf("orders %v, want %v", names, want)
 	}
 }

@@ -41,6 +41,11 @@ network.`},
 by itself after the time, else after that of rooms.NAME.joins.for.`},
 	"drop-owner": {"Take ownership of a Jabber room from another owner", `Take ownership of a Jabber room from another owner, who could take it from the
 bot. It needs two admins within ten minutes.`},
+	"destroy": {"End the Jabber room of a guarded room for good", `End the Jabber room of a guarded room for good: everybody in it is told to go to
+--venue, and why. It needs two admins within ten minutes, and is refused in a dry
+run and, without --bridged, where a bridge has the room. Prosody keeps the address
+closed; ejabberd lets the next who comes make the room anew and own it. To move
+people elsewhere lock the old room instead, with the new address as its subject.`},
 	"rotate-key": {"Give a channel another key now", `Give the channel of a room another key now (+k), where the guard changes it:
 rooms.NAME.lock.rotate_key. Who may join is told it in their own encrypted chat,
 and can ask for it there: !guard key ROOM.`},

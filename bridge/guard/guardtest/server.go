@@ -34,6 +34,12 @@ func (l *Leg) Apply(ctx context.Context, room bridge.Room, c bridge.Changes) err
 	if c.Step != nil {
 		l.step(room, c.Step)
 	}
+	if d := c.Destroy; d != nil {
+		l.locked(func() {
+			l.applied = append(l.applied, Applied{Room: room, Line: strings.TrimSpace("destroy " + d.Venue + " " + d.Reason), At: time.Now()})
+		})
+		l.See(bridge.Sight{Kind: bridge.SightLost, Leg: room.Leg, Room: room, Text: "the room was destroyed"})
+	}
 	for _, jid := range c.Invite {
 		l.locked(func() { l.applied = append(l.applied, Applied{Room: room, Line: "invite " + jid, At: time.Now()}) })
 	}

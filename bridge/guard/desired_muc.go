@@ -1,0 +1,158 @@
+package guard
+
+import (
+	"slices"
+	"time"
+
+	"drawbridge/policy"
+)
+
+// strangerOnXMPP is somebody nobody knows, whose JID is seen.
+func strangerOnXMPP(leg, jid string) policy.Facts {
+	f := policy.NewXMPPFacts(leg, "\x00")
+	f.JID = policy.Is(jid, "", time.Time{})
+	return f
+}
+
+// Fields of a room's configuration that a guard keeps beside those of policy.
+const (
+	fieldPassword      = "muc#roomconfig_passwordprotectedroom"
+	fieldPersistent    = "muc#roomconfig_persistentroom"
+	fieldInvites       = "muc#roomconfig_allowinvites"                                   // ejabberd
+	fieldMemberInvites = "{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites" // Prosody
+)
+
+// wantMUCLocked compiles the state that the MUC shall have.
+func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) policy.MUC {
+	r := sd.room
+	a := &asker{p: r.policy, room: r.name, now: now}
+	m := policy.MUC{Self: self, Locked: r.cfg.Affiliations}
+	stranger := strangerOnXMPP(sd.place.Leg, "\x00")
+	join := a.effect(stranger, policy.Join)
+	members := join >= policy.Deny
+	sd.closed = members
+	quiet := !members && (join >= policy.Devoice || a.effect(stranger, policy.Speak) >= policy.Devoice)
+	is := map[string]policy.Affiliation{}
+	for _, h := range seen.Affiliations {
+		is[h.JID] = h.Is
+	}
+	named := map[string]bool{}
+	add := func(jid string, to policy.Affiliation, reason string) {
+		if !named[jid] {
+			named[jid] = true
+			m.Affiliations = append(m.Affiliations, policy.Holder{JID: jid, Is: to, Reason: reason})
+		}
+	}
+	for _, p := range r.table.cfg.Peers { // who is to take over has to be owner
+		for _, jid := range p.JIDs {
+			m.Peers = append(m.Peers, jid)
+			add(jid, policy.Owner, "")
+		}
+	}
+	banned := sd.wantOutcastsLocked(now, add)
+	ended := sd.endedLocked(now)
+	for _, p := range r.table.cfg.Policy.People {
+		for _, jid := range p.JIDs {
+			f := strangerOnXMPP(sd.place.Leg, jid)
+			to := policy.Member
+			op := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.Op}, now)
+			if op.Effect <= policy.Alert && op.Basis == policy.ByRule {
+				to = policy.Admin
+			}
+			switch has := is[jid]; {
+			case banned[jid]:
+			case has == policy.Outcast && !slices.Contains(ended, jid): // others end their bans themselves
+				add(jid, policy.Outcast, "")
+			case a.effect(f, policy.Join) >= policy.Deny:
+				if has == policy.Member && members {
+					add(jid, policy.NoOne, "")
+				}
+			case has == policy.Owner, has == policy.Admin && !r.cfg.Affiliations:
+				add(jid, has, "")
+			case members || r.cfg.Affiliations || to == policy.Admin:
+				add(jid, to, "")
+			}
+		}
+	}
+	for _, jid := range ended {
+		add(jid, policy.NoOne, "")
+	}
+	sd.wantFieldsLocked(&m, seen, members, quiet)
+	if r.cfg.Topic {
+		sd.keepTopicLocked(seen.Subject)
+		m.Subject = sd.topic
+	}
+	sd.wantMUCMovingLocked(&m, seen)
+	return m
+}
+
+// wantOwnBansLocked is all that a guard keeps of a MUC where a peer acts: the bans that
+// it was ordered itself, of which the peer does not know.
+func (sd *side) wantOwnBansLocked(self string, now time.Time) policy.MUC {
+	m := policy.MUC{Self: self}
+	named := map[string]bool{}
+	add := func(jid string, to policy.Affiliation, reason string) {
+		if !named[jid] {
+			named[jid] = true
+			m.Affiliations = append(m.Affiliations, policy.Holder{JID: jid, Is: to, Reason: reason})
+		}
+	}
+	sd.wantOutcastsLocked(now, add)
+	for _, jid := range sd.endedLocked(now) {
+		add(jid, policy.NoOne, "")
+	}
+	return m
+}
+
+// wantOutcastsLocked adds the bans that hold here.
+func (sd *side) wantOutcastsLocked(now time.Time, add func(string, policy.Affiliation, string)) map[string]bool {
+	r := sd.room
+	banned := map[string]bool{}
+	for _, b := range *r.g.bans.Load() {
+		if !b.Live(r.name, now) || b.Person != "" && r.table.refuses(b.Person) != "" {
+			continue
+		}
+		for _, jid := range r.g.masks(sd, &b) {
+			banned[jid] = true
+			add(jid, policy.Outcast, b.Reason)
+		}
+	}
+	return banned
+}
+
+// wantFieldsLocked adds the configuration. Fields that a service has not are not asked
+// for; members-only it must have.
+func (sd *side) wantFieldsLocked(m *policy.MUC, seen *policy.MUCSeen, members, quiet bool) {
+	set := func(field, value string, must bool) {
+		if _, there := seen.Config[field]; there || must {
+			m.Fields = append(m.Fields, policy.Field{Var: field, Value: value})
+		}
+	}
+	if members {
+		set(policy.FieldMembersOnly, "1", true)
+	}
+	if quiet || sd.room.shut && !members { // who comes now is a visitor
+		set(policy.FieldModerated, "1", true)
+	} else {
+		set(policy.FieldModerated, "0", false) // who may not speak has no voice by the guard's hand
+	}
+	set(fieldPersistent, "1", false)
+	if sd.room.cfg.Topic {
+		set(policy.FieldSubject, "0", false)
+	}
+	if members { // a member's invitation makes members
+		set(fieldInvites, "0", false)
+		set(fieldMemberInvites, "0", false)
+	}
+	// What the policy does not speak of stays as it was found, once the room is armed.
+	for _, field := range [...]string{policy.FieldWhois, policy.FieldMembersOnly, fieldPassword} {
+		now, there := seen.Config[field]
+		if _, known := sd.found[field]; there && (!known || !sd.room.armed) {
+			sd.found[field] = now
+		}
+		// A room that somebody opened is not shut again for nobody's rule: that throws people out.
+		if was := sd.found[field]; was != "" && (field != policy.FieldMembersOnly || !members && was == "0") {
+			set(field, was, false)
+		}
+	}
+}
