@@ -45,6 +45,7 @@ type dispatcher struct {
 	joins   map[Room]*digest
 	// problems is when the admins were last told of a key problem of a room.
 	problems map[Room]time.Time
+	lines    uint64 // that were copied, or refused by the gate on the way
 }
 
 // dispatch takes what the legs hand over until ctx ends and their intakes, then
@@ -205,6 +206,7 @@ func (d *dispatcher) copy(in *intent, now time.Time) {
 	if said.IsZero() || said.After(now) {
 		said = now
 	}
+	d.lines++
 	n := 0
 	for _, r := range in.routes {
 		n += len(r.to)
@@ -241,7 +243,7 @@ func (d *dispatcher) passes(in *intent, to *member, now time.Time) bool {
 		return true
 	}
 	m := in.msg
-	r := d.c.gate.Out(m.From, m.Room, to.room, m.Rung, now)
+	r := d.c.gate.Out(m.From, m.Room, to.room, Line{d.lines, m.Text}, m.Rung, now)
 	if r.Refused {
 		in.ruling = r
 		d.c.log.Debug("withheld", "leg", m.Room.Leg, "room", m.Room.Name, "to", to.room.String(), "id", m.ID, "rule", r.Rule)

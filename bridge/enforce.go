@@ -159,8 +159,15 @@ type Gate interface {
 	In(m *Message, now time.Time) Ruling
 	// Out judges its way to one room: when it is taken in, and again when it is sent.
 	// Then only the person is known (from.Nick is ""), and what is refused must be
-	// certain without the rest: it was judged by that before.
-	Out(from Sender, source, to Room, rung policy.Rung, now time.Time) Ruling
+	// certain without the rest: it was judged by that before. line is zero then; else a
+	// gate may count it, and its number is the same for all rooms that it goes to.
+	Out(from Sender, source, to Room, line Line, rung policy.Rung, now time.Time) Ruling
+}
+
+// Line is what a Gate may know of a message's words: to measure them with a Gauge.
+type Line struct {
+	N    uint64 // its number since the start; 0: none
+	Text Text
 }
 
 // Ruling is what a Gate says.

@@ -28,7 +28,7 @@ func (g *gate) In(m *bridge.Message, _ time.Time) bridge.Ruling {
 	return bridge.Ruling{Refused: g.in != nil && g.in(m), Rule: "r1", Reason: "log in first"}
 }
 
-func (g *gate) Out(from bridge.Sender, _, to bridge.Room, _ policy.Rung, _ time.Time) bridge.Ruling {
+func (g *gate) Out(from bridge.Sender, _, to bridge.Room, _ bridge.Line, _ policy.Rung, _ time.Time) bridge.Ruling {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.outs = append(g.outs, from)

@@ -21,6 +21,11 @@ const (
 	gaugeNames = 64
 )
 
+// Line measures a line that a Gate is asked about.
+func (g *Gauge) Line(l Line, here func(word string) bool) policy.Said {
+	return g.Measure(l.Text.s, here)
+}
+
 // Measure measures one line. Equal lines, but for case and the blanks around them,
 // have equal hashes. here reports whether a word, as it was written, names somebody in
 // the room; each counts once, and at most 64.

@@ -251,7 +251,7 @@ func (o *outbox) withheld(r *Row) string {
 	if o.c.gate == nil || r.Kind >= RowOwn {
 		return ""
 	}
-	ruling := o.c.gate.Out(Sender{Person: r.Person}, r.From, r.To, r.Rung, o.c.now())
+	ruling := o.c.gate.Out(Sender{Person: r.Person}, r.From, r.To, Line{}, r.Rung, o.c.now())
 	if !ruling.Refused {
 		return ""
 	}

@@ -352,7 +352,7 @@ func TestDoubtDoesNotRefuseWhatWaited(t *testing.T) {
 			{bridge.Sender{}, false},
 			{bridge.Sender{Person: "carol"}, true},
 		} {
-			if r := h.g.Out(tt.from, source, lobby, policy.Clear, time.Now()); r.Refused != tt.want {
+			if r := h.g.Out(tt.from, source, lobby, bridge.Line{}, policy.Clear, time.Now()); r.Refused != tt.want {
 				t.Errorf("%+v: refused %v", tt.from, r.Refused)
 			}
 		}

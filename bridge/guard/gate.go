@@ -59,7 +59,7 @@ func (g *Guard) In(m *bridge.Message, now time.Time) bridge.Ruling {
 
 // Out implements bridge.Gate: it judges what goes into a guarded room. Who is banned
 // from the room by one network does not speak there through another.
-func (g *Guard) Out(from bridge.Sender, source, to bridge.Room, rung policy.Rung, now time.Time) bridge.Ruling {
+func (g *Guard) Out(from bridge.Sender, source, to bridge.Room, line bridge.Line, rung policy.Rung, now time.Time) bridge.Ruling {
 	t := g.table.Load()
 	sd := t.sides[to]
 	if sd == nil {
@@ -89,20 +89,37 @@ func (g *Guard) Out(from bridge.Sender, source, to bridge.Room, rung policy.Rung
 	if key == "" {
 		key = keyOf(&f, r.policy.Who(&f))
 	}
-	if from.Nick != "" && (other == nil || other.room != r) { // what is said in this room itself is counted there
-		r.lines++
-		r.floods.Said(key, policy.Said{Hash: r.lines}, now)
+	if other == nil || other.room != r { // what is said in this room itself is counted there
+		sd.countLocked(key, line, now)
 	}
 	f.Floods = r.floods.In(key, now)
 	g.banned(r.policy, &f, r.name, now)
 	if f.Ban == nil && (other == nil || from.Nick == "") {
 		f.BanMissing = 0 // a room that nobody watches tells too little
 	}
+	if f.Floods != 0 && f.Ban == nil { // a rule about those who flood holds whatever way they speak
+		d := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.Speak}, now)
+		if d.Basis == policy.ByRule && d.Acts&policy.ActWithhold != 0 {
+			return sd.rulingLocked(&f, &d, policy.Speak, now)
+		}
+	}
 	d := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.RelayOut}, now)
 	if d.Acts&policy.ActWithhold == 0 || from.Nick == "" && d.Basis == policy.ByDoubt {
 		return bridge.Ruling{}
 	}
 	return sd.rulingLocked(&f, &d, policy.RelayOut, now)
+}
+
+// countLocked counts a line that somebody says here through a bridge, once for both
+// places of the room: the dispatcher asks about all of them before the next line.
+func (sd *side) countLocked(key string, line bridge.Line, now time.Time) {
+	r := sd.room
+	if line.N == 0 || line.N == r.counted {
+		return
+	}
+	r.counted = line.N
+	said := r.g.gauge.Line(line, func(word string) bool { return sd.present[word] != nil })
+	r.floods.Said(key, said, now)
 }
 
 // rulingLocked refuses, and has it noted: once in ten minutes for each speaker and
@@ -117,7 +134,22 @@ func (sd *side) rulingLocked(f *policy.Facts, d *policy.Decision, do policy.Do, 
 	if !r.armed {
 		return bridge.Ruling{}
 	}
-	return bridge.Ruling{Refused: true, Rule: orElse(d.Rule, d.Effect.String()), Reason: orElse(d.Reason, "room "+r.name+" does not take what you say: "+d.Effect.String())}
+	return bridge.Ruling{Refused: true, Rule: orElse(d.Rule, d.Effect.String()), Reason: orElse(d.Reason, r.refusal(d, f))}
+}
+
+// refusal tells somebody whose line is not relayed what to do next.
+func (r *room) refusal(d *policy.Decision, f *policy.Facts) string {
+	switch {
+	case d.Basis == policy.ByBan && !d.Until.IsZero():
+		return "you are banned from room " + r.name + " until " + d.Until.UTC().Format("2006-01-02 15:04") + " UTC; ask an admin about it"
+	case d.Basis == policy.ByBan:
+		return "you are banned from room " + r.name + "; ask an admin about it"
+	case d.Basis == policy.ByRule && f.Floods != 0:
+		return "that was too much at once for room " + r.name + "; wait a minute, then go on"
+	case d.Missing != 0:
+		return "room " + r.name + " has to know first who you are (" + d.Missing.String() + "); log in, or wait a moment"
+	}
+	return "room " + r.name + " takes lines of its members; ask one of its admins to be let in"
 }
 
 // factsOf is what is known of a speaker by the sender of a message alone: the person

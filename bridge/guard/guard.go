@@ -23,6 +23,7 @@ type Guard struct {
 	now    func() time.Time
 	scribe *scribe
 	alarms *alarms
+	gauge  *bridge.Gauge
 	tell   func(person, text string) bool
 	purge  func(match func(*bridge.Row) bool, reason string) int
 
@@ -86,7 +87,7 @@ func New(cfg Config, d Deps) (*Guard, error) {
 		d.Purge = func(func(*bridge.Row) bool, string) int { return 0 }
 	}
 	g := &Guard{
-		log: d.Log, now: d.Now, purge: d.Purge, tell: d.Tell,
+		log: d.Log, now: d.Now, purge: d.Purge, tell: d.Tell, gauge: bridge.NewGauge(),
 		alarms: &alarms{tell: d.Alarm, log: d.Log, told: map[string]time.Time{}},
 		marks:  marks{set: map[string]mark{}}, seconds: map[string]second{}, kept: map[string]RoomState{},
 	}

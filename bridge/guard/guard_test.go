@@ -203,10 +203,10 @@ func TestBanOfAPerson(t *testing.T) {
 		for _, room := range []bridge.Room{channel, muc} {
 			from := bridge.Sender{Nick: "bob", Person: "bob", JID: "bob@corp.example"}
 			source := bridge.Room{Leg: "bot", Kind: bridge.Chat, Name: "bob"}
-			if r := h.g.Out(from, source, room, policy.Verified, time.Now()); !r.Refused || r.Rule != b.ID {
+			if r := h.g.Out(from, source, room, bridge.Line{}, policy.Verified, time.Now()); !r.Refused || r.Rule != b.ID {
 				t.Errorf("bob speaks to %s through Jabber: %+v", room, r)
 			}
-			if r := h.g.Out(bridge.Sender{Person: "bob"}, source, room, policy.Verified, time.Now()); !r.Refused {
+			if r := h.g.Out(bridge.Sender{Person: "bob"}, source, room, bridge.Line{}, policy.Verified, time.Now()); !r.Refused {
 				t.Errorf("a line of bob that waited goes to %s", room)
 			}
 		}

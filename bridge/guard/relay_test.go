@@ -119,6 +119,69 @@ func TestStrangerIsNotRelayed(t *testing.T) {
 	})
 }
 
+// Who floods through a bridge is held by the rules about those who flood, as a person
+// and not as the bot, whatever they flood with; what they say on IRC counts with it.
+func TestBridgedFloods(t *testing.T) {
+	limits := policy.FloodLimits{
+		Lines: policy.Limit{Count: 5, Per: 5 * time.Second}, Repeats: policy.Limit{Count: 3, Per: time.Minute}, Caps: policy.Limit{Count: 2, Per: time.Minute}, Highlights: 3,
+	}
+	rules := func(c *guard.Config) {
+		c.Rooms[1].Floods = limits
+		c.Rooms[1].MUC = bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: "lobby@rooms.corp.example"}
+		c.Policy.Rules = append(c.Policy.Rules, policy.Rule{
+			ID: "noise", Rooms: []string{"lobby"}, Do: []policy.Do{policy.Speak}, If: policy.If{Floods: policy.FloodRepeats | policy.FloodHighlights}, Effect: policy.Devoice,
+		})
+	}
+	for name, tt := range map[string]struct {
+		lines []string
+		rule  string // of what is said after these
+	}{
+		"a few lines":           {[]string{"a", "b", "c", "d"}, ""},
+		"many lines":            {[]string{"a", "b", "c", "d", "e"}, "spam"},
+		"the same again":        {[]string{"buy now", "Buy now "}, ""},
+		"the same thrice":       {[]string{"buy now", "Buy now ", "BUY NOW"}, "noise"},
+		"shouting":              {[]string{"LISTEN TO ME", "I SAID LISTEN"}, "shout"},
+		"naming few":            {[]string{"alice, eve: hello"}, ""},
+		"naming all":            {[]string{"alice, eve: and frank!"}, "noise"},
+		"three on IRC, and two": {[]string{"on IRC", "on IRC", "on IRC", "a", "b"}, "spam"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, func(c *guard.Config) { rules(c) }, func(h *house) {
+				for _, nick := range []string{"alice", "eve", "frank", "bob"} {
+					h.irc.Join(lobby, onIRC(nick, nick))
+				}
+				h.wait(2 * time.Minute)
+				n := uint64(0)
+				say := func(who, text string) (out bridge.Ruling) {
+					n++
+					for _, to := range []bridge.Room{lobby, {Leg: "bot", Kind: bridge.MUC, Name: "lobby@rooms.corp.example"}} {
+						out = h.g.Out(bridge.Sender{Nick: who, Person: who, JID: who + "@corp.example"}, bobs, to, bridge.Line{N: n, Text: bridge.NewText(text)}, policy.Sealed, time.Now())
+					}
+					return out
+				}
+				for i, text := range tt.lines {
+					if text == "on IRC" {
+						h.irc.See(bridge.Sight{Kind: bridge.SightSaid, Leg: "corp", Room: lobby, Facts: onIRC("bob", "bob"), Said: policy.Said{Hash: uint64(i)}})
+						continue
+					}
+					if r := say("bob", text); r.Refused != (tt.rule != "" && i == len(tt.lines)-1) {
+						t.Errorf("line %d: %+v", i, r)
+					}
+				}
+				// A line that waited is judged, too, and not counted.
+				for range 10 {
+					if r := h.g.Out(bridge.Sender{Person: "bob"}, bobs, lobby, bridge.Line{}, policy.Sealed, time.Now()); r.Refused != (tt.rule != "") || r.Rule != tt.rule {
+						t.Errorf("what waited: %+v, want rule %q", r, tt.rule)
+					}
+				}
+				if r := say("alice", "hello"); r.Refused {
+					t.Errorf("alice, who does not flood: %+v", r)
+				}
+			})
+		})
+	}
+}
+
 // A message of a room that is not guarded costs the gate next to nothing.
 func TestGateDoesNotAllocate(t *testing.T) {
 	g := unguarded(t)
@@ -127,7 +190,7 @@ func TestGateDoesNotAllocate(t *testing.T) {
 	now := time.Now()
 	if n := testing.AllocsPerRun(100, func() {
 		g.In(m, now)
-		g.Out(m.From, m.Room, to, policy.Clear, now)
+		g.Out(m.From, m.Room, to, bridge.Line{N: 1, Text: m.Text}, policy.Clear, now)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -152,6 +215,6 @@ func BenchmarkGate(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		g.In(m, now)
-		g.Out(m.From, m.Room, to, policy.Clear, now)
+		g.Out(m.From, m.Room, to, bridge.Line{N: 1, Text: m.Text}, policy.Clear, now)
 	}
 }

@@ -43,7 +43,7 @@ type room struct {
 	budget   *policy.Budget
 	breaker  *policy.Breaker
 	floods   *policy.Floods
-	lines    uint64 // bridged into it
+	counted  uint64 // the last line that a bridge brought, by its number
 	admitted map[string]time.Time
 	fresh    map[string]time.Time // admitted, and not kept yet
 	swept    time.Time
