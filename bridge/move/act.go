@@ -1,0 +1,232 @@
+package move
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/bridge/migrate"
+	"drawbridge/policy"
+)
+
+// codeTries is how often something else than the code may come back.
+const codeTries = 5
+
+// invitations is where it is kept which were given out.
+const invitations = "invitations"
+
+// carryOut does what a turn asks for, and returns what to say about it.
+func (d *Desk) carryOut(ctx context.Context, v *visit, act Act) ([]Say, error) {
+	switch act {
+	case Invite:
+		return d.invite(ctx, v)
+	case AskLink:
+		return d.askLink(ctx, v)
+	case SendTest:
+		return d.sendTest(v)
+	case AskIn:
+		return d.askIn(ctx, v), nil
+	case TellAdmins:
+		d.tellAdmins(v, Say{"admin_account", map[string]string{"domain": d.domain(v)}})
+	}
+	return nil, nil
+}
+
+func (d *Desk) domain(v *visit) string {
+	bot, _ := d.d.World.Bot(v.b.Leg)
+	_, domain, _ := strings.Cut(bot, "@")
+	return domain
+}
+
+// invite gives an invitation, within the limits. One that is still good is given again.
+func (d *Desk) invite(ctx context.Context, v *visit) ([]Say, error) {
+	if v.talk.Invitation == "" || !v.now.Before(v.talk.Until) {
+		kept, _, err := d.d.Store.Talk(ctx, invitations)
+		if err != nil {
+			return nil, err
+		}
+		all := readLedger(kept.Data, v.now)
+		if why := all.why(v.id, v.From.Host, v.now); why != "" {
+			return []Say{{"make_limit", map[string]string{"why": d.say(v, Say{Key: why})}}}, nil
+		}
+		if err := d.note(ctx, v, append(all, given{v.id, v.From.Host, v.now})); err != nil {
+			return nil, err
+		}
+		inv, err := d.d.World.Invite(ctx, v.b.Leg)
+		if err != nil {
+			d.log.Warn("no invitation", "leg", v.b.Leg, "from", v.id, "err", err)
+			d.tellAdmins(v, Say{"admin_account", map[string]string{"domain": d.domain(v)}})
+			return []Say{{"make_none", map[string]string{"domain": d.domain(v)}}}, d.note(ctx, v, all)
+		}
+		if inv.Until.IsZero() {
+			inv.Until = v.now.Add(day)
+		}
+		d.log.Info("invitation given", "leg", v.b.Leg, "from", v.id)
+		v.talk.Invitation, v.talk.Until = inv.Link, inv.Until
+	}
+	return []Say{{"make_link", map[string]string{"link": v.talk.Invitation, "until": clock(v.talk.Until)}}}, nil
+}
+
+// note writes down which invitations were given out: before they are, so that no crash
+// gives more.
+func (d *Desk) note(ctx context.Context, v *visit, all ledger) error {
+	data, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return d.d.Store.PutTalk(ctx, migrate.Talk{ID: invitations, At: v.now, Data: data})
+}
+
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
+
+// askLink begins a link. Whether the JID is known does not show; admins hear of one that
+// is not.
+func (d *Desk) askLink(ctx context.Context, v *visit) ([]Say, error) {
+	w := d.d.World
+	if !w.Known(v.talk.JID) {
+		d.tellAdmins(v, Say{"admin_person", map[string]string{"jid": v.talk.JID}})
+	}
+	bot, _ := w.Bot(v.b.Leg)
+	code, until, err := w.Link(ctx, v.Leg, v.Account(), v.From.Nick, v.talk.JID)
+	switch {
+	case errors.Is(err, ErrLinksOff):
+		d.tellAdmins(v, Say{"admin_person", map[string]string{"jid": v.talk.JID}})
+		return []Say{{Key: "link_off"}}, nil
+	case errors.Is(err, ErrOften):
+		t := turn{Talk: v.talk, texts: v.b.Texts}
+		return []Say{{"link_often", map[string]string{"again": t.first("word_again")}}}, nil
+	case err != nil:
+		return nil, err
+	}
+	t := turn{Talk: v.talk, texts: v.b.Texts}
+	return []Say{{"link_ask", map[string]string{"bot": bot, "code": code, "until": until.UTC().Format("15:04"), "next": t.first("word_next")}}}, nil
+}
+
+// sendTest seals a code to the person.
+func (d *Desk) sendTest(v *visit) ([]Say, error) {
+	t := turn{Talk: v.talk, texts: v.b.Texts}
+	p, _ := d.d.World.Person(v.Leg, v.Account())
+	bot, _ := d.d.World.Bot(v.b.Leg)
+	code := d.d.Code()
+	if p == nil || !d.d.World.Tell(v.b.Leg, p.Name, d.say(v, Say{"chat_test", map[string]string{"code": code}})) {
+		return []Say{{"test_no_key", map[string]string{"bot": bot, "next": t.first("word_next")}}}, nil
+	}
+	sum := sha256.Sum256([]byte(code))
+	v.talk.Code, v.talk.Tries, v.talk.Tested = sum[:], 0, false
+	return []Say{{"test_sent", map[string]string{"person": p.Name, "next": t.first("word_next")}}}, nil
+}
+
+// askIn invites the person to the rooms, which is the end.
+func (d *Desk) askIn(ctx context.Context, v *visit) (out []Say) {
+	var asked, failed []string
+	if p, _ := d.d.World.Person(v.Leg, v.Account()); p != nil && len(p.JIDs) > 0 {
+		for _, room := range v.b.Rooms {
+			if err := d.d.World.AskIn(ctx, v.b.Leg, room, p.JIDs[0]); err != nil {
+				d.log.Warn("no invitation to a room", "leg", v.b.Leg, "room", room, "to", p.Name, "err", err)
+				failed = append(failed, room)
+				continue
+			}
+			asked = append(asked, room)
+		}
+	} else {
+		failed = v.b.Rooms
+	}
+	if len(asked) > 0 {
+		out = append(out, Say{"rooms_sent", map[string]string{"rooms": strings.Join(asked, ", ")}})
+	}
+	if len(failed) > 0 {
+		out = append(out, Say{"rooms_failed", map[string]string{"rooms": strings.Join(failed, ", ")}})
+	}
+	bot, _ := d.d.World.Bot(v.b.Leg)
+	v.talk.Step = Done
+	return append(out, Say{"done", map[string]string{"to": v.b.To, "bot": bot}})
+}
+
+// tellAdmins tells them that somebody waits, once a day.
+func (d *Desk) tellAdmins(v *visit, what Say) {
+	if v.now.Sub(v.talk.Told) < adminsEvery {
+		return
+	}
+	v.talk.Told = v.now
+	say := func(s Say) string { return v.b.Texts.Say(v.b.Language, s) }
+	d.d.World.TellAdmins(say(Say{"admin_waits", map[string]string{
+		"account": v.Account(), "network": v.Leg, "bridge": v.b.Name, "what": say(what),
+	}}))
+}
+
+// Prove implements the answer to the test message: "!move CODE" in a person's own
+// encrypted chat.
+func (d *Desk) Prove(ctx context.Context, c *bridge.Claim) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.d.Now()
+	v, err := d.tested(ctx, c.Person)
+	words := strings.Fields(c.Text)
+	switch {
+	case err != nil:
+		d.log.Error("a move cannot go on", "from", c.Person, "err", err)
+		return d.builtin.Say(English, Say{Key: "broken"})
+	case v == nil:
+		return d.builtin.Say(English, Say{Key: "chat_none"})
+	case c.Stale || c.Rung < policy.Sealed || c.Leg != v.b.Leg:
+		return d.say(v, Say{Key: "chat_proof"})
+	}
+	t := turn{Talk: v.talk, texts: v.b.Texts}
+	t.Language = v.b.language(&v.talk)
+	again := Say{"chat_wrong", map[string]string{"again": t.first("word_again")}}
+	if len(words) < 2 || len(v.talk.Code) == 0 {
+		return d.say(v, again)
+	}
+	sum := sha256.Sum256([]byte(strings.ToUpper(strings.Join(words[1:], ""))))
+	if subtle.ConstantTimeCompare(sum[:], v.talk.Code) != 1 {
+		if v.talk.Tries++; v.talk.Tries >= codeTries {
+			v.talk.Code = nil
+		}
+	} else {
+		v.talk.Code, v.talk.Tested = nil, true
+	}
+	v.now = now
+	if err := d.keep(ctx, v); err != nil {
+		d.log.Error("a move cannot go on", "from", c.Person, "err", err)
+		return d.say(v, Say{Key: "broken"})
+	}
+	if !v.talk.Tested {
+		return d.say(v, again)
+	}
+	next := map[string]string{"next": t.first("word_next")}
+	network, _, _ := strings.Cut(v.id, "/")
+	d.d.World.TellNick(network, v.talk.Nick, d.say(v, Say{"test_done", next}))
+	return d.say(v, Say{"chat_ok", next})
+}
+
+// tested finds the conversation of a person that waits for a test message; nil: there is
+// none.
+func (d *Desk) tested(ctx context.Context, person string) (*visit, error) {
+	all, err := d.d.Store.Talks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, kept := range all {
+		network, account, ok := strings.Cut(kept.ID, "/")
+		if !ok || kept.Step != string(Test) {
+			continue
+		}
+		p, _ := d.d.World.Person(network, account)
+		v := &visit{id: kept.ID}
+		if p == nil || p.Name != person || json.Unmarshal(kept.Data, &v.talk) != nil {
+			continue
+		}
+		for i := range d.bridges {
+			if d.bridges[i].Name == v.talk.Bridge {
+				v.b = &d.bridges[i]
+				return v, nil
+			}
+		}
+	}
+	return nil, nil
+}

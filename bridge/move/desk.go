@@ -1,0 +1,429 @@
+package move
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/bridge/migrate"
+	"drawbridge/policy"
+)
+
+// Bounds of conversations.
+const (
+	// Idle is after how long without a word a conversation ends.
+	Idle = 30 * day
+	// MaxTalks are kept; who would be one more is told to come back later.
+	MaxTalks = 2000
+
+	adminsEvery = day // how often admins hear of the same person
+)
+
+// Errors that a World returns.
+var (
+	// ErrLinksOff: nobody is linked here but by the configuration.
+	ErrLinksOff = errors.New("move: accounts are linked by the configuration alone")
+	// ErrOften: too many codes in a short time.
+	ErrOften = errors.New("move: too many codes in a short time")
+)
+
+// Store keeps conversations. migrate.Store is one.
+type Store interface {
+	PutTalk(ctx context.Context, t migrate.Talk) error
+	Talk(ctx context.Context, id string) (t migrate.Talk, ok bool, err error)
+	Talks(ctx context.Context) ([]migrate.Talk, error)
+	DropTalk(ctx context.Context, id string) error
+}
+
+// Server is what the XMPP server of an account can do for newcomers.
+type Server struct {
+	Invites bool // gives invitations to accounts
+	InBand  bool // lets everybody make one
+}
+
+// Invitation is a link by which somebody makes an account.
+type Invitation struct {
+	Link  string
+	Until time.Time // zero: it was not said
+}
+
+// World is all that a Desk needs to know and to have done.
+type World interface {
+	// Person is whom an IRC account is proven to be, by the configuration or a link; nil:
+	// nobody. waits: a link is proven, and waits for an admin.
+	Person(network, account string) (p *policy.Person, waits bool)
+	// Known reports whether the configuration names a JID, Domains where people of it have
+	// accounts. Neither is told to who has not proven to be somebody.
+	Known(jid string) bool
+	Domains() []string
+	// Link begins a link, and returns the code that the person has to send. ErrLinksOff,
+	// ErrOften.
+	Link(ctx context.Context, network, account, nick, jid string) (code string, until time.Time, err error)
+	// Server, Invite and AskIn ask the server of an account of the bot's. AskIn invites to
+	// a room: directly, by the room itself where it is for members alone.
+	Server(ctx context.Context, leg string) Server
+	Invite(ctx context.Context, leg string) (Invitation, error)
+	AskIn(ctx context.Context, leg, room, jid string) error
+	// Bot is the bare JID of an account of the bot's, and its fingerprints for people.
+	Bot(leg string) (jid, keys string)
+	// Usable is the scheme by which something can be sealed to a person now; "" is none.
+	// Tell says something to them, sealed.
+	Usable(leg, person string) string
+	Tell(leg, person, text string) bool
+	TellNick(leg, nick, text string)
+	TellAdmins(text string)
+	// Refuse has an account or nick not counted, or counted again.
+	Refuse(ctx context.Context, leg, name string, refuses bool) error
+}
+
+// Bridge is a bridge whose people move.
+type Bridge struct {
+	Name     string
+	Channels []bridge.Room
+	Leg      string   // the account of the bot's that its people talk to
+	Schemes  []string // in which they can be talked to
+	Rooms    []string // MUCs
+	To       string   // where people find the team from now on
+	Language string   // "" is English
+	Texts    *Texts   // nil is Builtin
+}
+
+// Deps are what a Desk needs from outside.
+type Deps struct {
+	Store Store
+	World World
+	Log   *slog.Logger     // nil is silence
+	Now   func() time.Time // nil is time.Now
+	Code  func() string    // a fresh code; nil is of crypto/rand
+}
+
+// Desk leads conversations. Its methods are safe for concurrent use.
+type Desk struct {
+	d       Deps
+	log     *slog.Logger
+	builtin *Texts
+
+	mu      sync.Mutex // guards what follows, and that conversations go on one by one
+	bridges []Bridge
+}
+
+var _ bridge.AsideDesk = (*Desk)(nil)
+
+// New returns a desk of no bridges.
+func New(d Deps) *Desk {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Code == nil {
+		d.Code = func() string { return rand.Text()[:8] }
+	}
+	return &Desk{d: d, log: d.Log, builtin: Builtin()}
+}
+
+// Reload changes which bridges' people move. Conversations go on.
+func (d *Desk) Reload(bridges []Bridge) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.bridges = slices.Clone(bridges)
+	for i := range d.bridges {
+		if d.bridges[i].Texts == nil {
+			d.bridges[i].Texts = d.builtin
+		}
+	}
+}
+
+// visit is one line of somebody, with all that answering needs.
+type visit struct {
+	*bridge.Aside
+	id   string // of the conversation
+	b    *Bridge
+	talk Talk
+	was  bool // there was a conversation
+	late bool // and it had ended by itself
+	now  time.Time
+}
+
+// Aside implements bridge.AsideDesk: "!move", or an answer to what was asked.
+func (d *Desk) Aside(ctx context.Context, a bridge.Aside) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	command := a.Words[0] == "!move"
+	v := &visit{Aside: &a, now: d.d.Now()}
+	here := d.here(&a)
+	if len(here) == 0 {
+		if command && len(d.bridges) > 0 {
+			return d.builtin.Say(English, Say{Key: "not_here"})
+		}
+		return ""
+	}
+	v.b = here[0]
+	word := said(a.Words, command)
+	if a.Account() == "" {
+		return d.stranger(ctx, v, command, word)
+	}
+	v.id = a.Leg + "/" + strings.ToLower(a.Account())
+	if err := d.load(ctx, v, here); err != nil {
+		return d.failed(v, err)
+	}
+	if !command && !v.late && (!v.was || v.talk.Step == Done) {
+		return "" // not ours
+	}
+	text, err := d.command(ctx, v, here, word)
+	if err != nil {
+		return d.failed(v, err)
+	}
+	return text
+}
+
+// said is the word of a line that counts: an address, wherever it stands, else the first.
+func said(words []string, command bool) string {
+	if command {
+		words = words[1:]
+	}
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.Contains(w, "@") }); i >= 0 {
+		return words[i]
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
+}
+
+// here are the bridges of the channels in which both are.
+func (d *Desk) here(a *bridge.Aside) (out []*Bridge) {
+	for i := range d.bridges {
+		if slices.ContainsFunc(d.bridges[i].Channels, func(r bridge.Room) bool { return slices.Contains(a.Rooms, r) }) {
+			out = append(out, &d.bridges[i])
+		}
+	}
+	return out
+}
+
+// stranger answers who has no account: nothing is changed, but that a nick is not
+// counted any more.
+func (d *Desk) stranger(ctx context.Context, v *visit, command bool, word string) string {
+	if !command {
+		return ""
+	}
+	word = strings.ToLower(word)
+	switch word {
+	case "help":
+		return d.help(v)
+	case "stop", "count":
+		if err := d.d.World.Refuse(ctx, v.Leg, v.From.Nick, word == "stop"); err != nil {
+			return d.failed(v, err)
+		}
+		return d.say(v, Say{Key: map[string]string{"stop": "stopped", "count": "counted"}[word]})
+	}
+	return d.say(v, Say{Key: "not_logged_in"})
+}
+
+// load reads the conversation; one that is too old has ended.
+func (d *Desk) load(ctx context.Context, v *visit, here []*Bridge) error {
+	kept, ok, err := d.d.Store.Talk(ctx, v.id)
+	if err != nil || !ok {
+		return err
+	}
+	if v.now.Sub(kept.At) > Idle || json.Unmarshal(kept.Data, &v.talk) != nil {
+		v.talk, v.late = Talk{}, true
+		return d.d.Store.DropTalk(ctx, v.id)
+	}
+	if i := slices.IndexFunc(here, func(b *Bridge) bool { return b.Name == v.talk.Bridge }); i >= 0 {
+		v.b, v.was = here[i], true
+	} else {
+		v.talk = Talk{Language: v.talk.Language} // that bridge moves no more
+	}
+	return nil
+}
+
+// command carries a line out.
+func (d *Desk) command(ctx context.Context, v *visit, here []*Bridge, word string) (string, error) {
+	switch lower := strings.ToLower(word); {
+	case lower == "help":
+		return d.help(v), nil
+	case lower == "stop":
+		return d.stop(ctx, v)
+	case lower == "count":
+		return d.say(v, Say{Key: "counted"}), d.d.World.Refuse(ctx, v.Leg, v.Account(), false)
+	case v.b.Texts.Has(lower):
+		v.talk.Language = lower
+		if !v.was {
+			return d.begin(ctx, v, here, "")
+		}
+		return d.goOn(ctx, v, "", []Say{{Key: "language"}})
+	case !v.was || lower == "restart" || slices.ContainsFunc(here, func(b *Bridge) bool { return b != v.b && b.called(word) }):
+		v.talk = Talk{Language: v.talk.Language}
+		return d.begin(ctx, v, here, word)
+	case lower == "back":
+		t, said, act := Back(v.talk, v.b.Texts, d.facts(ctx, v))
+		return d.done(ctx, v, t, said, act)
+	case word == "":
+		return d.goOn(ctx, v, "", []Say{{Key: "resumed"}})
+	}
+	return d.goOn(ctx, v, word, nil)
+}
+
+// begin begins a conversation.
+func (d *Desk) begin(ctx context.Context, v *visit, here []*Bridge, word string) (string, error) {
+	if i := slices.IndexFunc(here, func(b *Bridge) bool { return b.called(word) }); i >= 0 {
+		v.b = here[i]
+	} else if len(here) > 1 {
+		var names []string
+		for _, b := range here {
+			names = append(names, b.Channels[0].Name)
+		}
+		return d.say(v, Say{"which_bridge", map[string]string{"list": strings.Join(names, ", ")}}), nil
+	}
+	if full, err := d.full(ctx, v.now); err != nil || full {
+		return d.say(v, Say{Key: "busy"}), err
+	}
+	v.talk.Bridge, v.talk.Step = v.b.Name, Account
+	first := []Say{{"hello", map[string]string{"account": v.Account(), "to": v.b.To}}}
+	if v.late {
+		first = []Say{{Key: "too_long_ago"}}
+	}
+	return d.goOn(ctx, v, "", first)
+}
+
+// called reports whether word names the bridge or its channel.
+func (b *Bridge) called(word string) bool {
+	return word != "" && (strings.EqualFold(b.Name, word) || slices.ContainsFunc(b.Channels, func(r bridge.Room) bool { return strings.EqualFold(r.Name, word) }))
+}
+
+// full forgets conversations that ended by themselves, and reports whether there are
+// too many all the same.
+func (d *Desk) full(ctx context.Context, now time.Time) (bool, error) {
+	all, err := d.d.Store.Talks(ctx)
+	if err != nil || len(all) < MaxTalks {
+		return false, err
+	}
+	left := len(all)
+	for _, t := range all {
+		if now.Sub(t.At) > Idle {
+			if err := d.d.Store.DropTalk(ctx, t.ID); err != nil {
+				return true, err
+			}
+			left--
+		}
+	}
+	return left >= MaxTalks, nil
+}
+
+// goOn takes a word to the conversation; "" asks for its step again.
+func (d *Desk) goOn(ctx context.Context, v *visit, word string, first []Say) (string, error) {
+	t, said, act := Next(v.talk, v.b.Texts, word, d.facts(ctx, v))
+	return d.done(ctx, v, t, append(first, said...), act)
+}
+
+// done does what a turn asks for, keeps how far it is, and says it all.
+func (d *Desk) done(ctx context.Context, v *visit, t Talk, said []Say, act Act) (string, error) {
+	v.talk = t
+	v.talk.Nick = v.From.Nick
+	more, err := d.carryOut(ctx, v, act)
+	if err != nil {
+		return "", err
+	}
+	if err := d.keep(ctx, v); err != nil {
+		return "", err
+	}
+	var lines []string
+	for _, s := range append(said, more...) {
+		lines = append(lines, d.say(v, s))
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// keep writes the conversation down.
+func (d *Desk) keep(ctx context.Context, v *visit) error {
+	data, err := json.Marshal(&v.talk)
+	if err != nil {
+		return err
+	}
+	return d.d.Store.PutTalk(ctx, migrate.Talk{ID: v.id, Step: string(v.talk.Step), At: v.now, Data: data})
+}
+
+// stop ends the conversation, and has the account not counted.
+func (d *Desk) stop(ctx context.Context, v *visit) (string, error) {
+	err := errors.Join(d.d.Store.DropTalk(ctx, v.id), d.d.World.Refuse(ctx, v.Leg, v.Account(), true))
+	return d.say(v, Say{Key: "stopped"}), err
+}
+
+func (d *Desk) help(v *visit) string {
+	return d.say(v, Say{"help", map[string]string{"languages": strings.Join(v.b.Texts.Languages(), ", ")}})
+}
+
+// say writes one thing in the language of the conversation.
+func (d *Desk) say(v *visit, s Say) string { return v.b.Texts.Say(v.b.language(&v.talk), s) }
+
+func (b *Bridge) language(t *Talk) string {
+	for _, l := range []string{t.Language, b.Language} {
+		if b.Texts.Has(l) {
+			return l
+		}
+	}
+	return English
+}
+
+// failed says that something did not work, and notes why.
+func (d *Desk) failed(v *visit, err error) string {
+	d.log.Error("a move cannot go on", "leg", v.Leg, "from", v.id, "err", err)
+	return d.say(v, Say{Key: "broken"})
+}
+
+// facts gathers what is known of who speaks.
+func (d *Desk) facts(ctx context.Context, v *visit) *Facts {
+	w := d.d.World
+	v.talk.Language = v.b.language(&v.talk)
+	f := &Facts{Account: v.Account(), Network: v.Leg, To: v.b.To, Schemes: v.b.Schemes, Rooms: v.b.Rooms}
+	f.Bot, f.Own = w.Bot(v.b.Leg)
+	p, waits := w.Person(v.Leg, v.Account())
+	if f.Waits = waits; p != nil {
+		f.Person, f.JIDs = p.Name, p.JIDs
+		f.Usable = w.Usable(v.b.Leg, p.Name)
+	}
+	_, own, _ := strings.Cut(f.Bot, "@")
+	f.Domains = []string{own}
+	for _, other := range w.Domains() {
+		if !slices.Contains(f.Domains, other) {
+			f.Domains = append(f.Domains, other)
+		}
+	}
+	if v.talk.Step == Account || v.talk.Step == Make || v.talk.Step == Client {
+		s := w.Server(ctx, v.b.Leg)
+		f.Invites, f.InBand = s.Invites, s.InBand
+	}
+	return f
+}
+
+// Status is how far one person is, for reports.
+type Status struct {
+	Network, Account string
+	Step             Step
+	At               time.Time
+}
+
+// Statuses lists all conversations.
+func (d *Desk) Statuses(ctx context.Context) ([]Status, error) {
+	all, err := d.d.Store.Talks(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("move: %w", err)
+	}
+	var out []Status
+	for _, t := range all {
+		if network, account, ok := strings.Cut(t.ID, "/"); ok {
+			out = append(out, Status{network, account, Step(t.Step), t.At})
+		}
+	}
+	return out, nil
+}
