@@ -268,7 +268,7 @@ func (d *Desk) command(ctx context.Context, v *visit, here []*Bridge, word strin
 	case lower == "back":
 		t, said, act := Back(v.talk, v.b.Texts, d.facts(ctx, v))
 		return d.done(ctx, v, t, said, act)
-	case word == "":
+	case word == "", v.b.called(word):
 		return d.goOn(ctx, v, "", []Say{{Key: "resumed"}})
 	}
 	return d.goOn(ctx, v, word, nil)

@@ -69,7 +69,9 @@ func (s *stage) start() {
 	})
 }
 
-func channel(name string) bridge.Room { return bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: name} }
+func channel(name string) bridge.Room {
+	return bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: name}
+}
 
 func (s *stage) did(format string, args ...any) { fmt.Fprintf(s.out, "  ["+format+"]\n", args...) }
 
@@ -86,8 +88,8 @@ func (f failing) PutTalk(ctx context.Context, t migrate.Talk) error {
 func (f failing) Talk(ctx context.Context, id string) (migrate.Talk, bool, error) {
 	return f.s.store.Talk(ctx, id)
 }
-func (f failing) Talks(ctx context.Context) ([]migrate.Talk, error)  { return f.s.store.Talks(ctx) }
-func (f failing) DropTalk(ctx context.Context, id string) error { return f.s.store.DropTalk(ctx, id) }
+func (f failing) Talks(ctx context.Context) ([]migrate.Talk, error) { return f.s.store.Talks(ctx) }
+func (f failing) DropTalk(ctx context.Context, id string) error     { return f.s.store.DropTalk(ctx, id) }
 
 func (s *stage) person(name string) *policy.Person {
 	i := slices.IndexFunc(s.people, func(p *policy.Person) bool { return p.Name == name })
