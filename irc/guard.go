@@ -132,6 +132,7 @@ func (s *session) endCalls() {
 		s.observing.reply <- nil
 		s.observing = nil
 	}
+	s.endFinds()
 }
 
 // guard follows what Watch says. The reader calls it before each line.

@@ -116,6 +116,13 @@ func (p *play) doGuard(verb, rest string) bool {
 	case "whisper": // CHANNEL NICK WORDS
 		nick, say, _ := strings.Cut(words, " ")
 		p.leg.Whisper(Room("net", room), nick, say)
+	case "find": // NICK
+		p.wg.Go(func() {
+			f, err := p.leg.Find(p.ctx, rest)
+			if p.ctx.Err() == nil {
+				p.rec.add("found %s %v", showFacts(&f), err)
+			}
+		})
 	case "observe": // CHANNEL
 		p.wg.Go(func() {
 			o, err := p.leg.Observe(p.ctx, Room("net", room))

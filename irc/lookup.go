@@ -39,7 +39,7 @@ type lookups struct {
 type whois struct {
 	nick               string
 	asked              time.Time
-	there              bool
+	there, ended       bool
 	user, host         string
 	account, cert, tls policy.Fact
 }
@@ -140,6 +140,7 @@ func (s *session) nextWhois() {
 			continue // under way: the answer is told in every channel
 		}
 		if s.win.reads([]string{"WHOIS " + l.nick}, nil) != nil {
+			s.foundOut(key, &whois{})
 			continue
 		}
 		if s.whois == nil {
@@ -168,7 +169,7 @@ func (s *session) onWhoisUser(m *ircmsg.Message) {
 		s.services.host = strings.Clone(param(m, 3))
 	}
 	if w := s.whoisOf(m); w != nil {
-		w.there, w.user, w.host = true, strings.Clone(param(m, 2)), strings.Clone(param(m, 3))
+		w.there, w.nick, w.user, w.host = true, strings.Clone(param(m, 1)), strings.Clone(param(m, 2)), strings.Clone(param(m, 3))
 	}
 }
 
@@ -195,6 +196,7 @@ func (s *session) onWhoisCert(m *ircmsg.Message) {
 
 func (s *session) onWhoisEnd(m *ircmsg.Message) {
 	if w := s.whoisOf(m); w != nil {
+		w.ended = true
 		s.whoisDone(s.fold(w.nick), w)
 	}
 }
@@ -207,6 +209,7 @@ func (s *session) whoisDone(key string, w *whois) {
 	delete(s.whois, key)
 	defer s.nextWhois()
 	defer s.heardOf(key, w)
+	defer s.foundOut(key, w)
 	u := s.users[key]
 	if u == nil {
 		return

@@ -86,6 +86,7 @@ type session struct {
 	sights    []bridge.Sight   // of the line at hand
 	privates  []bridge.Private // the same
 	heard     []heard
+	finds     []find
 	services  services
 	evidence  evidence
 	merging   merging
