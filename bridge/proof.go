@@ -26,7 +26,8 @@ type Claim struct {
 	Text   string
 	Person string // config name of who wrote it
 	JID    string // and bare JID
-	Leg    string // the account it was written to
+	Leg    string // the account it was written to,
+	Bot    string // and its bare JID
 	// Rung is what the message itself proves. Stale: it was long on its way, and proves
 	// nothing now.
 	Rung  policy.Rung
@@ -64,10 +65,16 @@ func (c *Core) prove(ctx context.Context, q *question) string {
 	if !q.member.floor.Encrypted() {
 		return "Not done: this chat need not be encrypted, and so proves nobody."
 	}
+	bot := ""
+	for _, l := range *c.legs.Load() {
+		if l.name == q.msg.Room.Leg {
+			bot, _, _ = strings.Cut(l.status().Self, "/")
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
 	return c.proofs.Prove(ctx, &Claim{
-		Text: q.msg.Text.s, Person: q.msg.From.Person, JID: q.msg.From.JID, Leg: q.msg.Room.Leg, Rung: q.msg.Rung, Stale: q.stale(c.now()),
+		Text: q.msg.Text.s, Person: q.msg.From.Person, JID: q.msg.From.JID, Leg: q.msg.Room.Leg, Bot: bot, Rung: q.msg.Rung, Stale: q.stale(c.now()),
 	})
 }
 

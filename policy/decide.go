@@ -99,7 +99,7 @@ func Decide(p *Policy, f *Facts, e Event, now time.Time) (d Decision) {
 		d.Missing |= f.BanMissing
 		v.doubt = Quarantine
 	}
-	v.base(room, e.Do)
+	v.base(room, e.Do, f.Granted)
 	if f.Ban.Live(e.Room, now) && e.Do != Order {
 		d.Effect, d.Basis, d.Rule, d.Reason, d.Until = Ban, ByBan, f.Ban.ID, f.Ban.Reason, f.Ban.Until
 		if !d.Until.IsZero() {
@@ -158,7 +158,7 @@ func (r *rule) severer(o *rule) bool {
 }
 
 // base puts together what matched, what could, and the room's default.
-func (v *verdict) base(room *room, do Do) {
+func (v *verdict) base(room *room, do Do, granted string) {
 	d := v.d
 	d.Basis = ByDefault
 	switch {
@@ -166,6 +166,8 @@ func (v *verdict) base(room *room, do Do) {
 		d.Effect, d.Basis, d.Rule, d.Reason = Allow, ByRule, v.allow.ID, v.allow.Reason
 	case v.held:
 		d.Effect = Quarantine
+	case granted != "" && (do == Join || do == Speak):
+		d.Basis, d.Rule = ByRule, granted // in the place of the room's default
 	default:
 		d.Effect = room.byDefault(do)
 		if v.most == nil && d.n == 0 && d.Effect == Allow && 1<<do&governs != 0 {

@@ -53,6 +53,9 @@ func Explain(p *Policy, f *Facts, e Event, d Decision, now time.Time, t Told) st
 	}
 	b.write("\n")
 	b.line("who", p.describe(f))
+	if f.Granted != "" {
+		b.line("invited", "on proof of a key, by rule ", f.Granted)
+	}
 	if facts := f.describe(now); facts != "" {
 		b.line("facts", facts)
 	}

@@ -47,6 +47,10 @@ type Facts struct {
 	Ban        *BanRecord
 	BanMissing Missing
 
+	// Granted is the rule by which the subject was invited, on proof of a key, and may
+	// be here for now where no rule speaks against it; "": it was not.
+	Granted string
+
 	// Self marks the bot itself, and what it speaks through.
 	Self bool
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -169,7 +170,11 @@ func (sd *side) channelChangesLocked(w *work) {
 		lines = append(lines, more...)
 	}
 	for _, nick := range sd.invites {
-		lines = append(lines, policy.Command{Verb: "INVITE", Params: []string{nick, want.Name}})
+		line := policy.Command{Verb: "INVITE", Params: []string{nick, want.Name}}
+		if sd.caps.Software == policy.InspIRCd { // where it ends by itself, if nobody comes
+			line.Params = append(line.Params, strconv.Itoa(int(inviteIn/time.Second)))
+		}
+		lines = append(lines, line)
 	}
 	if sd.asks != "" {
 		lines = append(lines, policy.Command{Verb: "PRIVMSG", Params: []string{"ChanServ", sd.asks + " " + want.Name}})

@@ -33,6 +33,14 @@ func (sd *side) mucChangesLocked(w *work) {
 		visits = append(visits, policy.Visit{Nick: sub.facts.Nick, Role: sub.want})
 		w.acts = append(w.acts, sd.rightsAct(sub))
 	}
+	acts, _ := sd.actsLocked()
+	if sd.room.armed && acts {
+		for _, jid := range sd.members {
+			holders = append(holders, policy.Holder{JID: jid, Is: policy.Member, Reason: byProof})
+		}
+		sd.invites = append(sd.invites, sd.members...)
+	}
+	sd.members = nil
 	step := func(s policy.MUCStep) { w.changes = append(w.changes, bridge.Changes{Step: &s}) }
 	for chunk := range slices.Chunk(holders, items) {
 		step(policy.MUCStep{Holders: chunk})
@@ -40,7 +48,6 @@ func (sd *side) mucChangesLocked(w *work) {
 	for chunk := range slices.Chunk(visits, items) {
 		step(policy.MUCStep{Visits: chunk})
 	}
-	acts, _ := sd.actsLocked()
 	if sd.doors {
 		if sd.doors = false; sd.room.armed && acts {
 			poke(sd.look)

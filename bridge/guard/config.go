@@ -2,6 +2,7 @@ package guard
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"time"
 
@@ -84,6 +85,17 @@ type Deps struct {
 	// Purge sends the rows back that wait to be sent and match, with the reason, and
 	// returns how many; nil: none wait. It is Core.Purge.
 	Purge func(match func(*bridge.Row) bool, reason string) int
+	// Verify checks the clear-signed text of a claim; nil: nobody clear-signs.
+	Verify func(c *bridge.Claim) (Signed, error)
+	Rand   io.Reader // of nonces and codes; nil is crypto/rand
+}
+
+// Signed is a text that was clear-signed, and whose signature holds.
+type Signed struct {
+	Text        string    // what was signed, and nothing else
+	At          time.Time // when, by the signer's clock
+	Fingerprint string    // of the key
+	Rung        policy.Rung
 }
 
 // Errors that callers branch on. Those of New and Reload wrap ErrConfig.

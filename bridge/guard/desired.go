@@ -156,6 +156,7 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 	sd.wantBansLocked(&c, now)
 	sd.wantMutesLocked(&c)
 	sd.wantKeyLocked(&c, seen, now)
+	sd.wantInvexLocked(&c, now)
 	if keeps && server.Set+server.Clear != "" {
 		clear := strings.Map(func(m rune) rune {
 			if strings.ContainsRune(mv.modes(), m) {

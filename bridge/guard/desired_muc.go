@@ -54,6 +54,7 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 	for _, p := range r.table.cfg.Policy.People {
 		for _, jid := range p.JIDs {
 			f := strangerOnXMPP(sd.place.Leg, jid)
+			sd.grantLocked(&f, now)
 			to := policy.Member
 			op := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.Op}, now)
 			if op.Effect <= policy.Alert && op.Basis == policy.ByRule {
@@ -77,6 +78,7 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 	for _, jid := range ended {
 		add(jid, policy.NoOne, "")
 	}
+	sd.wantStaysLocked(is, now, add)
 	sd.wantFieldsLocked(&m, seen, members, quiet)
 	if r.cfg.Topic {
 		sd.keepTopicLocked(seen.Subject)

@@ -48,6 +48,7 @@ type factsWords struct {
 	Floods     policy.FloodSet   `json:"floods,omitempty"`
 	Ban        *policy.BanRecord `json:"ban,omitempty"`
 	BanMissing policy.Missing    `json:"ban_missing,omitempty"`
+	Granted    string            `json:"granted,omitempty"`
 	Self       bool              `json:"self,omitempty"`
 }
 
@@ -62,7 +63,7 @@ func wordsOf(f *policy.Facts) factsWords {
 	one := func(f policy.Fact) factWords { return factWords{nameOf(knownNames, f.Known), f.Value, f.From, f.At} }
 	w := factsWords{
 		Leg: f.Leg, Nick: f.Nick, User: f.User, Host: f.Host, Account: one(f.Account), Cert: one(f.Cert), JID: one(f.JID), Key: one(f.Key), TLS: one(f.TLS),
-		RungKnown: nameOf(knownNames, f.RungKnown), Since: f.Since, Admitted: f.Admitted, Floods: f.Floods, Ban: f.Ban, BanMissing: f.BanMissing, Self: f.Self,
+		RungKnown: nameOf(knownNames, f.RungKnown), Since: f.Since, Admitted: f.Admitted, Floods: f.Floods, Ban: f.Ban, BanMissing: f.BanMissing, Granted: f.Granted, Self: f.Self,
 	}
 	if f.RungKnown == policy.Yes {
 		w.Rung = f.Rung.String()
@@ -72,7 +73,7 @@ func wordsOf(f *policy.Facts) factsWords {
 
 func (w *factsWords) facts() (f policy.Facts, err error) {
 	f = policy.Facts{
-		Leg: w.Leg, Nick: w.Nick, User: w.User, Host: w.Host, Since: w.Since, Admitted: w.Admitted, Floods: w.Floods, Ban: w.Ban, BanMissing: w.BanMissing, Self: w.Self,
+		Leg: w.Leg, Nick: w.Nick, User: w.User, Host: w.Host, Since: w.Since, Admitted: w.Admitted, Floods: w.Floods, Ban: w.Ban, BanMissing: w.BanMissing, Granted: w.Granted, Self: w.Self,
 	}
 	for _, x := range []struct {
 		to   *policy.Fact

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/proof"
 	"drawbridge/policy"
 )
 
@@ -25,6 +26,7 @@ type Guard struct {
 	alarms *alarms
 	gauge  *bridge.Gauge
 	tell   func(person, text string) bool
+	verify func(c *bridge.Claim) (Signed, error)
 	purge  func(match func(*bridge.Row) bool, reason string) int
 
 	// table and bans are read without a lock: by See and by the gate.
@@ -35,6 +37,8 @@ type Guard struct {
 
 	banning sync.Mutex // held while bans is changed
 	marks   marks
+	stays   stays
+	tickets tickets
 	serial  atomic.Uint64 // of IDs
 
 	reload sync.Mutex // held by a Reload from first to last
@@ -83,13 +87,20 @@ func New(cfg Config, d Deps) (*Guard, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	if d.Verify == nil {
+		d.Verify = func(*bridge.Claim) (Signed, error) { return Signed{}, errNoVerify }
+	}
+	if d.Tell == nil {
+		d.Tell = func(string, string) bool { return false }
+	}
 	if d.Purge == nil {
 		d.Purge = func(func(*bridge.Row) bool, string) int { return 0 }
 	}
 	g := &Guard{
 		log: d.Log, now: d.Now, purge: d.Purge, tell: d.Tell, gauge: bridge.NewGauge(),
 		alarms: &alarms{tell: d.Alarm, log: d.Log, told: map[string]time.Time{}},
-		marks:  marks{set: map[string]mark{}}, seconds: map[string]second{}, kept: map[string]RoomState{},
+		marks:  marks{set: map[string]mark{}}, stays: stays{places: map[string][]Timer{}}, tickets: tickets{book: proof.NewBook(d.Rand)},
+		verify: d.Verify, seconds: map[string]second{}, kept: map[string]RoomState{},
 	}
 	g.scribe = newScribe(d.Store, d.Log, func(text string) { g.alarms.raise("store", text, false, g.now()) })
 	g.bans.Store(&[]policy.BanRecord{})
@@ -278,6 +289,8 @@ func (g *Guard) load(ctx context.Context) error {
 			g.marks.set[x.ID] = m
 		}
 	}
+	g.stays.load(k.Timers)
+	g.tickets.load(g, k.Tickets, now)
 	bans := make([]policy.BanRecord, 0, len(k.Bans))
 	bans = append(bans, k.Bans...)
 	g.bans.Store(&bans)

@@ -70,8 +70,17 @@ func config() guard.Config {
 // live runs test with a running guard whose rooms are joined.
 func live(t *testing.T, change func(*guard.Config), test func(h *house)) {
 	t.Helper()
+	liveWith(t, change, nil, test)
+}
+
+// liveWith is live, with other deps.
+func liveWith(t *testing.T, change func(*guard.Config), deps func(*guard.Deps), test func(h *house)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, change)
+		if deps != nil {
+			deps(&h.deps)
+		}
 		h.start()
 		defer func() { h.stop() }()
 		h.ready()
@@ -80,7 +89,7 @@ func live(t *testing.T, change func(*guard.Config), test func(h *house)) {
 }
 
 func newHouse(t *testing.T, change func(*guard.Config)) *house {
-	h := &house{t: t, cfg: config(), irc: guardtest.NewLeg("corp", "irc"), xmpp: guardtest.NewLeg("bot", "xmpp"), store: guard.NewMemory(), told: map[string][]string{}}
+	h := &house{t: t, cfg: config(), irc: guardtest.NewLeg("corp", "irc"), xmpp: guardtest.NewLeg("bot", "xmpp"), store: &failing{Store: guard.NewMemory()}, told: map[string][]string{}}
 	h.cfg.Legs = []bridge.Enforcer{h.irc, h.xmpp}
 	h.irc.Open(channel).Flags = "nt"
 	h.irc.Open(lobby)

@@ -24,7 +24,7 @@ func (sd *side) judgeAllLocked(now time.Time) {
 		return
 	}
 	for _, sub := range sd.present {
-		sd.knowLocked(sub)
+		sd.knowLocked(sub, now)
 		sub.asked = 0
 		if x := sub.removal; x != nil && x.held {
 			sub.removal = nil
@@ -39,6 +39,7 @@ func (sd *side) fillLocked(f *policy.Facts, key string, now time.Time) {
 	if f.Account.Known == policy.No && sd.down {
 		f.Account.Known, f.Account.From = policy.Unknown, "services are away"
 	}
+	sd.grantLocked(f, now)
 	if key == "" {
 		key = keyOf(f, r.policy.Who(f))
 	}

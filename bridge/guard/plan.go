@@ -54,6 +54,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	if len(words) == 0 {
 		sd.plan, sd.doers = nil, nil
 		sd.forgetMarksLocked(o)
+		sd.forgetStaysLocked(o, now)
 		return nil, false, 0
 	}
 	acts, peer := sd.actsLocked()

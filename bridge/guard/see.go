@@ -97,7 +97,8 @@ func (sd *side) cameLocked(s *bridge.Sight, now time.Time) {
 		sd.self = s.Facts.Nick
 		sd.ownLocked(sub)
 	}
-	sd.knowLocked(sub)
+	sd.knowLocked(sub, now)
+	sd.arrivedLocked(sub, now)
 	sd.present[s.Facts.Nick] = sub
 	if sub.facts.Self || sub.here {
 		r.floods.Joined(sub.key, "", now)
@@ -131,7 +132,8 @@ func (sd *side) hostOf(sub *subject) string {
 }
 
 // knowLocked notes who somebody is.
-func (sd *side) knowLocked(sub *subject) {
+func (sd *side) knowLocked(sub *subject, now time.Time) {
+	sub.stay = sd.grantLocked(&sub.facts, now)
 	who := sd.room.policy.Who(&sub.facts)
 	sub.person = ""
 	if len(who) > 0 {
@@ -150,9 +152,12 @@ func (sd *side) changedLocked(s *bridge.Sight, now time.Time) {
 		return
 	}
 	since, self, key := sub.facts.Since, sub.facts.Self, sub.key
+	if old != s.Facts.Nick {
+		sd.renamedLocked(sub, &s.Facts)
+	}
 	sub.facts = s.Facts
 	sub.facts.Since, sub.facts.Self = since, self || s.Self
-	sd.knowLocked(sub)
+	sd.knowLocked(sub, now)
 	if old != s.Facts.Nick {
 		delete(sd.present, old)
 		sd.present[s.Facts.Nick] = sub
@@ -177,6 +182,7 @@ func (sd *side) wentLocked(s *bridge.Sight, now time.Time) {
 	}
 	r := sd.room
 	delete(sd.present, s.Facts.Nick)
+	sd.leftLocked(sub, s.Split)
 	r.floods.Left(sub.key, s.Split, now)
 	if sub.muted != nil {
 		sd.lists = append(sd.lists, entry{sub.muted.mode, sub.muted.mask, true})

@@ -43,7 +43,8 @@ type side struct {
 	want    policy.Channel // as last compiled
 	wantMUC policy.MUC
 	cannot  []string
-	plan    []string // of a dry run, or refused
+	ending  map[string]bool // stays that ended, and whose entries may still stand
+	plan    []string        // of a dry run, or refused
 	repairs []time.Time
 
 	// What there is to carry out.
@@ -54,6 +55,7 @@ type side struct {
 	lookups  []lookup
 	words    []whisper
 	invites  []string
+	members  []string // bare JIDs that become members of the MUC, and are asked in
 	orders   []*mucOrder
 	doors    bool   // the lockdown began or ended
 	asks     string // what services are asked for: "OP", "RECOVER"
@@ -87,6 +89,7 @@ type subject struct {
 	mute    bool   // shall be silenced by an entry of a list
 	muted   *entry // by which it cannot speak
 	again   time.Time
+	stay    *Timer // by which it was invited, if that is good
 	removal *removal
 	byOther bool // its rights were changed by somebody else than the guard
 }
@@ -162,7 +165,7 @@ func (sd *side) lostLocked() {
 	sd.orderedLocked(sd.orders, bridge.ErrNotReady)
 	sd.orders = nil
 	sd.ready, sd.holds, sd.present, sd.regains = false, false, map[string]*subject{}, 0
-	sd.removals, sd.status, sd.lists, sd.lookups, sd.words, sd.invites, sd.asks = nil, nil, nil, nil, nil, nil, ""
+	sd.removals, sd.status, sd.lists, sd.lookups, sd.words, sd.invites, sd.members, sd.asks = nil, nil, nil, nil, nil, nil, nil, ""
 }
 
 // channel reports whether the side is an IRC channel.

@@ -16,6 +16,12 @@ func (g *Guard) tick(now time.Time) {
 		b := &ended[i]
 		g.scribe.note(&Act{At: now, Who: orElse(b.Person, b.Mask), Person: b.Person, Basis: policy.ByBan, Rule: b.ID, Acts: "ban ends", Actor: actorGuard, Result: "its time is over"})
 	}
+	g.tickets.sweep(g, now)
+	for _, x := range g.stays.all() { // of places that are not held any more
+		if !now.Before(x.Due) && !t.holds(x.Place) {
+			g.dropStay(&x)
+		}
+	}
 	for _, r := range t.rooms {
 		r.mu.Lock()
 		if r.loaded {
@@ -113,6 +119,7 @@ func (sd *side) tickLocked(now time.Time) {
 			break
 		}
 	}
+	sd.staysLocked(now)
 	for _, sub := range sd.present {
 		sd.againLocked(sub, now)
 	}

@@ -134,8 +134,7 @@ func (b *Book) Next(t Ticket, now time.Time) (Ticket, string, error) {
 // open: Take ends it. by is who answers, for the bounds. Errors: ErrUnknown, ErrLate,
 // ErrUsed, ErrOften.
 func (b *Book) Find(by, code string, fits func(*Ticket) bool, now time.Time) (Ticket, error) {
-	r := b.rate(by, now)
-	if len(r.tries) >= MaxTries {
+	if b.Tired(by, now) {
 		return Ticket{}, ErrOften
 	}
 	hash := hashOf(code)
@@ -151,7 +150,7 @@ func (b *Book) Find(by, code string, fits func(*Ticket) bool, now time.Time) (Ti
 	case found != nil:
 		return Ticket{}, ErrLate
 	}
-	r.tries = append(r.tries, now)
+	b.Wrong(by, now)
 	for i := range b.past {
 		if p := &b.past[i]; fits(&p.ticket) && p.ticket.has(hash) {
 			if p.used {
@@ -162,6 +161,9 @@ func (b *Book) Find(by, code string, fits func(*Ticket) bool, now time.Time) (Ti
 	}
 	return Ticket{}, ErrUnknown
 }
+
+// Tired reports whether somebody has answered wrongly too often.
+func (b *Book) Tired(by string, now time.Time) bool { return len(b.rate(by, now).tries) >= MaxTries }
 
 // Wrong counts an answer that had the right code, and was wrong in something else.
 func (b *Book) Wrong(by string, now time.Time) {

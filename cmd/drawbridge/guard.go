@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"drawbridge/bridge"
@@ -46,10 +47,11 @@ func guardConfig(c *config.Config, k *keys, legs []leg) guard.Config {
 // it holds nothing, until a reload brings some.
 func (b *bot) newGuard(core *bridge.Deps) (err error) {
 	deps := guard.Deps{
-		Log:   b.log,
-		Alarm: func(text string) { b.core.TellAdmins("Guard: " + text) },
-		Tell:  func(person, text string) bool { return b.core.TellPrivately(person, text) },
-		Purge: func(match func(*bridge.Row) bool, reason string) int { return b.core.Purge(match, reason) },
+		Log:    b.log,
+		Alarm:  func(text string) { b.core.TellAdmins("Guard: " + text) },
+		Tell:   func(person, text string) bool { return b.core.TellPrivately(person, text) },
+		Purge:  func(match func(*bridge.Row) bool, reason string) int { return b.core.Purge(match, reason) },
+		Verify: b.verifySigned,
 	}
 	if b.store != nil {
 		deps.Store = b.store.Guard()
@@ -59,8 +61,27 @@ func (b *bot) newGuard(core *bridge.Deps) (err error) {
 	if b.guard, err = guard.New(cfg, deps); err != nil {
 		return err
 	}
-	core.Gate, core.Guard = b.guard, guardDesk{b.guardOrders}
+	core.Gate, core.Guard, core.Proofs = b.guard, guardDesk{b.guardOrders}, b.guard
+	if core.Asides == nil {
+		core.Asides = map[string]bridge.AsideDesk{}
+	}
+	core.Asides["!invite"] = b.guard
 	return nil
+}
+
+// verifySigned checks a clear-signed text by the keys that count now.
+func (b *bot) verifySigned(c *bridge.Claim) (guard.Signed, error) {
+	b.mu.Lock()
+	scheme, person := b.keys.accounts[c.Leg], b.cfg.Person(c.Person)
+	b.mu.Unlock()
+	if scheme == nil || person == nil {
+		return guard.Signed{}, errors.New("this account has no OpenPGP key, and checks nobody's")
+	}
+	s, err := scheme.Codec().OpenClearSigned(e2ee.Peer{Account: c.Leg, Self: c.Bot, Bare: c.JID, Person: person.Policy()}, c.Text)
+	if err != nil {
+		return guard.Signed{}, errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "openpgp: "), "e2ee: "))
+	}
+	return guard.Signed{Text: s.Text, At: s.At, Fingerprint: s.Fingerprint, Rung: s.Rung}, nil
 }
 
 // guardOrders is who takes orders about guarded rooms; nil where there are none.

@@ -27,8 +27,9 @@ type Leg struct {
 	applied  []Applied
 	lookups  []string
 	whispers []string
-	pace     time.Duration // a line; 0: none
-	free     time.Time     // when the next line may leave
+	online   map[string]policy.Facts // who can be found, by nick
+	pace     time.Duration           // a line; 0: none
+	free     time.Time               // when the next line may leave
 	err      error
 	hold     chan struct{} // Apply waits for it
 	stall    chan struct{} // Observe waits for it
@@ -69,7 +70,7 @@ type Member struct {
 }
 
 var (
-	_ bridge.Enforcer  = (*Leg)(nil)
+	_ bridge.Finder    = (*Leg)(nil)
 	_ bridge.KeyHolder = (*Leg)(nil)
 )
 
@@ -296,6 +297,29 @@ func (l *Leg) Watched() []bridge.Room {
 // Lookup implements bridge.Enforcer.
 func (l *Leg) Lookup(_ bridge.Room, nick string, m policy.Missing) {
 	l.locked(func() { l.lookups = append(l.lookups, nick+": "+m.String()) })
+}
+
+// Online has somebody on the network, in none of its channels; facts without a nick: not
+// any more.
+func (l *Leg) Online(nick string, f policy.Facts) {
+	l.locked(func() {
+		if l.online == nil {
+			l.online = map[string]policy.Facts{}
+		}
+		l.online[nick] = f
+	})
+}
+
+// Find implements bridge.Finder.
+func (l *Leg) Find(_ context.Context, nick string) (policy.Facts, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, f := range l.online {
+		if f.Nick != "" && strings.EqualFold(name, nick) {
+			return f, nil
+		}
+	}
+	return policy.Facts{}, bridge.ErrNobody
 }
 
 // Whisper implements bridge.Enforcer.
