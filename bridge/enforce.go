@@ -78,7 +78,7 @@ type SightKind uint8
 const (
 	// SightReady: the room is joined, and a SightHere for everybody in it came before.
 	SightReady    SightKind = iota + 1
-	SightLost               // the bot is not in the room any more, or the link ended: Text says why
+	SightLost               // the bot is not in the room (any more), or the link ended: Text says why, What is the numeric that keeps it out
 	SightHere               // Facts.Nick was there when the bot came
 	SightCame               // Facts.Nick joined
 	SightChanged            // more, or other, is known of Facts.Nick; Old is its former nick, if that changed
@@ -123,7 +123,10 @@ type Sight struct {
 	Occupant string
 	Said     policy.Said
 	Topic    *string // of SightMode "topic": what it is now; nil: not told
-	Time     time.Time
+	// Caps is what the channel's network can, with SightReady, and with SightLost where
+	// services could let the bot in.
+	Caps *policy.ChannelCaps
+	Time time.Time
 }
 
 // Finder is an Enforcer of a network on which people can be looked up wherever they

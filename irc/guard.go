@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"drawbridge/bridge"
 )
@@ -24,9 +25,15 @@ type guards struct {
 	rooms   map[bridge.Room]bool
 }
 
+// freshFor is how long the answers to a JOIN are taken for the present state.
+const freshFor = 10 * time.Second
+
 // watch is a guarded channel that we are in.
 type watch struct {
 	ready bool // all who are there are known, and the guard has been told
+	// fresh is until when modes, topic and who is there need not be asked for again by
+	// the first look: each line costs a second of the first kick, where a server slows us.
+	fresh time.Time
 }
 
 // Watch says which of the configured channels are guarded, and who hears of them.
@@ -51,13 +58,16 @@ func (l *Leg) current() *session {
 
 // Apply sends commands to a channel, before everything else but PONG. It returns
 // once they are on the wire, or when ctx ends, the room closes (ErrNotReady) or a
-// line is too long; the rest is not sent then.
+// line is too long; the rest is not sent then. What is said to ChanServ alone goes out
+// of a room, too: it may be what lets the bot in.
 func (l *Leg) Apply(ctx context.Context, room bridge.Room, c bridge.Changes) error {
 	if c.Step != nil {
 		return errNoChannel
 	}
 	lines := make([]string, 0, len(c.Lines))
+	asks := true
 	for _, command := range c.Lines {
+		asks = asks && command.Verb == "PRIVMSG" && command.Params[0] == chanServ
 		line := oneLine(command.Line())
 		if len(line) > maxSent {
 			return fmt.Errorf("%w: %s of %d bytes", errLong, command.Verb, len(line))
@@ -67,6 +77,9 @@ func (l *Leg) Apply(ctx context.Context, room bridge.Room, c bridge.Changes) err
 	s := l.current()
 	if s == nil {
 		return bridge.ErrNotReady
+	}
+	if asks {
+		room = bridge.Room{}
 	}
 	return s.win.order(ctx, room, lines)
 }
@@ -189,11 +202,12 @@ func (s *session) ready(c *channel, w *watch) {
 	if c.watch != w || !c.joined {
 		return
 	}
-	w.ready = true
+	w.ready, w.fresh = true, s.now.Add(freshFor)
 	for _, key := range slices.Sorted(maps.Keys(c.members)) {
 		s.seeIn(c, bridge.Sight{Kind: bridge.SightHere, Facts: s.facts(c, c.members[key]), Rights: s.rights(c.members[key])})
 	}
-	s.seeIn(c, bridge.Sight{Kind: bridge.SightReady})
+	caps := s.channelCaps()
+	s.seeIn(c, bridge.Sight{Kind: bridge.SightReady, Caps: &caps})
 }
 
 // see tells the guard something, once the line at hand is done with.

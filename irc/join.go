@@ -246,6 +246,8 @@ func (s *session) onJoinRefused(m *ircmsg.Message) bool {
 		why.first, why.last = afterKick.first, afterKick.last // with the next one
 	}
 	s.outOf(c, why, cleanText(param(m, -1)))
+	c.refused = m.Command
+	s.sawShut(c)
 	return true
 }
 
@@ -288,7 +290,7 @@ func (s *session) enter(c *channel, m *ircmsg.Message, name string, nuh ircmsg.N
 	s.leave(c)
 	c.name, c.joined, c.since, c.tried, c.keyed = name, true, s.now, 0, false
 	took := s.now.Sub(c.asked)
-	c.state, c.detail, c.asked, c.retry = bridge.StateUp, "", time.Time{}, time.Time{}
+	c.state, c.detail, c.refused, c.asked, c.retry = bridge.StateUp, "", "", time.Time{}, time.Time{}
 	s.add(c, nuh.Name, nuh.User, nuh.Host)
 	if !c.wanted {
 		return
@@ -340,9 +342,44 @@ func (s *session) onNamesEnd(m *ircmsg.Message) {
 	if !c.wanted || s.watched(c) || s.startWatch(c) {
 		return
 	}
-	s.win.whenIdle("MODE " + c.name)
+	s.askLater("MODE " + c.name)
 	if s.isupport.whox && s.reg.enabled["extended-join"] {
-		s.win.whenIdle("WHO " + c.name + " %tcuhnfa," + whoxToken)
+		s.askLater("WHO " + c.name + " %tcuhnfa," + whoxToken)
+	}
+}
+
+// How what nobody waits for is spread, where a guard may have to kick at once.
+const (
+	laterFirst = 20 * time.Second
+	laterEvery = 5 * time.Second
+	maxLater   = 256
+)
+
+// askLater asks for what is nice to know: when nothing else is to be sent; on a guarded
+// network later, and one by one.
+func (s *session) askLater(line string) {
+	if s.guards == nil || len(s.guards.rooms) == 0 {
+		s.win.whenIdle(line)
+		return
+	}
+	if len(s.later) == 0 {
+		s.laterAt = s.now.Add(laterFirst)
+		s.timer(s.laterAt)
+	}
+	if len(s.later) < maxLater {
+		s.later = append(s.later, line)
+	}
+}
+
+// laterDue sends the next of those.
+func (s *session) laterDue() {
+	if len(s.later) == 0 || s.now.Before(s.laterAt) {
+		return
+	}
+	s.win.whenIdle(s.later[0])
+	if s.later = s.later[1:]; len(s.later) > 0 {
+		s.laterAt = s.now.Add(laterEvery)
+		s.timer(s.laterAt)
 	}
 }
 

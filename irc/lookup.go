@@ -210,12 +210,12 @@ func (s *session) whoisDone(key string, w *whois) {
 	defer s.nextWhois()
 	defer s.heardOf(key, w)
 	defer s.foundOut(key, w)
+	defer s.knocked(key, w)
 	u := s.users[key]
-	if u == nil {
-		return
-	}
 	if !w.there {
-		s.sawChanged(u, "") // nothing more could be learnt
+		if u != nil {
+			s.sawChanged(u, "") // nothing more could be learnt
+		}
 		return
 	}
 	if w.account.Known == policy.Unknown {
@@ -227,8 +227,10 @@ func (s *session) whoisDone(key string, w *whois) {
 	if w.cert.Known == policy.Unknown {
 		w.cert = s.noCert(w.tls)
 	}
-	u.account, u.tls, u.cert = w.account, w.tls, w.cert
-	s.sawChanged(u, "")
+	if u != nil {
+		u.account, u.tls, u.cert = w.account, w.tls, w.cert
+		s.sawChanged(u, "")
+	}
 }
 
 // whoisTells reports whether a WHOIS without 671 says that there is no TLS.

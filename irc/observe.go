@@ -83,11 +83,20 @@ func (s *session) observe(room bridge.Room, reply chan *bridge.Observed) {
 	}
 	o := &observation{c: c, reply: reply, lists: map[byte][]string{}, read: map[byte]bool{}}
 	s.observing = o
-	lines := []string{"MODE " + c.name}
+	var lines []string
+	known := c.watch != nil && s.now.Before(c.watch.fresh)
+	if !known {
+		lines = append(lines, "MODE "+c.name)
+	}
 	if lists := s.lists(); lists != "" {
 		lines = append(lines, "MODE "+c.name+" +"+lists)
 	}
-	s.inquireOf(o, append(lines, "TOPIC "+c.name, s.whoLine(c)), s.listed)
+	if !known {
+		lines = append(lines, "TOPIC "+c.name, s.whoLine(c))
+	} else {
+		c.watch.fresh = time.Time{} // once
+	}
+	s.inquireOf(o, lines, s.listed)
 }
 
 // inquireOf asks the server, and goes on with then.

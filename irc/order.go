@@ -43,14 +43,14 @@ func (o *order) end(err error) {
 	}
 }
 
-// order sends lines about room, and returns when they are written.
+// order sends lines about room, or about none, and returns when they are written.
 func (w *window) order(ctx context.Context, room bridge.Room, lines []string) error {
 	if len(lines) == 0 {
 		return nil
 	}
 	o := &order{room: room, lines: lines, done: make(chan struct{})}
 	w.mu.Lock()
-	if w.err != nil || w.held || w.rooms[room] == nil {
+	if w.err != nil || w.held || room != (bridge.Room{}) && w.rooms[room] == nil {
 		w.unlock()
 		return bridge.ErrNotReady
 	}

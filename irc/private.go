@@ -105,9 +105,6 @@ func (s *session) heardOf(key string, w *whois) {
 		}
 		if p := h.line; w.there && w.user == p.From.User && w.host == p.From.Host {
 			p.From.Account, p.From.TLS, p.From.Cert = w.account, w.tls, w.cert
-			if p.From.Account.Known == policy.Unknown {
-				p.From.Account = policy.IsNot("WHOIS", s.now)
-			}
 			s.privates = append(s.privates, p)
 		}
 		return true

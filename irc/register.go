@@ -362,10 +362,10 @@ func (s *session) onMotdEnd(*ircmsg.Message) {
 	s.leg.setState(bridge.StateUp, "")
 	s.log.Info("connected", "leg", s.cfg.Name, "nick", s.nick, "server", s.conn.RemoteAddr().String())
 	s.notify(bridge.LegUp, bridge.Room{}, bridge.Sender{}, "")
-	if s.isupport.bot != "" {
-		s.win.whenIdle("MODE " + s.nick + " +" + s.isupport.bot)
-	}
 	s.guard()
+	if s.isupport.bot != "" {
+		s.askLater("MODE " + s.nick + " +" + s.isupport.bot)
+	}
 	s.beginGuard()
 	s.reconfigure(s.cfg)
 	s.startRegain()

@@ -232,6 +232,9 @@ func (s *session) fromServices(m *ircmsg.Message) {
 	if command, rest, isCTCP := ctcpBody(m.Params[1]); isCTCP {
 		if m.Command == "NOTICE" && command == "VERSION" {
 			s.services.family, s.services.unnamed = servicesFamily(rest), false
+			for _, key := range slices.Sorted(maps.Keys(s.channels)) {
+				s.sawShut(s.channels[key])
+			}
 			if o := s.observing; o != nil && o.waits {
 				s.askChanServ(o)
 			}

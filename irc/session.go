@@ -87,6 +87,9 @@ type session struct {
 	privates  []bridge.Private // the same
 	heard     []heard
 	finds     []find
+	knocks    []knock
+	later     []string // questions for which there is time
+	laterAt   time.Time
 	services  services
 	evidence  evidence
 	merging   merging
@@ -263,6 +266,7 @@ func (s *session) tick(ctx context.Context) {
 		s.joinDue()
 		s.regainDue()
 		s.servicesDue()
+		s.laterDue()
 		s.mergeDue()
 		s.observeDue()
 		s.whoisDue()

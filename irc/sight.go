@@ -2,7 +2,9 @@ package irc
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/ergochat/irc-go/ircmsg"
@@ -42,6 +44,15 @@ func (s *session) sawWent(c *channel, nick string, split bool, by bridge.By) {
 func (s *session) sawLost(c *channel, why string) {
 	s.seeIn(c, bridge.Sight{Kind: bridge.SightLost, Text: why})
 	c.watch = nil
+}
+
+// sawShut tells that a channel does not let us in, where services could have it do so.
+func (s *session) sawShut(c *channel) {
+	if !s.guarded(c) || c.joined || c.refused == "" || s.services.family == policy.NoServices {
+		return
+	}
+	caps := s.channelCaps()
+	s.see(bridge.Sight{Kind: bridge.SightLost, Room: c.room, What: c.refused, Text: c.detail, Caps: &caps})
 }
 
 // sawMode tells of one change of c, which has been made.
@@ -195,15 +206,51 @@ func (s *session) knockNotice(m *ircmsg.Message) {
 	}
 }
 
+// maxKnocks bounds those who knock and wait for a WHOIS to say who they are.
+const maxKnocks = 16
+
+// knock is somebody at a channel's door who is being asked for.
+type knock struct {
+	c   *channel
+	nuh ircmsg.NUH
+	at  time.Time
+}
+
+// sawKnock tells of who asks to be let in, once it is known who that is.
 func (s *session) sawKnock(c *channel, who string) {
 	nuh, err := ircmsg.ParseNUH(who)
-	if err != nil || !cleanWord(nuh.Name) {
+	if err != nil || !cleanWord(nuh.Name) || !s.watched(c) {
 		return
 	}
-	f := policy.NewIRCFacts(s.cfg.Name, strings.Clone(nuh.Name), strings.Clone(nuh.User), strings.Clone(nuh.Host))
-	f.Account = s.trusted(policy.Fact{})
-	if u := s.users[s.fold(nuh.Name)]; u != nil && u.host == nuh.Host {
-		f.Account, f.TLS, f.Cert = s.trusted(u.account), u.tls, u.cert
+	k := knock{c, ircmsg.NUH{Name: strings.Clone(nuh.Name), User: strings.Clone(nuh.User), Host: strings.Clone(nuh.Host)}, s.now}
+	if u := s.users[s.fold(k.nuh.Name)]; u != nil && u.host == k.nuh.Host && u.account.Known == policy.Yes {
+		s.seeKnock(k, u.account, u.tls, u.cert)
+		return
 	}
-	s.seeIn(c, bridge.Sight{Kind: bridge.SightInvited, Facts: f})
+	s.knocks = slices.DeleteFunc(s.knocks, func(x knock) bool { return s.now.Sub(x.at) > 2*whoisLasts })
+	if slices.ContainsFunc(s.knocks, func(x knock) bool { return x.c == c && x.nuh == k.nuh }) || len(s.knocks) >= maxKnocks || len(s.lookQueue) >= maxLookups {
+		return // told twice, or too many: they may knock again
+	}
+	s.knocks = append(s.knocks, k)
+	s.lookQueue = append(s.lookQueue, lookup{nick: k.nuh.Name})
+	s.nextWhois()
+}
+
+// knocked tells of those who knocked and are known now, if they are still who they were.
+func (s *session) knocked(key string, w *whois) {
+	s.knocks = slices.DeleteFunc(s.knocks, func(k knock) bool {
+		if s.fold(k.nuh.Name) != key {
+			return false
+		}
+		if w.there && w.user == k.nuh.User && w.host == k.nuh.Host {
+			s.seeKnock(k, w.account, w.tls, w.cert)
+		}
+		return true
+	})
+}
+
+func (s *session) seeKnock(k knock, account, tls, cert policy.Fact) {
+	f := policy.NewIRCFacts(s.cfg.Name, k.nuh.Name, k.nuh.User, k.nuh.Host)
+	f.Account, f.TLS, f.Cert = s.trusted(account), tls, cert
+	s.seeIn(k.c, bridge.Sight{Kind: bridge.SightInvited, Facts: f})
 }

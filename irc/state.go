@@ -27,15 +27,16 @@ type user struct {
 
 // channel is a channel of the config, or one we were put into.
 type channel struct {
-	cfg    ChannelConfig
-	wanted bool   // in the config
-	name   string // as the network writes it
-	room   bridge.Room
-	state  bridge.State
-	detail string
-	joined bool
-	proven bool
-	since  time.Time // of joined
+	cfg     ChannelConfig
+	wanted  bool   // in the config
+	name    string // as the network writes it
+	room    bridge.Room
+	state   bridge.State
+	detail  string
+	refused string // the numeric that keeps us out
+	joined  bool
+	proven  bool
+	since   time.Time // of joined
 
 	members map[string]*member // by folded nick
 	listing map[string]bool    // nicks seen in NAMES so far; nil outside

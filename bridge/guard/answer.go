@@ -212,7 +212,7 @@ func (g *Guard) arm(ctx context.Context, name, by string, armed bool) error {
 				for _, sub := range sd.present {
 					sub.removal = nil
 				}
-				sd.removals, sd.status, sd.lists, sd.invites, sd.members, sd.asks = nil, nil, nil, nil, nil, ""
+				sd.removals, sd.status, sd.lists, sd.invites, sd.members, sd.asks = nil, nil, nil, nil, nil, nil
 			}
 			for _, sub := range sd.present {
 				sub.queued = false

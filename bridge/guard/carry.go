@@ -112,6 +112,8 @@ func (sd *side) take(now time.Time) *work {
 		} else {
 			sd.mucChangesLocked(w)
 		}
+	} else if lines := sd.asksLocked(); len(lines) > 0 {
+		w.changes = append(w.changes, bridge.Changes{Lines: lines})
 	}
 	if len(w.changes) == 0 && sd.handed != nil {
 		w.handed, sd.handed = sd.handed, nil
@@ -132,7 +134,7 @@ func (sd *side) channelChangesLocked(w *work) {
 		sd.lockdownLocked(&want, &seen)
 	}
 	if acts, _ := sd.actsLocked(); !sd.room.armed || !acts {
-		want, sd.lists, sd.invites, sd.asks = policy.Channel{Name: sd.place.Name}, nil, nil, ""
+		want, sd.lists, sd.invites, sd.asks = policy.Channel{Name: sd.place.Name}, nil, nil, nil
 	}
 	for _, x := range w.removals {
 		seen.Present[x.nick] = x.sub.rights
@@ -176,13 +178,20 @@ func (sd *side) channelChangesLocked(w *work) {
 		}
 		lines = append(lines, line)
 	}
-	if sd.asks != "" {
-		lines = append(lines, policy.Command{Verb: "PRIVMSG", Params: []string{"ChanServ", sd.asks + " " + want.Name}})
-	}
-	sd.invites, sd.asks = nil, ""
+	lines = append(lines, sd.asksLocked()...)
+	sd.invites = nil
 	if len(lines) > 0 {
 		w.changes = append(w.changes, bridge.Changes{Lines: lines})
 	}
+}
+
+// asksLocked takes what services are asked for.
+func (sd *side) asksLocked() (lines []policy.Command) {
+	for _, ask := range sd.asks {
+		lines = append(lines, policy.Command{Verb: "PRIVMSG", Params: []string{"ChanServ", ask + " " + sd.place.Name}})
+	}
+	sd.asks = nil
+	return lines
 }
 
 // lockdownLocked shuts the door of a channel, or opens it again as the policy wants it.
@@ -256,7 +265,11 @@ func (sd *side) muteEntryLocked(sub *subject) {
 
 // muteOf is the entry that silences somebody; false where the network has none.
 func (sd *side) muteOf(sub *subject) (entry, bool) {
-	list, mask, ok := sd.caps.Mute("*!" + sub.facts.User + "@" + sub.facts.Host)
+	who, narrow := sd.narrowLocked(&sub.facts)
+	if !narrow { // others sit behind the same host
+		who = policy.FoldMask(source(&sub.facts))
+	}
+	list, mask, ok := sd.caps.Mute(who)
 	return entry{list, mask, false}, ok
 }
 

@@ -59,6 +59,6 @@ func (sd *side) mucChangesLocked(w *work) {
 	if len(sd.invites) > 0 && sd.room.armed && acts {
 		w.changes = append(w.changes, bridge.Changes{Invite: sd.invites})
 	}
-	sd.invites, sd.lists, sd.asks = nil, nil, ""
+	sd.invites, sd.lists, sd.asks = nil, nil, nil
 	sd.ordersLocked(w)
 }

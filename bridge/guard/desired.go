@@ -40,6 +40,15 @@ func asPerson(leg, account string) policy.Facts {
 	return f
 }
 
+// fromHost is somebody without an account whom a mask fits: its own letters do.
+func fromHost(leg, mask string) policy.Facts {
+	nick, rest, _ := strings.Cut(policy.FoldMask(mask), "!")
+	user, host, _ := strings.Cut(rest, "@")
+	f := policy.NewIRCFacts(leg, nick, user, host)
+	f.Account, f.Cert, f.TLS = policy.Fact{Known: policy.No}, policy.Fact{Known: policy.No}, policy.Fact{Known: policy.Yes}
+	return f
+}
+
 // doorsLocked compiles who may come in, and be heard, into what a channel does by
 // itself.
 func (sd *side) doorsLocked(now time.Time) (d policy.Doors, others bool) {
@@ -49,6 +58,7 @@ func (sd *side) doorsLocked(now time.Time) (d policy.Doors, others bool) {
 	anyone := a.effect(strangerOnIRC(leg, policy.No, policy.Yes), policy.Join)
 	member := a.effect(strangerOnIRC(leg, policy.Yes, policy.Yes), policy.Join)
 	closed := func(e policy.Effect) bool { return e >= policy.Deny }
+	var hosts []string
 	for _, p := range r.table.cfg.Policy.People {
 		id := p.IRC[leg]
 		for _, account := range id.Accounts {
@@ -56,7 +66,21 @@ func (sd *side) doorsLocked(now time.Time) (d policy.Doors, others bool) {
 				d.Accounts = append(d.Accounts, account)
 			}
 		}
-		others = others || len(id.Accounts) == 0 && len(id.CertFPs)+len(id.Hosts) > 0
+		if len(id.Accounts) == 0 {
+			for _, fp := range id.CertFPs {
+				f := strangerOnIRC(leg, policy.No, policy.Yes)
+				f.Cert = policy.Fact{Known: policy.Yes, Value: fp}
+				others = others || !closed(a.effect(f, policy.Join))
+			}
+			hosts = append(hosts, id.Hosts...)
+		}
+	}
+	for i := range r.table.cfg.Policy.Rules {
+		hosts = append(hosts, r.table.cfg.Policy.Rules[i].Who.Hosts...)
+	}
+	for _, mask := range hosts {
+		f := fromHost(leg, mask)
+		others = others || !closed(a.effect(f, policy.Join))
 	}
 	d.InviteOnly = closed(anyone) && closed(member)
 	d.Registered = closed(anyone) && !closed(member)
@@ -141,6 +165,9 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 	keeps := sd.caps.Services != policy.NoServices && len(seen.Access) > 0
 	if r.shut && !strings.Contains(c.Set, "i") {
 		c.Set += "i"
+	}
+	if sd.mess {
+		c.Clear += "im"
 	}
 	c.Clear = strings.Map(func(m rune) rune {
 		if strings.ContainsRune(c.Set, m) {

@@ -154,6 +154,9 @@ const maxWords = 64
 // muteLocked reports whether somebody has to be silenced by an entry of a list: a rule
 // says so, and the channel does not keep them silent by itself.
 func (sd *side) muteLocked(sub *subject, by *policy.Decision) bool {
+	if strings.Contains(sd.want.Set, "M") && sub.facts.Account.Known == policy.No {
+		return false // who is not logged in is silent there
+	}
 	return sd.channel() && sub.quiet && by.Basis == policy.ByRule && !strings.Contains(sd.want.Set, "m") && sub.facts.Host != ""
 }
 

@@ -179,7 +179,9 @@ func (sd *side) seenLocked(o *bridge.Observed, now time.Time) {
 		what = "is not owner there"
 	}
 	r.alarmLocked("rights "+sd.place.String(), sd.place.String()+": the bot "+what+", and cannot hold it", now)
-	sd.regainLocked()
+	if sd.regain.IsZero() {
+		sd.regainLocked(now)
+	}
 }
 
 // plannedBansLocked is what a guard does where a peer acts: it carries out the bans that

@@ -52,7 +52,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 		}
 	}
 	if len(words) == 0 {
-		sd.plan, sd.doers = nil, nil
+		sd.plan, sd.doers, sd.mess = nil, nil, sd.mess && !o.Holds
 		sd.forgetMarksLocked(o)
 		sd.forgetStaysLocked(o, now)
 		return nil, false, 0

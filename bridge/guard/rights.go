@@ -91,27 +91,69 @@ func (sd *side) powerlessLocked(s *bridge.Sight, now time.Time) {
 		text += ": an owner has to restore them"
 	}
 	r.alarmLocked("rights "+sd.place.String(), text, now)
-	if s.By.Nick != "" && r.breaker.Reverted("own rights "+sd.place.String(), s.By.Nick, now) {
+	if s.By.Nick != "" && r.breaker.Reverted(sd.ownRights(), s.By.Nick, now) {
 		sd.warLocked("the bot's own rights", s.By.Nick, now)
-		return
+		sd.regains = regainsMild // who took them loses theirs, too
 	}
-	sd.regainLocked()
+	sd.regainLocked(now)
 }
 
-// regainLocked asks services for op, and to recover the channel if that does not help.
-func (sd *side) regainLocked() {
-	if !sd.channel() || sd.caps.Services == policy.NoServices || !sd.room.armed {
+// How op is asked for: regainsMild times OP, or UNBAN and INVITE, then RECOVER, which
+// takes op from everybody else; from then on by mild words again, now and then.
+const (
+	regainsMild  = 2
+	regainEvery  = 3 * time.Second
+	recoverEvery = 10 * time.Minute
+)
+
+// ownRights is a matter of war.
+func (sd *side) ownRights() string { return "own rights " + sd.place.String() }
+
+// regainLocked asks services for op, or to be let in, and to recover the channel if
+// that does not help.
+func (sd *side) regainLocked(now time.Time) {
+	sd.regain = time.Time{}
+	if !sd.channel() || sd.caps.Services == policy.NoServices || !sd.room.armed || sd.down || sd.holds || !sd.ready && !sd.shutOut {
 		return
 	}
 	switch sd.regains++; {
-	case sd.regains <= 3:
-		sd.asks = "OP"
-	case sd.regains == 4 && sd.caps.Services == policy.Atheme:
-		sd.asks = "RECOVER"
+	case sd.regains == regainsMild+1 && sd.caps.Services == policy.Atheme && (sd.recovered.IsZero() || now.Sub(sd.recovered) >= recoverEvery):
+		sd.asks, sd.recovered, sd.mess = []string{"RECOVER"}, now, true
+	case sd.room.breaker.Stopped(sd.ownRights(), now):
+		return
+	case sd.shutOut:
+		sd.asks = []string{"UNBAN", "INVITE"}
 	default:
+		sd.asks = []string{"OP"}
+	}
+	sd.regain = now.Add(regainEvery)
+	if sd.regains > regainsMild {
+		sd.regain = now.Add(lookEvery)
+	}
+	r := sd.room
+	r.noteLocked(&Act{
+		At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: "ask ChanServ: " + strings.Join(sd.asks, ", "), Actor: actorGuard, Result: "sent",
+	})
+	poke(sd.wake)
+}
+
+// shutOutLocked asks services to let the bot in, where the channel does not.
+func (sd *side) shutOutLocked(s *bridge.Sight, now time.Time) {
+	if s.Caps != nil {
+		sd.caps = *s.Caps
+	}
+	switch s.What {
+	case "471", "473", "474", "475", "477": // full, +i, +b, +k, +R
+	default:
+		sd.shutOut, sd.regains, sd.regain = false, 0, time.Time{}
 		return
 	}
-	poke(sd.wake)
+	r := sd.room
+	r.alarmLocked("rights "+sd.place.String(), sd.place.String()+": the bot is not let in: "+s.Text, now)
+	sd.shutOut = true
+	if sd.regain.IsZero() {
+		sd.regainLocked(now)
+	}
 }
 
 // modeLocked hears of a change of the room's own state.

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"strings"
 	"time"
 
 	"drawbridge/bridge"
@@ -40,6 +41,7 @@ func (sd *side) seeLocked(s *bridge.Sight, now time.Time) {
 	case bridge.SightLost:
 		sd.lostLocked()
 		sd.lost, sd.why = now, s.Text
+		sd.shutOutLocked(s, now)
 	case bridge.SightHere, bridge.SightCame:
 		sd.cameLocked(s, now)
 	case bridge.SightChanged:
@@ -61,7 +63,10 @@ func (sd *side) seeLocked(s *bridge.Sight, now time.Time) {
 
 // readyLocked begins: all who are there are known.
 func (sd *side) readyLocked(s *bridge.Sight, now time.Time) {
-	sd.ready, sd.lost = true, time.Time{}
+	sd.ready, sd.lost, sd.shutOut, sd.regains, sd.regain = true, time.Time{}, false, 0, time.Time{}
+	if s.Caps != nil {
+		sd.caps = *s.Caps
+	}
 	for nick, sub := range sd.present { // of whom the leg has not told again
 		if sub.batch != sd.batch && !sub.facts.Self {
 			sd.room.floods.Left(sub.key, false, now)
@@ -187,6 +192,9 @@ func (sd *side) wentLocked(s *bridge.Sight, now time.Time) {
 	if sub.muted != nil {
 		sd.lists = append(sd.lists, entry{sub.muted.mode, sub.muted.mask, true})
 		poke(sd.wake)
+	}
+	if sd.channel() && sub.facts.TLS.Known != policy.Yes && strings.Contains(sd.want.Set, "z") && !strings.Contains(sd.flags, "z") {
+		poke(sd.look) // it may have been the last one without TLS
 	}
 	if sub.peer != nil {
 		for _, x := range sd.removals { // it may be our turn

@@ -18,34 +18,38 @@ type side struct {
 	look  chan struct{} // capacity 1: the room's own state may have changed
 	stop  context.CancelFunc
 
-	leg     bridge.Enforcer
-	ready   bool
-	lost    time.Time // when the bot was last there; zero: it is, or never was
-	why     string
-	batch   int // of those whom the leg tells at once
-	telling bool
-	present map[string]*subject
-	self    string // the bot's nick
-	holds   bool   // op, or owner
-	looked  time.Time
-	down    bool               // services are
-	settle  time.Time          // ops that servers set are judged then
-	regains int                // times op was asked for in vain
-	topic   *string            // that is kept
-	right   map[string]bool    // what of a MUC was set right before, by matter
-	doers   map[string]string  // who changed what of a MUC since the last look
-	kept    []policy.BanRecord // of an earlier process, whose entries are not marked for sure
-	found   map[string]string  // of a MUC's configuration: what the policy does not speak of
-	caps    policy.ChannelCaps
-	mucCaps policy.MUCCaps
-	flags   string         // of the channel, as last seen
-	closed  bool           // the policy itself wants it invite-only, or members-only
-	want    policy.Channel // as last compiled
-	wantMUC policy.MUC
-	cannot  []string
-	ending  map[string]bool // stays that ended, and whose entries may still stand
-	plan    []string        // of a dry run, or refused
-	repairs []time.Time
+	leg       bridge.Enforcer
+	ready     bool
+	lost      time.Time // when the bot was last there; zero: it is, or never was
+	why       string
+	batch     int // of those whom the leg tells at once
+	telling   bool
+	present   map[string]*subject
+	self      string // the bot's nick
+	holds     bool   // op, or owner
+	looked    time.Time
+	down      bool               // services are
+	settle    time.Time          // ops that servers set are judged then
+	regains   int                // times op, or to be let in, was asked for in vain
+	regain    time.Time          // when to ask again; zero: not
+	recovered time.Time          // when RECOVER was asked for
+	mess      bool               // RECOVER left the channel +im
+	shutOut   bool               // the channel does not let the bot in
+	topic     *string            // that is kept
+	right     map[string]bool    // what of a MUC was set right before, by matter
+	doers     map[string]string  // who changed what of a MUC since the last look
+	kept      []policy.BanRecord // of an earlier process, whose entries are not marked for sure
+	found     map[string]string  // of a MUC's configuration: what the policy does not speak of
+	caps      policy.ChannelCaps
+	mucCaps   policy.MUCCaps
+	flags     string         // of the channel, as last seen
+	closed    bool           // the policy itself wants it invite-only, or members-only
+	want      policy.Channel // as last compiled
+	wantMUC   policy.MUC
+	cannot    []string
+	ending    map[string]bool // stays that ended, and whose entries may still stand
+	plan      []string        // of a dry run, or refused
+	repairs   []time.Time
 
 	// What there is to carry out.
 	removals []*removal
@@ -57,8 +61,8 @@ type side struct {
 	invites  []string
 	members  []string // bare JIDs that become members of the MUC, and are asked in
 	orders   []*mucOrder
-	doors    bool   // the lockdown began or ended
-	asks     string // what services are asked for: "OP", "RECOVER"
+	doors    bool     // the lockdown began or ended
+	asks     []string // what services are asked for: "OP", "RECOVER"
 	handed   *handed
 }
 
@@ -164,8 +168,8 @@ func (sd *side) lostLocked() {
 	}
 	sd.orderedLocked(sd.orders, bridge.ErrNotReady)
 	sd.orders = nil
-	sd.ready, sd.holds, sd.present, sd.regains = false, false, map[string]*subject{}, 0
-	sd.removals, sd.status, sd.lists, sd.lookups, sd.words, sd.invites, sd.members, sd.asks = nil, nil, nil, nil, nil, nil, nil, ""
+	sd.ready, sd.holds, sd.present = false, false, map[string]*subject{}
+	sd.removals, sd.status, sd.lists, sd.lookups, sd.words, sd.invites, sd.members, sd.asks = nil, nil, nil, nil, nil, nil, nil, nil
 }
 
 // channel reports whether the side is an IRC channel.

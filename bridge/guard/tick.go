@@ -43,6 +43,9 @@ func (r *room) tickLocked(now time.Time, bans bool) {
 		r.judgeAllLocked(now)
 	}
 	for _, sd := range r.sides {
+		if at := sd.regain; !at.IsZero() && !now.Before(at) {
+			sd.regainLocked(now)
+		}
 		if sd.ready {
 			sd.tickLocked(now)
 			continue
