@@ -34,12 +34,12 @@ safety: {protected: [alice]}
 // guardSays waits until an order to the guard is answered so.
 func (h *house) guardSays(args []string, want string) {
 	h.t.Helper()
-	out := ""
+	out, errOut := "", ""
 	if !lab.Poll(wait, func() bool {
-		out, _, _ = h.try(append([]string{"guard"}, args...)...)
+		out, errOut, _ = h.try(append([]string{"guard"}, args...)...)
 		return strings.Contains(out, want)
 	}) {
-		h.t.Fatalf("guard %s never says %q, but\n%s", strings.Join(args, " "), want, out)
+		h.t.Fatalf("guard %s never says %q, but\n%s%s", strings.Join(args, " "), want, out, errOut)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	texttemplate "text/template"
 	"time"
 )
@@ -134,6 +135,19 @@ func (s *IRCServer) startServices(c ircConf) {
 		l.program("atheme-services"), "-n", "-c", conf, "-D", dir, "-l", log, "-p", filepath.Join(dir, "atheme.pid"),
 	}})
 	s.awaitServices()
+}
+
+// SaveServices has atheme write down its accounts and channels, as it else does now and
+// then.
+func (s *IRCServer) SaveServices() {
+	s.lab.Helper()
+	db := filepath.Join(s.Services.Dir, "services.db")
+	old, _ := os.Stat(db)
+	s.lab.must(s.Services.Signal(syscall.SIGHUP))
+	s.lab.Await(patience, "atheme has written its database", func() bool {
+		is, err := os.Stat(db)
+		return err == nil && (old == nil || is.ModTime().After(old.ModTime()))
+	})
 }
 
 // StopServices ends atheme, as a crash of its machine does: who was logged in still
