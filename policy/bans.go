@@ -64,6 +64,13 @@ func (b *BanRecord) meets(f *Facts) bool {
 	return b.Mask != "" && f.matches(FoldMask(b.Mask))
 }
 
+// Protects reports whether the facts prove somebody whom no rule and no ban removes.
+func (p *Policy) Protects(f *Facts) bool {
+	var s subject
+	p.identify(f, &s)
+	return s.protected(f) == Yes
+}
+
 // MaskHit is what a mask would do to those who are there.
 type MaskHit struct {
 	Present   int      // how many it fits

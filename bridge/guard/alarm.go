@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// alarm is something that the admins were told: until it is over, or until a time.
+type alarm struct {
+	text  string
+	until time.Time // zero: until it is over
+}
+
 // alarms tells the admins of each matter once in alarmEvery; of what is still so, word
 // for word, once in alarmStill.
 type alarms struct {
@@ -19,6 +25,8 @@ type alarms struct {
 const (
 	alarmEvery = 10 * time.Minute
 	alarmStill = 12 * time.Hour
+	// eventShown is how long status shows what happened once.
+	eventShown = time.Hour
 	maxAlarms  = 1024 // matters remembered; more begin anew
 )
 

@@ -36,8 +36,8 @@ func (r *room) statusLocked() RoomStatus {
 	}
 	maps.Copy(out.Did, r.did)
 	out.Lockdowns, out.Repairs = r.lockdowns, r.repairs
-	for _, text := range r.open {
-		out.Alarms = append(out.Alarms, text)
+	for _, a := range r.open {
+		out.Alarms = append(out.Alarms, a.text)
 	}
 	slices.Sort(out.Alarms)
 	for _, sd := range r.sides {
@@ -230,6 +230,9 @@ func (g *Guard) arm(ctx context.Context, name, by string, armed bool) error {
 func (g *Guard) refuses(t *table, b *policy.BanRecord) string {
 	if b.Person != "" {
 		return t.refuses(b.Person)
+	}
+	if f, ok := identified(b.Mask); ok && t.policy.Protects(&f) {
+		return b.Mask + " is of the bot, a peer, or somebody who is protected"
 	}
 	for _, r := range t.rooms {
 		if len(b.Rooms) > 0 && !slices.Contains(b.Rooms, r.name) {

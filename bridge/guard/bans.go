@@ -205,10 +205,18 @@ func (g *Guard) newID(now time.Time) string {
 	return "b" + strconv.FormatInt(now.UnixMilli(), 36) + strconv.FormatUint(g.next(), 36)
 }
 
+// maxBans bounds the bans that rules make: each join is held against all of them, and
+// names cost an intruder nothing. Admins may set more.
+const maxBans = 2000
+
 // banByRule makes the ban that a rule asks for, of the strongest identity that is
 // known: nil where only a host is, behind which others are too.
 func (sd *side) banByRule(sub *subject, d *policy.Decision, now time.Time) *policy.BanRecord {
 	r := sd.room
+	if len(*r.g.bans.Load()) >= maxBans {
+		r.eventLocked("bans", fmt.Sprintf("%d bans are in force: rules make no more, and only kick", maxBans), now)
+		return nil
+	}
 	b := policy.BanRecord{ID: r.g.newID(now), Rooms: []string{r.name}, Author: "rule " + d.Rule, Reason: d.Reason, Set: now, Until: d.Until}
 	f := &sub.facts
 	switch {
@@ -260,6 +268,23 @@ type target struct {
 	wide         bool // a mask that an admin wrote
 }
 
+// identified is what is known of somebody by the identity that a ban is of; false: it
+// is of a host mask.
+func identified(mask string) (f policy.Facts, ok bool) {
+	if account, yes := strings.CutPrefix(mask, policy.MaskAccount); yes {
+		leg, name, _ := strings.Cut(account, "/")
+		f = policy.NewIRCFacts(leg, "", "", "")
+		f.Account = policy.Is(name, "", time.Time{})
+		return f, true
+	}
+	if jid, yes := strings.CutPrefix(mask, policy.MaskJID); yes {
+		f = policy.NewXMPPFacts("", "")
+		f.JID = policy.Is(jid, "", time.Time{})
+		return f, true
+	}
+	return f, false
+}
+
 // target finds out whom an order means.
 func (g *Guard) target(t *table, who, room string) (target, error) {
 	switch {
@@ -287,7 +312,7 @@ func (g *Guard) target(t *table, who, room string) (target, error) {
 			return x, nil
 		}
 	}
-	jid := strings.TrimPrefix(who, policy.MaskJID)
+	jid := strings.ToLower(strings.TrimPrefix(who, policy.MaskJID))
 	if strings.Contains(jid, "@") && !strings.Contains(jid, "/") {
 		return g.bound(t, func(f *policy.Facts) { f.JID = policy.Is(jid, "", time.Time{}) }, target{mask: policy.MaskJID + jid}), nil
 	}

@@ -209,19 +209,21 @@ func (sd *side) ownAccountLocked() string {
 func (sd *side) wantBansLocked(c *policy.Channel, now time.Time) {
 	r := sd.room
 	live := map[string]bool{}
+	var unset []string
 	for _, b := range *r.g.bans.Load() {
 		if !b.Live(r.name, now) {
 			continue
 		}
 		for _, mask := range r.g.masks(sd, &b) {
 			if hit := r.policy.Hit(mask, sd.factsLocked()); len(hit.Protected) > 0 {
-				r.alarmLocked("mask "+mask, "the ban of "+mask+" is not set in "+sd.place.String()+": "+hit.Refused(0), now)
+				unset = append(unset, "the ban of "+mask+" is not set: "+hit.Refused(0))
 				continue
 			}
 			live[strings.ToLower(mask)] = true
 			addEntry(c, entry{'b', mask, false})
 		}
 	}
+	sd.standLocked("mask", unset, now)
 	for _, m := range r.g.marks.of(timerBan, sd.place) {
 		if r.orphanLocked(m.ban, now) {
 			addEntry(c, entry{'b', m.mask, false})

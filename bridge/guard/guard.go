@@ -41,7 +41,8 @@ type Guard struct {
 	tickets tickets
 	serial  atomic.Uint64 // of IDs
 
-	reload sync.Mutex // held by a Reload from first to last
+	ready  chan struct{} // closed once it has loaded what was kept
+	reload sync.Mutex    // held by a Reload from first to last
 
 	mu      sync.Mutex // guards all below
 	state   runState
@@ -102,6 +103,7 @@ func New(cfg Config, d Deps) (*Guard, error) {
 		marks:  marks{set: map[string]mark{}}, stays: stays{places: map[string][]Timer{}}, tickets: tickets{book: proof.NewBook(d.Rand)},
 		verify: d.Verify, seconds: map[string]second{}, kept: map[string]RoomState{},
 	}
+	g.ready = make(chan struct{})
 	g.scribe = newScribe(d.Store, d.Log, func(text string) { g.alarms.raise("store", text, false, g.now()) })
 	g.bans.Store(&[]policy.BanRecord{})
 	t, err := g.newTable(cfg, nil)
@@ -229,6 +231,10 @@ func (g *Guard) watch(t, old *table) {
 	}
 }
 
+// Loaded is closed once Run has taken over what an earlier process kept: before that the
+// guard holds nothing, and its legs should not run.
+func (g *Guard) Loaded() <-chan struct{} { return g.ready }
+
 // Run loads what is kept, holds the rooms until ctx ends, and writes what is left to
 // the store before it returns. A second call is an error.
 func (g *Guard) Run(ctx context.Context) error {
@@ -242,6 +248,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	if err := g.load(ctx); err != nil {
 		return err
 	}
+	close(g.ready)
 	var sides, scribe sync.WaitGroup
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer scribe.Wait()

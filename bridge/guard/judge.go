@@ -70,7 +70,7 @@ func (sd *side) judgeLocked(sub *subject, now time.Time) {
 	sub.effect, sub.basis, sub.rule, sub.reason = d.Effect, d.Basis, d.Rule, d.Reason
 	sd.lookUpLocked(sub, d.Missing)
 	if d.Acts&policy.ActAlert != 0 && changed {
-		r.alarmLocked("alert "+d.Rule, source(&f)+" is in "+sd.place.String()+" (rule "+orElse(d.Rule, "none")+")", now)
+		r.eventLocked("alert "+d.Rule, source(&f)+" is in "+sd.place.String()+" (rule "+orElse(d.Rule, "none")+")", now)
 	}
 	if d.Acts.Removes() {
 		sub.quiet = true
@@ -252,12 +252,16 @@ func (sd *side) reasonLocked(d *policy.Decision) string {
 	return "this room is for members: ask one of its admins to be let in"
 }
 
+// maxLookups bounds the questions that wait; what does not fit is asked when somebody is
+// judged anew.
+const maxLookups = 4096
+
 // lookUpLocked asks for what is missing of somebody, once.
 func (sd *side) lookUpLocked(sub *subject, m policy.Missing) {
 	if sd.down {
 		m &^= policy.MissingAccount // nobody can tell
 	}
-	if m &^= sub.asked | policy.MissingKey | policy.MissingRung; m != 0 {
+	if m &^= sub.asked | policy.MissingKey | policy.MissingRung; m != 0 && len(sd.lookups) < maxLookups {
 		sub.asked |= m
 		sd.lookups = append(sd.lookups, lookup{sub.facts.Nick, m})
 		poke(sd.wake)

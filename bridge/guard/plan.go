@@ -40,7 +40,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 			sd.refusePlanLocked(err, now)
 			return nil, false, 0
 		}
-		sd.mucAlarmsLocked(plan.Alarms, now)
+		sd.standLocked("muc", plan.Alarms, now)
 		for i := range plan.Steps {
 			if plan.Steps[i].Again {
 				more = true
@@ -92,10 +92,10 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	return out, more, 0
 }
 
-// mucAlarmsLocked tells what a plan cannot mend, and ends what is so no more.
-func (sd *side) mucAlarmsLocked(now []string, at time.Time) {
+// standLocked tells what of a kind cannot be mended here now, and ends what is so no more.
+func (sd *side) standLocked(kind string, now []string, at time.Time) {
 	r := sd.room
-	matter := "muc " + sd.place.String() + " "
+	matter := kind + " " + sd.place.String() + " "
 	for open := range r.open {
 		if text, ours := strings.CutPrefix(open, matter); ours && !slices.Contains(now, text) {
 			r.overLocked(open)
@@ -160,7 +160,7 @@ func (sd *side) mayRepairLocked(now time.Time) bool {
 	}
 	sd.repairs = kept
 	if len(kept) >= repairsMax {
-		sd.room.alarmLocked("repairs "+sd.place.String(), sd.place.String()+" changes again and again: the guard waits", now)
+		sd.room.eventLocked("repairs "+sd.place.String(), sd.place.String()+" changes again and again: the guard waits", now)
 		return false
 	}
 	sd.repairs = append(sd.repairs, now)

@@ -279,7 +279,7 @@ func (sd *side) mayTopicLocked(s *bridge.Sight) bool {
 
 // warLocked stops setting something back.
 func (sd *side) warLocked(what, by string, now time.Time) {
-	sd.room.alarmLocked("war "+sd.place.String(), sd.place.String()+": "+by+" sets "+what+" back again and again: the guard leaves it for now", now)
+	sd.room.eventLocked("war "+sd.place.String(), sd.place.String()+": "+by+" sets "+what+" back again and again: the guard leaves it for now", now)
 	sd.room.noteLocked(&Act{At: now, Room: sd.room.name, Place: sd.place.String(), Who: by, Effect: policy.Alert, Acts: "alert", Actor: actorGuard, Result: "mode war about " + what})
 	poke(sd.look) // services may lock it
 }

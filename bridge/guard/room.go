@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,13 +55,13 @@ type room struct {
 	entries  map[string]time.Time // who was told where to go
 	// Since the start.
 	lockdowns, repairs uint64
-	open               map[string]string // alarms that are still so, by matter
+	open               map[string]alarm // by matter
 }
 
 func newRoom(g *Guard, cfg Room) *room {
 	return &room{
 		g: g, name: cfg.Name, breaker: policy.NewBreaker(policy.Limit{}, 0), admitted: map[string]time.Time{}, fresh: map[string]time.Time{},
-		guests: map[string]time.Time{}, told: map[string]time.Time{}, did: map[string]uint64{}, open: map[string]string{}, armed: !cfg.DryRun,
+		guests: map[string]time.Time{}, told: map[string]time.Time{}, did: map[string]uint64{}, open: map[string]alarm{}, armed: !cfg.DryRun,
 		entries: map[string]time.Time{},
 	}
 }
@@ -161,14 +162,11 @@ func (r *room) admitLocked(key string, now time.Time) {
 	if at, known := r.admitted[key]; known && now.Sub(at) < time.Hour {
 		return
 	}
-	if len(r.admitted) >= MaxAdmitted {
-		oldest, at := "", now
-		for k, t := range r.admitted {
-			if t.Before(at) {
-				oldest, at = k, t
-			}
+	if len(r.admitted) >= MaxAdmitted { // a tenth goes at once: who comes under ever new names must not cost a look at all each time
+		keys := slices.SortedFunc(maps.Keys(r.admitted), func(a, b string) int { return r.admitted[a].Compare(r.admitted[b]) })
+		for _, k := range keys[:MaxAdmitted/10] {
+			delete(r.admitted, k)
 		}
-		delete(r.admitted, oldest)
 	}
 	r.admitted[key], r.fresh[key] = now, now
 }
@@ -186,8 +184,14 @@ func (r *room) flushLocked() {
 // alarmLocked tells the admins of something that is so until overLocked.
 func (r *room) alarmLocked(matter, text string, now time.Time) {
 	before, open := r.open[matter]
-	r.open[matter] = text
-	r.g.alarms.raise(r.name+" "+matter, "Room "+r.name+": "+text, open && before == text, now)
+	r.open[matter] = alarm{text: text}
+	r.g.alarms.raise(r.name+" "+matter, "Room "+r.name+": "+text, open && before.text == text, now)
+}
+
+// eventLocked tells the admins of something that happened. It is shown for a while.
+func (r *room) eventLocked(matter, text string, now time.Time) {
+	r.open[matter] = alarm{text, now.Add(eventShown)}
+	r.g.alarms.raise(r.name+" "+matter, "Room "+r.name+": "+text, false, now)
 }
 
 func (r *room) overLocked(matter string) {

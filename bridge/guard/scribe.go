@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -146,28 +147,37 @@ func (s *scribe) run(ctx context.Context) {
 	}
 }
 
-// write writes all that waits; what fails stays.
+// write writes all that waits; what fails stays. One change that cannot be kept must not
+// stop the audit, nor the audit the changes.
 func (s *scribe) write(ctx context.Context) error {
+	return errors.Join(s.writeActs(ctx), s.writeJobs(ctx), s.writeActs(ctx))
+}
+
+func (s *scribe) writeJobs(ctx context.Context) error {
 	for {
 		key, j, put, n := s.first()
-		if j != nil {
-			if err := put(ctx, s.store); err != nil {
-				return err
-			}
-			s.wrote(key, j, n)
+		if j == nil {
+			return nil
 		}
+		if err := put(ctx, s.store); err != nil {
+			return err
+		}
+		s.wrote(key, j, n)
+	}
+}
+
+func (s *scribe) writeActs(ctx context.Context) error {
+	for {
 		s.mu.Lock()
 		acts := slices.Clone(s.acts[:min(len(s.acts), actsAtOnce)])
 		s.mu.Unlock()
-		if len(acts) > 0 {
-			if err := s.store.Append(ctx, acts); err != nil {
-				return err
-			}
-			s.appended(acts[len(acts)-1])
-		}
-		if j == nil && len(acts) == 0 {
+		if len(acts) == 0 {
 			return nil
 		}
+		if err := s.store.Append(ctx, acts); err != nil {
+			return err
+		}
+		s.appended(acts[len(acts)-1])
 	}
 }
 

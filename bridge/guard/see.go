@@ -235,7 +235,7 @@ func (sd *side) servicesLocked(down bool, now time.Time) {
 func (sd *side) refusedLocked(s *bridge.Sight, now time.Time) {
 	r := sd.room
 	what, text := r.keys.hush(s.What), r.keys.hush(s.Text)
-	r.alarmLocked("refused "+sd.place.String(), sd.place.String()+" refused "+what+": "+text, now)
+	r.eventLocked("refused "+sd.place.String(), sd.place.String()+" refused "+what+": "+text, now)
 	r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: what, Actor: actorGuard, Result: "refused: " + text})
 }
 
@@ -259,10 +259,10 @@ func (sd *side) knockLocked(s *bridge.Sight, now time.Time) {
 	if !may {
 		a.Acts, a.Result = "", "not let in"
 	}
-	if _, known := r.told["knock "+source(&f)]; !known || may {
-		r.told["knock "+source(&f)] = now
-		r.noteLocked(a)
+	if !sd.onceLocked(a, now) {
+		return // who knocks again and again is asked in once in ten minutes
 	}
+	r.noteLocked(a)
 	if acts, _ := sd.actsLocked(); may && acts && r.armed {
 		who := s.Facts.Nick
 		if !sd.channel() {

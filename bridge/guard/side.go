@@ -178,6 +178,9 @@ func (sd *side) channel() bool { return sd.place.Kind == bridge.Channel }
 // actsLocked reports whether this guard acts here: not while a peer of a lower ID is
 // there that can.
 func (sd *side) actsLocked() (yes bool, peer string) {
+	if len(sd.room.table.cfg.Peers) == 0 {
+		return true, ""
+	}
 	for _, sub := range sd.present {
 		if p := sub.peer; p != nil && p.ID < sd.room.table.cfg.ID && sd.canHold(sub) && (peer == "" || p.ID < peer) {
 			peer = p.ID

@@ -39,6 +39,11 @@ func (r *room) tickLocked(now time.Time, bans bool) {
 			delete(r.told, key)
 		}
 	}
+	for matter, a := range r.open {
+		if !a.until.IsZero() && !now.Before(a.until) {
+			delete(r.open, matter)
+		}
+	}
 	if bans {
 		r.judgeAllLocked(now)
 	}
@@ -134,7 +139,7 @@ func (sd *side) againLocked(sub *subject, now time.Time) {
 	if x := sub.removal; x != nil && !x.sent.IsZero() && now.Sub(x.sent) >= retryTime {
 		tries := x.tries + 1
 		if tries > retriesMax {
-			sd.room.alarmLocked("stays "+sd.place.String(), fmt.Sprintf("%s is still in %s, though removed %d times", source(&sub.facts), sd.place, tries), now)
+			sd.room.eventLocked("stays "+sd.place.String(), fmt.Sprintf("%s is still in %s, though removed %d times", source(&sub.facts), sd.place, tries), now)
 			x.sent = now.Add(10 * retryTime)
 			return
 		}

@@ -213,6 +213,12 @@ func (d *daemon) runGuarded(ctx context.Context) error {
 		}
 		ended <- err
 	}()
+	select {
+	case <-d.guard.Loaded(): // not before: an armed room would be open for a moment
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
 	err := d.core.Run(ctx)
 	stopGuard()
 	return errors.Join(<-ended, err)
