@@ -146,6 +146,10 @@ func (s *session) endCalls() {
 		s.observing = nil
 	}
 	s.endFinds()
+	if s.account != nil {
+		s.account.reply <- nil
+		s.account = nil
+	}
 }
 
 // guard follows what Watch says. The reader calls it before each line.

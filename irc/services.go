@@ -244,6 +244,9 @@ func (s *session) fromServices(m *ircmsg.Message) {
 	if o := s.observing; o != nil && strings.EqualFold(sourceNick(m), chanServ) {
 		o.chanServ(s, m.Params[1])
 	}
+	if a := s.account; a != nil && strings.EqualFold(sourceNick(m), nickServ) && a.line(m.Params[1]) {
+		s.answerAccount()
+	}
 }
 
 func servicesFamily(version string) policy.Services {

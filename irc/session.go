@@ -94,6 +94,7 @@ type session struct {
 	evidence  evidence
 	merging   merging
 	observing *observation
+	account   *accountAsked
 	lookQueue []lookup
 	whois     map[string]*whois // under way, by folded nick
 
@@ -269,6 +270,7 @@ func (s *session) tick(ctx context.Context) {
 		s.laterDue()
 		s.mergeDue()
 		s.observeDue()
+		s.accountDue()
 		s.whoisDue()
 		s.win.tick()
 	}
@@ -308,6 +310,9 @@ func (s *session) nextDue() time.Time {
 	}
 	if s.observing != nil {
 		s.timer(s.observing.deadline)
+	}
+	if s.account != nil {
+		s.timer(s.account.deadline)
 	}
 	if s.win.waiting() {
 		s.timer(s.now.Add(judgeEvery))

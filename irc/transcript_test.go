@@ -366,6 +366,15 @@ func (p *play) do(words string) {
 		}
 	case "ask": // CHANNEL ID|TEXT…; said at 2024-11-21 12:00 UTC
 		p.ask(rest)
+	case "account": // NAME
+		p.wg.Go(func() {
+			seen, err := p.leg.Account(p.ctx, rest)
+			if err != nil {
+				p.rec.add("account %v", err)
+				return
+			}
+			p.rec.add("account %s: %s %s", rest, [...]string{"unknown", "no", "yes", "never"}[seen.Known], seen.Mark)
+		})
 	case "asks", "mute": // CHANNEL: whether Ask could tell of what is sent to it now
 		want := verb == "asks"
 		p.await(func() bool { return p.leg.Asks(Room(p.leg.Name(), rest)) == want })

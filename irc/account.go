@@ -1,0 +1,120 @@
+package irc
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/policy"
+)
+
+// This file asks NickServ about accounts.
+
+var _ bridge.AccountLeg = (*Leg)(nil)
+
+// accountAsked is one question about an account.
+type accountAsked struct {
+	name     string
+	reply    chan *bridge.AccountSeen // capacity 1; nil: nobody can be asked
+	seen     bridge.AccountSeen
+	deadline time.Time
+}
+
+// Account asks NickServ about an account. One account of a leg is asked about at a time.
+func (l *Leg) Account(ctx context.Context, name string) (bridge.AccountSeen, error) {
+	select {
+	case l.asking <- struct{}{}:
+		defer func() { <-l.asking }()
+	case <-ctx.Done():
+		return bridge.AccountSeen{}, ctx.Err()
+	}
+	s := l.current()
+	if s == nil || !cleanWord(name) {
+		return bridge.AccountSeen{}, bridge.ErrNotReady
+	}
+	reply := make(chan *bridge.AccountSeen, 1)
+	if !s.call(call{do: func() { s.askAccount(name, reply) }, drop: func() { reply <- nil }}) {
+		return bridge.AccountSeen{}, bridge.ErrNotReady
+	}
+	select {
+	case seen := <-reply:
+		if seen == nil {
+			return bridge.AccountSeen{}, bridge.ErrNotReady
+		}
+		return *seen, nil
+	case <-ctx.Done():
+		return bridge.AccountSeen{}, ctx.Err()
+	}
+}
+
+// askAccount asks NickServ. An older question was given up.
+func (s *session) askAccount(name string, reply chan *bridge.AccountSeen) {
+	s.account = nil
+	if !s.up || s.services.state == servicesDown {
+		reply <- nil
+		return
+	}
+	a := &accountAsked{name: name, reply: reply, deadline: s.now.Add(servicesPatience)}
+	if s.win.reads([]string{"PRIVMSG " + nickServ + " :INFO " + name}, func() {}) != nil {
+		reply <- nil
+		return
+	}
+	s.account = a
+	s.timer(a.deadline)
+}
+
+// accountDue ends the wait for NickServ.
+func (s *session) accountDue() {
+	if a := s.account; a != nil && !s.now.Before(a.deadline) {
+		s.answerAccount()
+	}
+}
+
+func (s *session) answerAccount() {
+	s.account.reply <- &s.account.seen
+	s.account = nil
+}
+
+// line takes a line of NickServ in. Texts are Atheme 7.2's, or Anope 2.0's, in
+// English; what else services say tells nothing.
+func (a *accountAsked) line(text string) (done bool) {
+	text = strings.TrimSpace(stripFormat(decode(text)))
+	switch {
+	case strings.HasPrefix(text, "*** End of Info"):
+		return true
+	case strings.HasSuffix(text, " is not registered."), strings.HasSuffix(text, " isn't registered."):
+		words := strings.Fields(strings.TrimPrefix(text, "Nick "))
+		if strings.EqualFold(words[0], a.name) {
+			a.seen = bridge.AccountSeen{Known: policy.No}
+			return true
+		}
+		return false
+	case strings.HasPrefix(text, "Information on "):
+		a.seen.Known = policy.Yes
+		if _, account, ok := strings.Cut(text, "(account "); ok {
+			account, _, _ = strings.Cut(account, ")")
+			if !strings.EqualFold(account, a.name) { // the name is a nick of another account now
+				a.seen.Known = policy.No
+			}
+		}
+		return false
+	}
+	key, value, ok := strings.Cut(text, ":")
+	if !ok {
+		return false
+	}
+	value, _, _ = strings.Cut(value, " (") // how long ago
+	switch strings.TrimSpace(key) {
+	case "Entity ID":
+		a.seen.Mark = "entity " + strings.TrimSpace(value)
+	case "Registered", "Account registered":
+		if a.seen.Known == policy.Unknown {
+			a.seen.Known = policy.Yes
+		}
+		if a.seen.Mark == "" {
+			a.seen.Mark = "registered " + strings.TrimSpace(value)
+		}
+	}
+	return false
+}
