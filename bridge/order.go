@@ -47,6 +47,9 @@ func guardOrders() []order {
 		{verb: "destroy", usage: "!guard destroy ROOM [--venue ROOM] [--bridged] [--reason WORDS]: ends its Jabber room", admin: true},
 		{verb: "rotate-key", usage: "!guard rotate-key ROOM", admin: true},
 		{verb: "key", usage: "!guard key ROOM: the key of a channel that you may join", sealed: true},
+		{verb: "links", usage: "!guard links", admin: true},
+		{verb: "link", usage: "!guard link PERSON NETWORK/ACCOUNT: agrees", admin: true},
+		{verb: "unlink", usage: "!guard unlink NETWORK/ACCOUNT", admin: true},
 		{verb: "audit", usage: "!guard audit [--who WHO] [--room ROOM] [--since 2h]", admin: true},
 	}
 }

@@ -36,7 +36,7 @@ type Claim struct {
 
 // proofCommands are those that go to Proofs, with what stands behind them. Each has a
 // row of chatCommands, too.
-var proofCommands = []string{"!invite"}
+var proofCommands = []string{"!invite", "!link"}
 
 // isClaim reports whether text is for Proofs.
 func (c *Core) isClaim(m *Message) bool {
@@ -50,6 +50,17 @@ func (c *Core) isClaim(m *Message) bool {
 		}
 	}
 	return c.proofs.Claims(m.From.Person, m.Text.s)
+}
+
+// answerLink says how accounts of IRC and people are joined, where all can read it.
+func (c *Core) answerLink(q *question) string {
+	switch {
+	case c.asides["!link"] == nil:
+		return noOrders
+	case q.member.room.Kind == Channel:
+		return "Write that to me alone, not here: !link NAME"
+	}
+	return noPlace
 }
 
 // answerProof says what cannot be done in a room that all can read.

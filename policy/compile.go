@@ -181,6 +181,12 @@ func (p *Policy) addPerson(x *Person, spec *Spec) {
 // setOf returns the groups of a person that rules speak of.
 func (p *Policy) setOf(x *Person, spec *Spec) groupSet {
 	var set groupSet
+	if slices.Contains(spec.Protected, x.Name) {
+		set.add(protected)
+	}
+	if x.Gone {
+		return set
+	}
 	set.add(somebody)
 	in := func(name string) {
 		if i, ok := p.group[name]; ok {
@@ -197,9 +203,6 @@ func (p *Policy) setOf(x *Person, spec *Spec) groupSet {
 				in(g.Name)
 			}
 		}
-	}
-	if slices.Contains(spec.Protected, x.Name) {
-		set.add(protected)
 	}
 	return set
 }

@@ -16,6 +16,10 @@ type Person struct {
 	// which the company's key certified a key of theirs, now: a group with a
 	// domain takes its members from them.
 	Groups, Certified []string
+
+	// Gone: every key that proved this person is revoked or expired. Their identities
+	// still name them, for bans, and let them in nowhere.
+	Gone bool
 }
 
 // IRCIdentity is what proves a person on one IRC network.

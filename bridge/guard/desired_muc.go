@@ -75,6 +75,7 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 			}
 		}
 	}
+	sd.wantLeftLocked(is, named, add)
 	for _, jid := range ended {
 		add(jid, policy.NoOne, "")
 	}

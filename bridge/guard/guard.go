@@ -313,8 +313,16 @@ func (g *Guard) load(ctx context.Context) error {
 			r.keepLocked() // before who is admitted: a room that is known is known whole
 		}
 		for _, x := range k.Timers {
-			if x.Kind == timerGuest && x.Room == r.name {
+			switch {
+			case x.Room != r.name:
+			case x.Kind == timerGuest:
 				r.guests[x.Who] = x.Due
+			case x.Kind == timerLeft:
+				for _, sd := range r.sides {
+					if !sd.channel() {
+						sd.left[x.Who] = true
+					}
+				}
 			}
 		}
 		for _, sd := range r.sides {

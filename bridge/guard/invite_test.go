@@ -407,7 +407,7 @@ func TestInviteEndsWithTheKey(t *testing.T) {
 			cfg.Policy.People = append(cfg.Policy.People, &gone)
 		}
 		must(t, h.g.Reload(cfg))
-		h.g.OffBoard("dora", "a key was revoked")
+		h.g.OffBoard(guard.Leaver{Person: "dora", Why: "a key was revoked"})
 		h.wait(3 * time.Second)
 		h.has("lines", h.irc.Lines(), "KICK #finance dora_", "MODE #finance -I R:dora")
 		must(t, h.g.Reload(h.cfg))

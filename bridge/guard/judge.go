@@ -13,6 +13,7 @@ const (
 	timerGuest = "guest"
 	timerBan   = "ban"
 	timerMute  = "mute"
+	timerLeft  = "left" // what Who holds in the MUC of Room is to be taken away
 )
 
 // maxTold bounds what a room remembers to have noted.

@@ -105,7 +105,7 @@ func TestKeyIsRotatedByOrder(t *testing.T) {
 		cfg.Policy.People = cfg.Policy.People[1:]
 		cfg.Policy.Protected = nil
 		must(t, h.g.Reload(cfg))
-		h.g.OffBoard("alice", "taken out of the configuration")
+		h.g.OffBoard(guard.Leaver{Person: "alice", Why: "taken out of the configuration"})
 		h.wait(time.Second)
 		if third := h.key(); first == second || second == third {
 			t.Errorf("keys %q, %q, %q", first, second, third)

@@ -366,7 +366,8 @@ func applied(seen policy.ChannelSeen, want *policy.Channel) policy.ChannelSeen {
 	return seen
 }
 
-// Note adds a line of a migration to the audit.
+// Note adds a line to the audit of what others did beside this guard: of a migration, of
+// links.
 func (g *Guard) Note(a Act) { g.scribe.note(&a) }
 
 // HeldBy says why a place is not held now, for gates of a migration; "": it is.

@@ -2,26 +2,101 @@ package guard
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"drawbridge/policy"
 )
 
-// OffBoard ends what somebody was given beside the policy, tickets, stays and links,
-// because of why, and notes it as one act. It comes after the Reload with the policy in
-// which they have lost their rights: that judges them anew wherever they are.
-func (g *Guard) OffBoard(person, why string) {
-	g.endTickets(func(t *Ticket) bool { return t.Person == person })
-	g.scribe.keep("off-board "+person, func(ctx context.Context, s Store) error {
-		k, err := s.Load(ctx)
-		if err != nil {
-			return err
+// Leaver is somebody who has lost what they proved themselves by.
+type Leaver struct {
+	Person, Why string
+	// JIDs are the bare JIDs that hold nothing any more in any guarded MUC.
+	JIDs []string
+	// Links are the accounts that were linked to them, as "corp/alice", and Proofs how
+	// many proofs they were asked for, all ended by the caller.
+	Links  []string
+	Proofs int
+}
+
+// OffBoard ends what somebody was given beside the policy, and notes it, with what the
+// caller has ended, as one act. It comes after the Reload with the policy in which they
+// have lost their rights: that judges them anew wherever they are.
+func (g *Guard) OffBoard(l Leaver) {
+	now := g.now()
+	var did []string
+	add := func(n int, what string) {
+		if n > 0 {
+			did = append(did, fmt.Sprintf("%d %s", n, what))
 		}
-		var ids []string
-		for i := range k.Links {
-			if k.Links[i].Person == person {
-				ids = append(ids, k.Links[i].ID)
-			}
-		}
-		return s.Drop(ctx, ids...)
-	})
+	}
+	add(len(l.Links), "links ("+strings.Join(l.Links, ", ")+")")
+	add(l.Proofs+g.endTickets(func(t *Ticket) bool { return t.Person == l.Person }), "open proofs")
+	add(g.leave(l.JIDs, now), "memberships to end")
 	g.newKeys()
-	g.scribe.note(&Act{At: g.now(), Who: person, Person: person, Acts: "off-boarding", Actor: actorGuard, Result: why})
+	text := l.Why
+	if len(did) > 0 {
+		text += "; ended: " + strings.Join(did, ", ")
+	}
+	g.scribe.note(&Act{At: now, Who: l.Person, Person: l.Person, Acts: "off-boarding", Actor: actorGuard, Result: text})
+}
+
+// leave has every guarded MUC take away what JIDs hold there. What is to be taken is
+// kept until it is gone. It returns how much it may be.
+func (g *Guard) leave(jids []string, now time.Time) (n int) {
+	for _, r := range g.table.Load().rooms {
+		r.mu.Lock()
+		for _, sd := range r.sides {
+			if sd.channel() {
+				continue
+			}
+			for _, jid := range jids {
+				sd.leaveLocked(jid, now)
+				n++
+			}
+			poke(sd.look)
+		}
+		r.mu.Unlock()
+	}
+	return n
+}
+
+func leftID(room, jid string) string { return timerLeft + " " + room + " " + jid }
+
+// leaveLocked notes that a JID shall hold nothing here.
+func (sd *side) leaveLocked(jid string, now time.Time) {
+	sd.left[jid] = true
+	x := Timer{ID: leftID(sd.room.name, jid), Kind: timerLeft, Room: sd.room.name, Who: jid, Due: now}
+	sd.room.g.scribe.keep(x.ID, func(ctx context.Context, s Store) error { return s.PutTimer(ctx, x) })
+}
+
+// wantLeftLocked adds those who left, and forgets those of them who hold nothing.
+func (sd *side) wantLeftLocked(is map[string]policy.Affiliation, named map[string]bool, add func(string, policy.Affiliation, string)) {
+	for jid := range sd.left {
+		has := is[jid]
+		if named[jid] || has != policy.Member && has != policy.Admin {
+			delete(sd.left, jid)
+			id := leftID(sd.room.name, jid)
+			sd.room.g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+			continue
+		}
+		add(jid, policy.NoOne, "")
+	}
+}
+
+// Present reports whether somebody logged in to an account is in a guarded channel now.
+func (g *Guard) Present(network, account string) bool {
+	for _, sd := range g.table.Load().byLeg[network] {
+		sd.room.mu.Lock()
+		there := sd.channel() && slices.ContainsFunc(sd.factsLocked(), func(f policy.Facts) bool {
+			return f.Account.Known == policy.Yes && strings.EqualFold(f.Account.Value, account)
+		})
+		sd.room.mu.Unlock()
+		if there {
+			return true
+		}
+	}
+	return false
 }

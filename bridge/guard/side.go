@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -50,6 +51,8 @@ type side struct {
 	ending    map[string]bool // stays that ended, and whose entries may still stand
 	plan      []string        // of a dry run, or refused
 	repairs   []time.Time
+
+	left map[string]bool // bare JIDs of those who left: they shall hold nothing
 
 	// What there is to carry out.
 	removals []*removal
@@ -145,7 +148,7 @@ type (
 )
 
 func newSide(r *room, place bridge.Room) *side {
-	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}, found: map[string]string{}, right: map[string]bool{}}
+	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}, left: map[string]bool{}, found: map[string]string{}, right: map[string]bool{}}
 }
 
 // inherit takes over who is there from the side that held the place before, in a room
@@ -154,6 +157,7 @@ func (sd *side) inherit(before *side) {
 	before.room.mu.Lock()
 	defer before.room.mu.Unlock()
 	sd.leg, sd.ready, sd.batch, sd.self, sd.holds, sd.down = before.leg, before.ready, before.batch, before.self, before.holds, before.down
+	maps.Copy(sd.left, before.left)
 	sd.caps, sd.mucCaps, sd.flags = before.caps, before.mucCaps, before.flags
 	for nick, sub := range before.present {
 		sd.present[nick] = &subject{facts: sub.facts, key: sub.key, rights: sub.rights, is: sub.is, role: sub.role, here: sub.here, batch: sub.batch}

@@ -70,7 +70,7 @@ const MaxAdmitted = 10_000
 // (it has no time of its own).
 type Timer struct {
 	ID   string    `json:"id"`
-	Kind string    `json:"kind"` // "guest", "member", "invex", "ban", "mute"
+	Kind string    `json:"kind"` // "guest", "member", "invex", "ban", "mute", "left"
 	Room string    `json:"room,omitempty"`
 	Who  string    `json:"who,omitempty"` // what the kind needs: mask, bare JID, ban ID
 	Due  time.Time `json:"due"`
@@ -83,7 +83,7 @@ type Timer struct {
 // Ticket is a proof that was asked for: a nonce, or a code.
 type Ticket = proof.Ticket
 
-// Link joins an IRC account to a person.
+// Link joins an IRC account to a person (package link).
 type Link struct {
 	ID      string    `json:"id"`
 	Person  string    `json:"person"`
@@ -92,4 +92,12 @@ type Link struct {
 	Made    time.Time `json:"made"`
 	Used    time.Time `json:"used,omitzero"`
 	By      string    `json:"by,omitempty"` // the admin who agreed, if one had to
+	// Waits: the person has proven it, and an admin has to agree until then; zero: it
+	// holds.
+	Waits time.Time `json:"waits,omitzero"`
+	// Mark tells the account from a later one of the same name (bridge.AccountSeen).
+	Mark string `json:"mark,omitempty"`
+	Nick string `json:"nick,omitempty"` // that asked
+	// Key is the fingerprint of the key by which the person signed it, where they had to.
+	Key string `json:"key,omitempty"`
 }

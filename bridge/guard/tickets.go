@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type tickets struct {
 var errNoVerify = errors.New("nobody here can check a signed text")
 
 func (k *tickets) load(g *Guard, kept []Ticket, now time.Time) {
+	kept = slices.DeleteFunc(slices.Clone(kept), func(t Ticket) bool { return t.Kind != proof.Invite }) // package link has its own
 	k.mu.Lock()
 	over := k.book.Load(kept, now)
 	k.mu.Unlock()
@@ -49,12 +51,13 @@ func (g *Guard) forgetTickets(ids []string) {
 	}
 }
 
-// endTickets ends the tickets that fit.
-func (g *Guard) endTickets(fits func(*Ticket) bool) {
+// endTickets ends the tickets that fit, and returns how many.
+func (g *Guard) endTickets(fits func(*Ticket) bool) int {
 	g.tickets.mu.Lock()
 	ids := g.tickets.book.End(fits, g.now())
 	g.tickets.mu.Unlock()
 	g.forgetTickets(ids)
+	return len(ids)
 }
 
 // askProof opens a ticket and returns it with its code, once it is on disk. Errors are

@@ -10,6 +10,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/link"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
 	"drawbridge/policy"
@@ -27,6 +28,7 @@ type bot struct {
 	build   builder
 	company *companyKey // nil without a book of keys
 	guard   *guard.Guard
+	links   *link.Book
 
 	mu   sync.Mutex // guards what follows, and makes reloads come one by one
 	cfg  *config.Config
@@ -75,7 +77,7 @@ func newBot(c *config.Config, k *keys, build builder, st *store.Store, log *slog
 	if err := b.newGuard(&deps); err != nil {
 		return nil, err
 	}
-	core, err := bridge.New(coreConfig(c, b.legs), deps)
+	core, err := bridge.New(coreConfig(c, b.legs, b.links), deps)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +173,7 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
-	diff, err := b.core.Reload(coreConfig(c, next))
+	diff, err := b.core.Reload(coreConfig(c, next, b.links))
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/link"
 	"drawbridge/internal/config"
 	"drawbridge/irc"
 	"drawbridge/policy"
@@ -17,9 +18,9 @@ import (
 )
 
 // guardConfig is what the guard takes.
-func guardConfig(c *config.Config, k *keys, legs []leg) guard.Config {
+func guardConfig(c *config.Config, k *keys, links *link.Book, legs []leg) guard.Config {
 	out := guard.Config{
-		Policy:      policySpec(c, k),
+		Policy:      policySpec(c, k, links),
 		MaxRemovals: policy.MaxRemovals{Count: c.Safety.MaxRemovals.Count, Share: c.Safety.MaxRemovals.Share, Per: c.Safety.MaxRemovals.Per},
 		TwoPerson:   append([]string{}, c.Safety.TwoPerson...),
 		ID:          c.Safety.ID,
@@ -53,19 +54,22 @@ func (b *bot) newGuard(core *bridge.Deps) (err error) {
 		Purge:  func(match func(*bridge.Row) bool, reason string) int { return b.core.Purge(match, reason) },
 		Verify: b.verifySigned,
 	}
-	if b.store != nil {
+	if deps.Store = guard.NewMemory(); b.store != nil {
 		deps.Store = b.store.Guard()
 	}
-	cfg := guardConfig(b.cfg, b.keys, b.legs)
+	if err := b.newLinks(deps.Store); err != nil {
+		return err
+	}
+	cfg := guardConfig(b.cfg, b.keys, b.links, b.legs)
 	b.spec = cfg.Policy
 	if b.guard, err = guard.New(cfg, deps); err != nil {
 		return err
 	}
-	core.Gate, core.Guard, core.Proofs = b.guard, guardDesk{b.guardOrders}, b.guard
+	core.Gate, core.Guard, core.Proofs = seenGate{b.guard, b.links}, guardDesk{b.guardOrders, b.links}, proofDesk{b.links, b.guard}
 	if core.Asides == nil {
 		core.Asides = map[string]bridge.AsideDesk{}
 	}
-	core.Asides["!invite"] = b.guard
+	core.Asides["!invite"], core.Asides["!link"] = b.guard, b.links
 	return nil
 }
 
@@ -98,15 +102,26 @@ func (b *bot) guardOrders() guard.Orders {
 // Who is not in it any more, or has no key left that proves them, is shown out. b.mu
 // is held.
 func (b *bot) reloadGuard() error {
-	cfg := guardConfig(b.cfg, b.keys, b.legs)
-	before := b.spec
+	people := policyPeople(b.cfg, b.keys)
+	leaving := leavers(b.spec.People, people)
+	held := b.links.List()
+	ended := make([]guard.Leaver, len(leaving))
+	for i, gone := range leaving {
+		ended[i] = guard.Leaver{Person: gone.person, Why: gone.why, JIDs: gone.jids}
+		ended[i].Links, ended[i].Proofs = b.links.EndOf(gone.person)
+	}
+	b.links.Reload(linkConfig(b.cfg, people))
+	if len(b.links.List()) != len(held) {
+		b.rebind()
+	}
+	cfg := guardConfig(b.cfg, b.keys, b.links, b.legs)
 	if err := b.guard.Reload(cfg); err != nil {
 		return err
 	}
 	b.spec = cfg.Policy
-	for _, gone := range leavers(before.People, cfg.Policy.People) {
-		b.log.Info("off-boarding", "from", gone.person, "rule", gone.why)
-		b.guard.OffBoard(gone.person, gone.why)
+	for _, l := range ended {
+		b.log.Info("off-boarding", "from", l.Person, "rule", l.Why)
+		b.guard.OffBoard(l)
 	}
 	return nil
 }
@@ -116,7 +131,7 @@ func (b *bot) reloadGuard() error {
 func (b *bot) recheckGuard() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.cfg.Rooms) == 0 || reflect.DeepEqual(policySpec(b.cfg, b.keys), b.spec) {
+	if reflect.DeepEqual(policySpec(b.cfg, b.keys, b.links), b.spec) {
 		return
 	}
 	b.log.Info("keys of people changed: everybody in guarded rooms is judged anew")
@@ -126,20 +141,25 @@ func (b *bot) recheckGuard() {
 }
 
 // leaver is somebody whose rights end.
-type leaver struct{ person, why string }
+type leaver struct {
+	person, why string
+	jids        []string
+}
 
 // leavers are those who are in the configuration no more, or of whom a key that proved
-// them does so no more.
+// them does so no more. Of who is nobody any more, it names the JIDs: they hold nothing.
 func leavers(before, now []*policy.Person) (out []leaver) {
 	for _, old := range before {
 		i := slices.IndexFunc(now, func(p *policy.Person) bool { return p.Name == old.Name })
 		switch {
 		case i < 0:
-			out = append(out, leaver{old.Name, "taken out of the configuration"})
+			out = append(out, leaver{old.Name, "taken out of the configuration", old.JIDs})
+		case !old.Gone && now[i].Gone:
+			out = append(out, leaver{old.Name, "every key was revoked or expired", old.JIDs})
 		case lost(old.OpenPGP, now[i].OpenPGP) || lost(old.OTR, now[i].OTR):
-			out = append(out, leaver{old.Name, "a key was revoked, expired or taken out"})
+			out = append(out, leaver{old.Name, "a key was revoked, expired or taken out", nil})
 		case lost(old.Certified, now[i].Certified):
-			out = append(out, leaver{old.Name, "not certified by the company's key any more"})
+			out = append(out, leaver{old.Name, "not certified by the company's key any more", nil})
 		}
 	}
 	return out
@@ -172,25 +192,45 @@ func guardRoom(r *config.Room, bridges []config.Bridge) guard.Room {
 	return out
 }
 
-// policySpec is the policy of c: its people with the keys that count now, and with
-// the addresses that the company's key certified in them.
-func policySpec(c *config.Config, k *keys) policy.Spec {
+// policySpec is the policy of c: its people as policyPeople has them, with the accounts
+// that are linked to them; links may be nil.
+func policySpec(c *config.Config, k *keys, links *link.Book) policy.Spec {
+	return c.PolicySpec(linked(policyPeople(c, k), links))
+}
+
+// policyPeople are the people of c with the keys that count now, and with the addresses
+// that the company's key certified in them.
+func policyPeople(c *config.Config, k *keys) []*policy.Person {
 	var people []*policy.Person
 	now := time.Now()
 	company := k.ring.Authority(c.Keyring.Authority)
 	for i := range c.People {
 		people = append(people, k.proven(c.People[i].Policy(), company, now))
 	}
-	return c.PolicySpec(people)
+	return people
+}
+
+// linked adds the accounts that are linked to people; links may be nil.
+func linked(people []*policy.Person, links *link.Book) []*policy.Person {
+	if links == nil {
+		return people
+	}
+	for i := range people {
+		people[i] = links.Bind(people[i])
+	}
+	return people
 }
 
 // proven is a person with the keys that prove them now: of OpenPGP those that are
-// neither revoked nor expired, of both kinds those that the book of keys trusts.
+// neither revoked nor expired, of both kinds those that the book of keys trusts. Who had
+// keys, and has none left, is Gone.
 func (k *keys) proven(p *policy.Person, company *openpgp.Authority, now time.Time) *policy.Person {
 	out := *p
+	live, dead := false, false
 	if k.book != nil {
 		out.OpenPGP, out.OTR = nil, nil
 		for _, key := range k.book.List(p.Name) {
+			live, dead = live || key.State == e2ee.KeyKept, dead || key.State == e2ee.KeyRevoked
 			switch {
 			case key.State != e2ee.KeyTrusted:
 			case key.Kind == e2ee.KeyOTR:
@@ -206,8 +246,10 @@ func (k *keys) proven(p *policy.Person, company *openpgp.Authority, now time.Tim
 		var bad *openpgp.KeyError
 		if errors.As(err, &bad) && (errors.Is(err, e2ee.ErrKeyRevoked) || errors.Is(err, e2ee.ErrKeyExpired)) {
 			out.OpenPGP = slices.DeleteFunc(out.OpenPGP, func(fpr string) bool { return fpr == bad.Fingerprint })
+			dead = true
 		}
 	}
+	out.Gone = dead && !live && len(out.OpenPGP)+len(out.OTR) == 0
 	out.Certified = company.Addresses(out.OpenPGP, now)
 	return &out
 }

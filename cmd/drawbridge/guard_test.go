@@ -40,7 +40,7 @@ func TestGuardConfigSetsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := guardConfig(c, k, nil)
+	got := guardConfig(c, k, nil, nil)
 	allSet(t, got, map[string]string{"Legs": "none is given"})
 	allSet(t, got.Rooms[0], nil)
 	allSet(t, got.Peers[0], nil)

@@ -14,18 +14,21 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/link"
 	"drawbridge/internal/admin"
 	"drawbridge/policy"
 )
 
 // guardArgs are the arguments of an order about guarded rooms.
 type guardArgs struct {
-	Who    string        `json:"who,omitempty"`
-	Room   string        `json:"room,omitempty"`
-	Action string        `json:"action,omitempty"` // of explain
-	For    time.Duration `json:"for,omitempty"`
-	Off    bool          `json:"off,omitempty"`
-	Reason string        `json:"reason,omitempty"`
+	Who  string `json:"who,omitempty"`
+	Room string `json:"room,omitempty"`
+	// Account is an account of IRC, as NETWORK/ACCOUNT.
+	Account string        `json:"account,omitempty"`
+	Action  string        `json:"action,omitempty"` // of explain
+	For     time.Duration `json:"for,omitempty"`
+	Off     bool          `json:"off,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
 	// Of destroy.
 	Venue   string    `json:"venue,omitempty"`
 	Bridged bool      `json:"bridged,omitempty"`
@@ -47,42 +50,51 @@ type guardOrder struct {
 	words string // what stands without a flag, for people: "WHO ROOM [ACTION]"
 	flags []string
 	needs admin.Need
-	do    func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error)
+	do    func(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error)
 	chat  bool // by !guard alone: the answer is for one person
+}
+
+// guardOn is what orders are carried out on. Orders is nil where no room is guarded.
+type guardOn struct {
+	guard.Orders
+	links *link.Book
 }
 
 // guardOrders is the table. A new order is one row here, one in guardOrders of
 // package bridge, and one in guardHelp.
 func guardOrders() []guardOrder {
 	return []guardOrder{
-		{"status", "", nil, admin.Look, func(_ context.Context, o guard.Orders, _ guardArgs, _ string) (guardAnswer, error) {
+		{"status", "", nil, admin.Look, func(_ context.Context, o guardOn, _ guardArgs, _ string) (guardAnswer, error) {
 			s := o.Status()
 			return guardAnswer{statusText(&s), s}, nil
 		}, false},
 		{"explain", "WHO ROOM [ACTION]", nil, admin.Look, explain, false},
-		{"enable", "ROOM", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+		{"enable", "ROOM", nil, admin.Change, func(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 			return guardAnswer{Text: a.Room + " is armed: its rules are carried out"}, o.Enable(ctx, a.Room, by)
 		}, false},
-		{"disable", "ROOM", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+		{"disable", "ROOM", nil, admin.Change, func(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 			return guardAnswer{Text: a.Room + " is in dry run: the guard only says what it would do"}, o.Disable(ctx, a.Room, by)
 		}, false},
 		{"ban", "WHO", []string{"for", "room", "reason"}, admin.Change, ban, false},
-		{"forgive", "WHO", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+		{"forgive", "WHO", nil, admin.Change, func(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 			n, err := o.Forgive(ctx, a.Who, by)
 			return guardAnswer{count(n, "ban") + " of " + a.Who + " ended", n}, err
 		}, false},
 		{"lockdown", "ROOM", []string{"for", "off"}, admin.Change, lockdown, false},
-		{"drop-owner", "ROOM WHO", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+		{"drop-owner", "ROOM WHO", nil, admin.Change, func(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 			return guardAnswer{Text: a.Who + " is not owner of " + a.Room + " any more"}, o.DropOwner(ctx, a.Room, a.Who, by)
 		}, false},
 		{"destroy", "ROOM", []string{"venue", "reason", "bridged"}, admin.Change, destroy, false},
-		{"rotate-key", "ROOM", nil, admin.Change, func(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+		{"rotate-key", "ROOM", nil, admin.Change, func(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 			return guardAnswer{Text: "the channel of " + a.Room + " gets another key, and who may join is told it"}, o.RotateKey(ctx, a.Room, by)
 		}, false},
-		{"key", "ROOM", nil, admin.Look, func(_ context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+		{"key", "ROOM", nil, admin.Look, func(_ context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 			text, err := o.Key(by, a.Room)
 			return guardAnswer{Text: text}, err
 		}, true},
+		{"links", "", nil, admin.Look, linksOrder, false},
+		{"link", "WHO ACCOUNT", nil, admin.Change, linkOrder, false},
+		{"unlink", "ACCOUNT", nil, admin.Change, unlinkOrder, false},
 		{"audit", "", []string{"who", "room", "since", "last"}, admin.Look, readAudit, false},
 	}
 }
@@ -113,7 +125,7 @@ func (o *guardOrder) take(a *guardArgs, words []string) {
 		if i >= len(words) {
 			return
 		}
-		*map[string]*string{"WHO": &a.Who, "ROOM": &a.Room, "[ACTION]": &a.Action}[place] = words[i]
+		*map[string]*string{"WHO": &a.Who, "ROOM": &a.Room, "[ACTION]": &a.Action, "ACCOUNT": &a.Account}[place] = words[i]
 	}
 }
 
@@ -143,7 +155,7 @@ func (o *guardOrder) bind(f *pflag.FlagSet, a *guardArgs) {
 	}
 }
 
-func explain(_ context.Context, o guard.Orders, a guardArgs, _ string) (guardAnswer, error) {
+func explain(_ context.Context, o guardOn, a guardArgs, _ string) (guardAnswer, error) {
 	do := policy.Join
 	if a.Action != "" {
 		var err error
@@ -155,7 +167,7 @@ func explain(_ context.Context, o guard.Orders, a guardArgs, _ string) (guardAns
 	return guardAnswer{text, text}, err
 }
 
-func ban(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+func ban(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 	b, err := o.Ban(ctx, guard.BanOrder{Who: a.Who, Room: a.Room, For: a.For, Reason: a.Reason, By: by})
 	until := "until forgiven"
 	if !b.Until.IsZero() {
@@ -172,12 +184,12 @@ func ban(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnsw
 	return guardAnswer{fmt.Sprintf("%s is banned from %s %s (%s)", whom, where, until, b.ID), b}, err
 }
 
-func destroy(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+func destroy(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 	err := o.Destroy(ctx, guard.DestroyOrder{Room: a.Room, Venue: a.Venue, Reason: a.Reason, Bridged: a.Bridged, By: by})
 	return guardAnswer{Text: "the Jabber room of " + a.Room + " is gone; take it out of the configuration now: a bot that starts with it makes it anew"}, err
 }
 
-func lockdown(ctx context.Context, o guard.Orders, a guardArgs, by string) (guardAnswer, error) {
+func lockdown(ctx context.Context, o guardOn, a guardArgs, by string) (guardAnswer, error) {
 	if a.Off && a.For > 0 {
 		return guardAnswer{}, errors.New("either for a time, or off")
 	}
@@ -201,7 +213,7 @@ type auditPage struct {
 // pageActs is how many acts one answer holds: an answer has a bound.
 const pageActs = 5000
 
-func readAudit(ctx context.Context, o guard.Orders, a guardArgs, _ string) (guardAnswer, error) {
+func readAudit(ctx context.Context, o guardOn, a guardArgs, _ string) (guardAnswer, error) {
 	page, err := auditOf(o.Audit(ctx, guard.Query{Who: a.Who, Room: a.Room, Since: a.Since, Last: a.Last}), a.After)
 	if err != nil {
 		return guardAnswer{}, err
@@ -248,6 +260,7 @@ var guardHints = []struct {
 	{errNoGuard, "add rooms: to the configuration, and reload"},
 	{guard.ErrNoRoom, "drawbridge guard status lists them"},
 	{guard.ErrNobody, "name who is in the room, a person of the configuration, account:NETWORK/ACCOUNT, a JID or nick!user@host"},
+	{link.ErrNothing, "drawbridge guard links"},
 	{guard.ErrSecond, "another admin gives the same order, here or by !guard in their encrypted chat"},
 }
 
@@ -264,8 +277,8 @@ func guardHint(err error) string {
 }
 
 // carryOut does what a row says.
-func (o *guardOrder) carryOut(ctx context.Context, on guard.Orders, a guardArgs, by string) (guardAnswer, error) {
-	if on == nil {
+func (o *guardOrder) carryOut(ctx context.Context, on guardOn, a guardArgs, by string) (guardAnswer, error) {
+	if on.Orders == nil && !strings.Contains(o.name, "link") { // accounts are linked without guarded rooms, too
 		return guardAnswer{}, errNoGuard
 	}
 	if a.Room != "" && o.name != "audit" { // which knows places, and rooms that were
@@ -288,7 +301,7 @@ func roomNamed(s guard.Status, word string) string {
 }
 
 // guardRows are what the running bot answers about guarded rooms.
-func guardRows(orders func() guard.Orders) []admin.Row {
+func guardRows(orders func() guard.Orders, links *link.Book) []admin.Row {
 	var rows []admin.Row
 	for _, o := range guardOrders() {
 		if o.chat {
@@ -299,7 +312,7 @@ func guardRows(orders func() guard.Orders) []admin.Row {
 			if err := json.Unmarshal(raw, &a); err != nil {
 				return nil, err
 			}
-			out, err := o.carryOut(ctx, orders(), a, atSocket)
+			out, err := o.carryOut(ctx, guardOn{orders(), links}, a, atSocket)
 			if err != nil {
 				return nil, &admin.Error{Err: withoutPackage(err), Hint: guardHint(err)}
 			}
@@ -310,10 +323,15 @@ func guardRows(orders func() guard.Orders) []admin.Row {
 }
 
 // withoutPackage takes the name of the package from an error for people.
-func withoutPackage(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "guard: ")) }
+func withoutPackage(err error) error {
+	return errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "guard: "), "link: "))
+}
 
 // guardDesk carries out what admins order by !guard.
-type guardDesk struct{ orders func() guard.Orders }
+type guardDesk struct {
+	orders func() guard.Orders
+	links  *link.Book
+}
 
 var _ bridge.Guard = guardDesk{}
 
@@ -336,7 +354,7 @@ func (d guardDesk) Order(ctx context.Context, in bridge.Order) string {
 	if o.name == "audit" && (a.Last <= 0 || a.Last > chatActs) {
 		a.Last = chatActs
 	}
-	out, err := o.carryOut(ctx, d.orders(), a, in.Person)
+	out, err := o.carryOut(ctx, guardOn{d.orders(), d.links}, a, in.Person)
 	if err != nil {
 		text := "Not done: " + withoutPackage(err).Error()
 		if hint := guardHint(err); hint != "" {

@@ -137,7 +137,7 @@ func TestGuardInChats(t *testing.T) {
 	} {
 		t.Run(tt.verb+" "+tt.words, func(t *testing.T) {
 			s := &sentry{}
-			d := guardDesk{func() guard.Orders { return s }}
+			d := guardDesk{orders: func() guard.Orders { return s }}
 			got := d.Order(t.Context(), bridge.Order{Verb: tt.verb, Args: strings.Fields(tt.words), Person: "alice"})
 			if did := strings.Join(s.did, "; "); did != tt.did || got != tt.answer {
 				t.Errorf("did %q, want %q; answered\n%s, want\n%s", did, tt.did, got, tt.answer)
@@ -157,11 +157,11 @@ func TestGuardRefuses(t *testing.T) {
 		{errors.New("guard: odd"), "Not done: odd."},
 	} {
 		s := &sentry{err: tt.err}
-		if got := (guardDesk{func() guard.Orders { return s }}).Order(t.Context(), bridge.Order{Verb: "enable", Args: []string{"attic"}, Person: "alice"}); got != tt.answer {
+		if got := (guardDesk{orders: func() guard.Orders { return s }}).Order(t.Context(), bridge.Order{Verb: "enable", Args: []string{"attic"}, Person: "alice"}); got != tt.answer {
 			t.Errorf("%s, want %s", got, tt.answer)
 		}
 	}
-	none := guardDesk{func() guard.Orders { return nil }}
+	none := guardDesk{orders: func() guard.Orders { return nil }}
 	if got := none.Order(t.Context(), bridge.Order{Verb: "status"}); got != "Not done: no room is guarded; add rooms: to the configuration, and reload." {
 		t.Errorf("without rooms: %s", got)
 	}
@@ -198,7 +198,7 @@ func TestAuditComesInPages(t *testing.T) {
 	var got []int64
 	breaks := 0
 	for a := (guardArgs{}); ; a.After = got[len(got)-1] {
-		out, err := o.carryOut(t.Context(), s, a, "alice")
+		out, err := o.carryOut(t.Context(), guardOn{Orders: s}, a, "alice")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func TestGuardTables(t *testing.T) {
 			t.Errorf("%s has no help", o.name)
 		}
 	}
-	if want := []string{"status", "explain", "enable", "disable", "ban", "forgive", "lockdown", "drop-owner", "destroy", "rotate-key", "key", "audit"}; !reflect.DeepEqual(names, want) {
+	if want := []string{"status", "explain", "enable", "disable", "ban", "forgive", "lockdown", "drop-owner", "destroy", "rotate-key", "key", "links", "link", "unlink", "audit"}; !reflect.DeepEqual(names, want) {
 		t.Errorf("orders %v, want %v", names, want)
 	}
 }

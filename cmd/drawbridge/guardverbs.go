@@ -49,6 +49,13 @@ people elsewhere lock the old room instead, with the new address as its subject.
 	"rotate-key": {"Give a channel another key now", `Give the channel of a room another key now (+k), where the guard changes it:
 rooms.NAME.lock.rotate_key. Who may join is told it in their own encrypted chat,
 and can ask for it there: !guard key ROOM.`},
+	"links": {"Show which accounts of IRC are linked to people", `Show which services accounts of IRC act as which people because both said so
+(!link), since when, and what waits for an admin.`},
+	"link": {"Agree that an account of IRC acts as a person", `Agree that an account, NETWORK/ACCOUNT, acts as a person of the configuration who
+has proven that it is theirs: by the code that the account was shown on IRC, sent
+from their own encrypted chat. People of a group need that.`},
+	"unlink": {"End the link of an account of IRC, or refuse one", `End what links an account, NETWORK/ACCOUNT, to a person, at once and everywhere, or
+refuse what waits for an admin.`},
 	"audit": {"Show what the guard did, and why", `Show what the guard did, would have done in dry run, and was ordered: time, place,
 who, rule, result and how to take it back. The chain of hashes is checked on the
 way; the exit code is 1 if somebody altered it. With the bot stopped its store is
@@ -110,7 +117,7 @@ func newGuardOrder(g *globals, o guardOrder) *cobra.Command {
 		},
 	}
 	o.bind(cmd.Flags(), &a)
-	if _, there := map[string]bool{"status": true, "explain": true, "ban": true, "audit": true}[o.name]; there {
+	if _, there := map[string]bool{"status": true, "explain": true, "ban": true, "audit": true, "links": true}[o.name]; there {
 		jsonFlag(cmd, g)
 	}
 	if cmd.Flags().Lookup("room") != nil {
@@ -284,7 +291,7 @@ func (g *globals) specOf(path string) (spec policy.Spec, err error) {
 		printErrors(g.err, err)
 		return spec, misused(errors.New("not all keys can be read"), "")
 	}
-	return policySpec(c, k), nil
+	return policySpec(c, k, nil), nil
 }
 
 func (g *globals) printSimulation(out *guard.Simulation) error {

@@ -166,6 +166,7 @@ func (d *daemon) serve(signals <-chan os.Signal) error {
 	wg.Go(func() { d.watchKeys(aux) })
 	wg.Go(func() { d.fetchKeys(aux) })
 	wg.Go(func() { d.keys.book.Run(aux) })
+	wg.Go(func() { d.links.Run(aux) })
 	wg.Go(func() { d.tellSystemd(aux) })
 
 	ctx, stop := context.WithCancel(context.Background())

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/link"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
 	"drawbridge/irc"
@@ -108,8 +109,8 @@ func streamTLS(m config.TLSMode) stream.TLSMode {
 // product is how the bot names itself to servers.
 func product() string { return "Drawbridge " + readVersion().Version }
 
-// coreConfig is what the core takes.
-func coreConfig(c *config.Config, legs []leg) bridge.Config {
+// coreConfig is what the core takes. links may be nil.
+func coreConfig(c *config.Config, legs []leg, links *link.Book) bridge.Config {
 	out := bridge.Config{Admins: c.Admin.People, AdminRung: policy.Verified, QueueRows: c.Store.Queue}
 	if c.Admin.AtLeast == "jid" {
 		out.AdminRung = policy.Sealed
@@ -118,7 +119,7 @@ func coreConfig(c *config.Config, legs []leg) bridge.Config {
 		out.Legs = append(out.Legs, l.Leg)
 	}
 	for i := range c.People {
-		out.People = append(out.People, *c.People[i].Policy())
+		out.People = append(out.People, *linked([]*policy.Person{c.People[i].Policy()}, links)[0])
 	}
 	for i := range c.Bridges {
 		out.Bridges = append(out.Bridges, bridgeConfig(&c.Bridges[i]))

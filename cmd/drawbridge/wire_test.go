@@ -95,7 +95,7 @@ func TestXMPPConfigSetsEverything(t *testing.T) {
 	if len(got.People) != 2 || got.People[0].Name != "alice" || got.People[1].Name != "bob" {
 		t.Errorf("people %v: of both bridges of the account, in order", got.People)
 	}
-	allSet(t, got.People[0], map[string]string{"OTR": "a later version", "Certified": "the keyring tells"})
+	allSet(t, got.People[0], map[string]string{"OTR": "a later version", "Certified": "the keyring tells", "Gone": "the keyring tells"})
 	if want := []xmpp.RoomConfig{{JID: "r@m", Nick: "rn", Password: "rp"}, {JID: "s@m"}}; !reflect.DeepEqual(got.Rooms, want) {
 		t.Errorf("rooms %v, want %v", got.Rooms, want)
 	}
@@ -108,7 +108,7 @@ func TestXMPPConfigSetsEverything(t *testing.T) {
 
 func TestCoreConfigSetsEverything(t *testing.T) {
 	c := full()
-	got := coreConfig(c, []leg{{}})
+	got := coreConfig(c, []leg{{}}, nil)
 	allSet(t, got, map[string]string{"Location": "local time"})
 	b := got.Bridges[0]
 	allSet(t, b, nil)

@@ -209,7 +209,7 @@ func (d *decoder) checkProof(c *Config, r *Rule, path string) {
 			continue
 		}
 		for _, room := range c.roomsOf(r) {
-			if p.proves(at, room, acts) {
+			if p.proves(at, room, acts) || c.mayLink(p, room, at) {
 				return
 			}
 		}
@@ -219,6 +219,17 @@ func (d *decoder) checkProof(c *Config, r *Rule, path string) {
 	}
 	who := strings.Join(append(slices.Clone(r.Who.Groups), r.Who.People...), ", ")
 	d.fail(path+".who", "add what proves them to people: irc: {NETWORK: {accounts: [NAME]}}, or jids", "nobody of %s can prove it by %s in its rooms: it can never match", who, at)
+}
+
+// mayLink reports whether a person may have an account of the room's network act as them
+// one day, by !link.
+func (c *Config) mayLink(p *Person, room *Room, at policy.Strength) bool {
+	if room.IRC == nil || at > policy.Account || len(p.JIDs) == 0 || c.Safety.Link == "off" || c.Safety.Link != "open" && len(p.Groups) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(c.Bridges, func(b Bridge) bool {
+		return b.XMPP != nil && b.Require.Encrypted() && slices.Contains(b.XMPP.People, p.Name)
+	})
 }
 
 // proves reports whether a person has an identity of that strength in a room.

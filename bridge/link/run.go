@@ -1,0 +1,127 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"drawbridge/bridge/guard"
+	"drawbridge/policy"
+)
+
+// Run ends links whose time is over, writes down which are used, and asks services
+// whether accounts are the same, until ctx ends.
+func (b *Book) Run(ctx context.Context) {
+	tick := time.NewTicker(runEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			b.keepUsed(context.WithoutCancel(ctx), 0)
+			return
+		case <-tick.C:
+			b.sweep()
+			b.keepUsed(ctx, keepEvery)
+			b.checkAccounts(ctx)
+		}
+	}
+}
+
+// sweep ends what is over by the clock.
+func (b *Book) sweep() {
+	b.mu.Lock()
+	now := b.now()
+	b.drop(b.asked.Sweep(now)...)
+	var over []guard.Link
+	for _, e := range b.links {
+		if last := time.Unix(0, e.last.Load()); last.After(e.Used) {
+			e.use(last)
+		}
+		switch {
+		case !e.Waits.IsZero():
+			if !now.Before(e.Waits) {
+				b.endLocked(e, "guard", "no admin agreed in time")
+			}
+		case b.d.Present != nil && b.d.Present(e.Network, e.Account):
+			e.use(now)
+		case now.Sub(e.Used) >= Unused && now.Sub(e.Made) >= Unused:
+			over = append(over, e.Link)
+		}
+	}
+	b.mu.Unlock()
+	for i := range over {
+		l := &over[i]
+		_, _ = b.endTold(l.Network, l.Account, "guard", "it was not used for 30 days", func(x *guard.Link) bool { return x.ID == l.ID })
+	}
+}
+
+// keepUsed writes down when links were used last, of those whose day there is older
+// than that.
+func (b *Book) keepUsed(ctx context.Context, older time.Duration) {
+	if b.d.Store == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	for _, e := range b.links {
+		if !e.Used.After(e.kept) || e.Used.Sub(e.kept) < older {
+			continue
+		}
+		if err := b.d.Store.PutLink(ctx, e.Link); err != nil {
+			b.log.Warn("it is not written down that a link is used", "err", err)
+			return
+		}
+		e.kept = e.Used
+	}
+}
+
+// checkAccounts asks services about a few accounts: whether each is still the one that
+// was linked.
+func (b *Book) checkAccounts(ctx context.Context) {
+	if b.d.Account == nil {
+		return
+	}
+	b.mu.Lock()
+	now := b.now()
+	var ask []guard.Link
+	for _, e := range b.links {
+		if len(ask) < checkAtOne && (e.again || now.Sub(e.checked) >= checkEvery) {
+			e.again, e.checked = false, now
+			ask = append(ask, e.Link)
+		}
+	}
+	b.mu.Unlock()
+	for i := range ask {
+		b.checkAccount(ctx, &ask[i])
+	}
+}
+
+// checkAccount ends a link whose account is gone, or another now. Services that are away
+// or silent end nothing.
+func (b *Book) checkAccount(ctx context.Context, l *guard.Link) {
+	asking, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	seen, err := b.d.Account(asking, l.Network, l.Account)
+	same := func(x *guard.Link) bool { return x.ID == l.ID }
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		b.log.Debug("an account could not be asked about", "leg", l.Network, "err", err)
+	case seen.Known == policy.No:
+		_, err = b.endTold(l.Network, l.Account, "guard", "the account was dropped, or has another name", same)
+	case seen.Known == policy.Yes && l.Mark != "" && seen.Mark != "" && seen.Mark != l.Mark:
+		_, err = b.endTold(l.Network, l.Account, "guard", "the account was dropped and registered anew: it may be somebody else's", same)
+	case seen.Known == policy.Yes && l.Mark == "" && seen.Mark != "": // services were away as it was made
+		b.mu.Lock()
+		if e := b.links[accountOf(l.Network, l.Account)]; e != nil && same(&e.Link) {
+			e.Mark, e.kept = seen.Mark, time.Time{}
+		}
+		b.mu.Unlock()
+	}
+	if err != nil && !errors.Is(err, ErrNothing) {
+		b.log.Debug("link not checked", "leg", l.Network, "err", err)
+	}
+}
