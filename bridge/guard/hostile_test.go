@@ -70,7 +70,7 @@ func TestHostileLegs(t *testing.T) {
 			}
 			_ = g.Enable(ctx, "finance", "alice")
 			_ = g.Disable(ctx, "finance", "alice")
-			g.OffBoard("bob", "test")
+			g.OffBoard(guard.Leaver{Person: "bob", Why: "test"})
 		}
 	})
 	wg.Wait()
