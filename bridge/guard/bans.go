@@ -21,7 +21,8 @@ type marks struct {
 	set map[string]mark
 }
 
-// mark is one entry: of a ban, by its ID, or one that silences somebody, of a list.
+// mark is one entry: of a ban, by its ID, or one that silences somebody or lets them in,
+// of a list.
 type mark struct{ kind, ban, place, mask string }
 
 func (m mark) id() string { return m.kind + " " + m.ban + " " + m.place + " " + m.mask }
@@ -31,13 +32,13 @@ func (sd *side) muteMark(e entry) mark {
 	return mark{timerMute, string(e.mode), sd.place.String(), e.mask}
 }
 
-// entry is what stands in the list, of a mark of a mute.
+// entry is what stands in the list, of a mark of a mute or a door.
 func (m mark) entry() entry { return entry{mode: m.ban[0], mask: m.mask} }
 
 // parseMark reads an ID of a mark.
 func parseMark(id string) (mark, bool) {
 	f := strings.SplitN(id, " ", 4)
-	if len(f) != 4 || f[0] != timerBan && (f[0] != timerMute || len(f[1]) != 1) {
+	if len(f) != 4 || f[0] != timerBan && (f[0] != timerMute && f[0] != timerDoor || len(f[1]) != 1) {
 		return mark{}, false
 	}
 	return mark{f[0], f[1], f[2], f[3]}, true

@@ -62,7 +62,9 @@ func (sd *side) doorsLocked(now time.Time) (d policy.Doors, others bool) {
 	for _, p := range r.table.cfg.Policy.People {
 		id := p.IRC[leg]
 		for _, account := range id.Accounts {
-			if !closed(a.effect(asPerson(leg, account), policy.Join)) {
+			f := asPerson(leg, account)
+			r.g.banned(r.policy, &f, r.name, now) // an entry of +e would open the door to who is banned
+			if !closed(a.effect(f, policy.Join)) {
 				d.Accounts = append(d.Accounts, account)
 			}
 		}
@@ -182,6 +184,7 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 	sd.wantMovingLocked(&c, seen, mv, only)
 	sd.wantBansLocked(&c, now)
 	sd.wantMutesLocked(&c)
+	sd.dropDoorsLocked(&c)
 	sd.wantKeyLocked(&c, seen, now)
 	sd.wantInvexLocked(&c, now)
 	if keeps && server.Set+server.Clear != "" {
@@ -195,6 +198,33 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 		sd.wantAccessLocked(&c, seen, now)
 	}
 	return c, cannot
+}
+
+// doorLists are those that name who may pass the doors.
+const doorLists = "eI"
+
+// markDoorsLocked remembers the entries of those lists that this guard sets.
+func (sd *side) markDoorsLocked() {
+	for _, l := range sd.want.Lists {
+		if !strings.ContainsRune(doorLists, rune(l.Mode)) {
+			continue
+		}
+		for _, mask := range l.Want {
+			sd.room.g.mark(sd, mark{timerDoor, string(l.Mode), sd.place.String(), mask}, time.Time{})
+		}
+	}
+}
+
+// dropDoorsLocked takes the entries back that it set for somebody who may not come in
+// any more.
+func (sd *side) dropDoorsLocked(c *policy.Channel) {
+	for _, m := range sd.room.g.marks.of(timerDoor, sd.place) {
+		e := m.entry()
+		if !slices.ContainsFunc(c.Lists, func(l policy.List) bool { return l.Mode == e.mode && slices.Contains(l.Want, e.mask) }) {
+			e.drop = true
+			addEntry(c, e)
+		}
+	}
 }
 
 // ownAccountLocked is the account that the bot is logged in to, or "".

@@ -123,6 +123,17 @@ func (sd *side) wantOutcastsLocked(now time.Time, add func(string, policy.Affili
 	return banned
 }
 
+// silencesLocked reports whether somebody who is there shall not be heard. On ejabberd
+// visitors are heard as long as the room is not moderated.
+func (sd *side) silencesLocked() bool {
+	for _, sub := range sd.present {
+		if sub.quiet {
+			return true
+		}
+	}
+	return false
+}
+
 // wantFieldsLocked adds the configuration. Fields that a service has not are not asked
 // for; members-only it must have.
 func (sd *side) wantFieldsLocked(m *policy.MUC, seen *policy.MUCSeen, members, quiet bool) {
@@ -134,7 +145,7 @@ func (sd *side) wantFieldsLocked(m *policy.MUC, seen *policy.MUCSeen, members, q
 	if members {
 		set(policy.FieldMembersOnly, "1", true)
 	}
-	if quiet || sd.room.shut && !members { // who comes now is a visitor
+	if quiet || (sd.room.shut || sd.mucCaps.Ejabberd && sd.silencesLocked()) && !members { // who comes now is a visitor
 		set(policy.FieldModerated, "1", true)
 	} else {
 		set(policy.FieldModerated, "0", false) // who may not speak has no voice by the guard's hand

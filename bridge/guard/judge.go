@@ -14,6 +14,7 @@ const (
 	timerBan   = "ban"
 	timerMute  = "mute"
 	timerLeft  = "left" // what Who holds in the MUC of Room is to be taken away
+	timerDoor  = "door"
 )
 
 // maxTold bounds what a room remembers to have noted.
@@ -132,6 +133,9 @@ func (sd *side) voiceLocked(sub *subject, f *policy.Facts, d, speak *policy.Deci
 		a.Result = r.resultLocked("withheld")
 		if sd.onceLocked(a, now) {
 			r.noteLocked(a)
+		}
+		if sd.mucCaps.Ejabberd {
+			poke(sd.look) // which moderates the room
 		}
 	}
 	if sub.quiet && !sub.told && by.Acts&policy.ActTell != 0 {

@@ -239,6 +239,11 @@ func (sd *side) forgetMarksLocked(o *bridge.Observed) {
 			gone = append(gone, m)
 		}
 	}
+	for _, m := range sd.room.g.marks.of(timerDoor, sd.place) {
+		if e := m.entry(); !slices.Contains(o.Channel.Lists[e.mode], e.mask) {
+			gone = append(gone, m)
+		}
+	}
 	for _, m := range sd.room.g.marks.of(timerBan, sd.place) {
 		if !there[strings.ToLower(m.mask)] {
 			gone = append(gone, m)

@@ -88,6 +88,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	r.repairs++
 	r.overLocked("plan " + sd.place.String())
 	r.noteLocked(diff)
+	sd.markDoorsLocked()
 	r.g.log.Info("guard changes a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", clipped(diff.Acts))
 	return out, more, 0
 }

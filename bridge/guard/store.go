@@ -66,11 +66,11 @@ type RoomState struct {
 const MaxAdmitted = 10_000
 
 // Timer is something that ends by itself: a guest's stay, a membership or +I entry
-// given by an invitation, a projection of a ban, or an entry that silences somebody
-// (it has no time of its own).
+// given by an invitation, a projection of a ban, or an entry that
+// silences somebody or lets them in (those have no time of their own).
 type Timer struct {
 	ID   string    `json:"id"`
-	Kind string    `json:"kind"` // "guest", "member", "invex", "ban", "mute", "left"
+	Kind string    `json:"kind"` // "guest", "member", "invex", "ban", "mute", "left", "door"
 	Room string    `json:"room,omitempty"`
 	Who  string    `json:"who,omitempty"` // what the kind needs: mask, bare JID, ban ID
 	Due  time.Time `json:"due"`

@@ -38,8 +38,17 @@ rules:
 safety: {max_removals: {count: 20, share: 100%}} # of three people, one may go in a minute else
 `
 
-// onBothServers runs a test against Prosody and ejabberd.
+// onBothServers runs a test against Prosody and ejabberd, where the bot has an account,
+// and alice, carol and mallory.
 func onBothServers(t *testing.T, test func(t *testing.T, h *house, s *lab.XMPPServer)) {
+	onServers(t, func(t *testing.T, h *house, s *lab.XMPPServer) {
+		s.AddUser("alice", "carol", "mallory")
+		test(t, h, s)
+	})
+}
+
+// onServers runs a test against Prosody and ejabberd, where only the bot has an account.
+func onServers(t *testing.T, test func(t *testing.T, h *house, s *lab.XMPPServer)) {
 	for _, name := range []string{"prosody", "ejabberd"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -50,7 +59,7 @@ func onBothServers(t *testing.T, test func(t *testing.T, h *house, s *lab.XMPPSe
 			} else {
 				s = h.Ejabberd(lab.Ejabberd{})
 			}
-			s.AddUser(botName, "alice", "carol", "mallory")
+			s.AddUser(botName)
 			h.vars["xmpp"] = localhost(s.Addr)
 			test(t, h, s)
 		})
