@@ -27,14 +27,18 @@ type Leaver struct {
 func (g *Guard) OffBoard(l Leaver) {
 	now := g.now()
 	var did []string
-	add := func(n int, what string) {
-		if n > 0 {
-			did = append(did, fmt.Sprintf("%d %s", n, what))
+	add := func(n int, one, many string) {
+		switch {
+		case n == 1:
+			did = append(did, "1 "+one)
+		case n > 1:
+			did = append(did, fmt.Sprintf("%d %s", n, many))
 		}
 	}
-	add(len(l.Links), "links ("+strings.Join(l.Links, ", ")+")")
-	add(l.Proofs+g.endTickets(func(t *Ticket) bool { return t.Person == l.Person }), "open proofs")
-	add(g.leave(l.JIDs, now), "memberships to end")
+	links := " (" + strings.Join(l.Links, ", ") + ")"
+	add(len(l.Links), "link"+links, "links"+links)
+	add(l.Proofs+g.endTickets(func(t *Ticket) bool { return t.Person == l.Person }), "open proof", "open proofs")
+	add(g.leave(l.JIDs, now), "JID's right to a Jabber room", "JIDs' rights to Jabber rooms")
 	g.newKeys()
 	text := l.Why
 	if len(did) > 0 {

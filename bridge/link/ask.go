@@ -32,50 +32,56 @@ type Asked struct {
 // it wants to act as them. Whether there is such a person does not show. Errors: ErrOff,
 // ErrNoAccount, ErrLinked, and those of proof.Book.
 func (b *Book) Ask(ctx context.Context, network, name, nick, whom string) (Asked, error) {
-	b.mu.Lock()
-	now := b.now()
-	if b.cfg.Mode == Off {
-		b.mu.Unlock()
-		return Asked{}, ErrOff
-	}
-	if name == "" {
-		b.mu.Unlock()
-		return Asked{}, ErrNoAccount
-	}
-	owner := b.ownerLocked(network, name)
-	if e := b.links[accountOf(network, name)]; e != nil {
-		owner = e.Person
-	}
-	if owner != "" {
-		b.mu.Unlock()
-		return Asked{}, fmt.Errorf("%w: %s is an account of %s", ErrLinked, name, owner)
-	}
 	t := proof.Ticket{Kind: proof.Link, By: "account " + network + "/" + strings.ToLower(name), Person: nobody, Network: network, Nick: nick, Account: name}
-	p := b.findLocked(whom)
-	if p != nil && b.mayLocked(p) && b.d.Chat != nil {
-		if leg, bot, ok := b.d.Chat(p.Name); ok {
-			t.Person, t.Leg, t.Bot = p.Name, leg, bot
-			if len(p.JIDs) > 0 {
-				t.JID = p.JIDs[0]
-			}
-		}
-	}
-	t, code, err := b.asked.Ask(t, now)
-	if err != nil {
-		b.mu.Unlock()
-		return Asked{}, err
-	}
-	if t.Person != nobody && b.d.Store != nil {
-		ctx, cancel := context.WithTimeout(ctx, storeTime)
-		defer cancel()
-		if err := b.d.Store.PutTicket(ctx, t); err != nil {
-			b.log.Warn("a code ends with this process", "err", err)
+	b.mu.Lock()
+	if p := b.findLocked(whom); p != nil && b.mayLocked(p) {
+		t.Person = p.Name
+		if len(p.JIDs) > 0 {
+			t.JID = p.JIDs[0]
 		}
 	}
 	b.mu.Unlock()
-	if t.Person != nobody {
+	if ok := false; t.Person != nobody { // without the lock: who is asked has one, too
+		if t.Leg, t.Bot, ok = b.chat(t.Person); !ok {
+			t.Person, t.JID = nobody, ""
+		}
+	}
+	asked, err := b.open(ctx, &t)
+	if err == nil && t.Person != nobody {
 		b.note(&guard.Act{Who: network + "/" + name, Person: t.Person, Acts: "link", Actor: network + "/" + name, Result: "asked for"})
 		b.tell(t.Person, b.question(&t))
+	}
+	return asked, err
+}
+
+// open opens a ticket, if its account may ask, and completes it.
+func (b *Book) open(ctx context.Context, t *proof.Ticket) (Asked, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cfg.Mode == Off {
+		return Asked{}, ErrOff
+	}
+	if t.Account == "" {
+		return Asked{}, ErrNoAccount
+	}
+	owner := b.ownerLocked(t.Network, t.Account)
+	if e := b.links[accountOf(t.Network, t.Account)]; e != nil {
+		owner = e.Person
+	}
+	if owner != "" {
+		return Asked{}, fmt.Errorf("%w: %s is an account of %s", ErrLinked, t.Account, owner)
+	}
+	opened, code, err := b.asked.Ask(*t, b.now())
+	if err != nil {
+		return Asked{}, err
+	}
+	*t = opened
+	if t.Person != nobody && b.d.Store != nil {
+		ctx, cancel := context.WithTimeout(ctx, storeTime)
+		defer cancel()
+		if err := b.d.Store.PutTicket(ctx, *t); err != nil {
+			b.log.Warn("a code ends with this process", "err", err)
+		}
 	}
 	return Asked{code, t.Until}, nil
 }

@@ -25,7 +25,8 @@ const (
 	// WaitsFor is how long one waits for an admin.
 	WaitsFor = 7 * 24 * time.Hour
 
-	runEvery   = 10 * time.Second // of what Run does
+	runFirst   = 10 * time.Second // until Run does something
+	runEvery   = time.Minute      // and again
 	keepEvery  = 24 * time.Hour   // how often it is written down that a link is used
 	checkEvery = time.Hour        // how often services are asked whether an account is the same
 	checkAfter = 10 * time.Minute // and who was not seen for so long, when they are back
@@ -74,7 +75,8 @@ type Store interface {
 }
 
 // Deps are what a book needs from outside. A nil function does nothing, and finds
-// nobody.
+// nobody. But for Note and Present they are called without a lock held: who is asked may
+// ask the book.
 type Deps struct {
 	Log   *slog.Logger // nil is silence
 	Store Store        // nil keeps nothing
@@ -395,10 +397,15 @@ func (b *Book) changed() {
 
 // tell says something to a person in their encrypted chat.
 func (b *Book) tell(person, text string) {
-	if b.d.Chat == nil || b.d.Tell == nil {
-		return
-	}
-	if leg, _, ok := b.d.Chat(person); ok {
+	if leg, _, ok := b.chat(person); ok && b.d.Tell != nil {
 		b.d.Tell(leg, person, text)
 	}
+}
+
+// chat is Deps.Chat.
+func (b *Book) chat(person string) (leg, bot string, ok bool) {
+	if b.d.Chat == nil {
+		return "", "", false
+	}
+	return b.d.Chat(person)
 }

@@ -58,7 +58,8 @@ func live(t *testing.T, mode link.Mode, test func(h *house)) {
 		ctx, stop := context.WithCancel(t.Context())
 		h.open()
 		var running sync.WaitGroup
-		running.Go(func() { h.Book.Run(ctx) })
+		book := h.Book
+		running.Go(func() { book.Run(ctx) })
 		test(h)
 		stop()
 		running.Wait()
@@ -71,37 +72,43 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.Book = link.New(h.cfg, link.Deps{
+	var book *link.Book
+	unlocked := func() { book.List() } // it would wait for ever if the book held its lock
+	tell := func(whom, text string) {
+		unlocked()
+		h.set(func() { h.told = append(h.told, whom+": "+text) })
+	}
+	book = link.New(h.cfg, link.Deps{
 		Store: h.store, Kept: kept,
-		Chat:       func(person string) (string, string, bool) { return "bot", "bot@corp.example", person != "mute" },
-		Tell:       func(_, person, text string) { h.tell(person, text) },
-		TellAdmins: func(text string) { h.tell("admins", text) },
-		TellNick:   func(network, nick, text string) { h.tell(network+"/"+nick, text) },
+		Chat: func(person string) (string, string, bool) {
+			unlocked()
+			return "bot", "bot@corp.example", person != "mute"
+		},
+		Tell:       func(_, person, text string) { tell(person, text) },
+		TellAdmins: func(text string) { tell("admins", text) },
+		TellNick:   func(network, nick, text string) { tell(network+"/"+nick, text) },
 		Note: func(a *guard.Act) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.acts = append(h.acts, fmt.Sprintf("%s %s %s by %s: %s", a.Acts, a.Who, a.Person, a.Actor, a.Result))
 		},
 		Verify: func(*bridge.Claim) (guard.Signed, error) {
+			unlocked()
 			if h.signed.Fingerprint == "" {
 				return guard.Signed{}, errors.New("bad signature")
 			}
 			return h.signed, nil
 		},
 		Account: func(context.Context, string, string) (bridge.AccountSeen, error) {
+			unlocked()
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			return h.seen, h.err
 		},
 		Present: func(string, string) bool { h.mu.Lock(); defer h.mu.Unlock(); return h.there },
-		Changed: func() { h.mu.Lock(); defer h.mu.Unlock(); h.changes++ },
+		Changed: func() { unlocked(); h.set(func() { h.changes++ }) },
 	})
-}
-
-func (h *house) tell(whom, text string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.told = append(h.told, whom+": "+text)
+	h.Book = book
 }
 
 func (h *house) set(f func()) { h.mu.Lock(); f(); h.mu.Unlock() }
@@ -393,7 +400,7 @@ func TestLapses(t *testing.T) {
 				time.Sleep(15 * time.Minute)
 				h.set(func() { h.services = tt.services })
 				h.Used("corp", "M")
-				time.Sleep(time.Minute)
+				time.Sleep(2 * time.Minute)
 				if tt.ends != "" {
 					h.linked()
 				}

@@ -12,7 +12,7 @@ import (
 // Run ends links whose time is over, writes down which are used, and asks services
 // whether accounts are the same, until ctx ends.
 func (b *Book) Run(ctx context.Context) {
-	tick := time.NewTicker(runEvery)
+	tick := time.NewTicker(runFirst)
 	defer tick.Stop()
 	for {
 		select {
@@ -20,6 +20,7 @@ func (b *Book) Run(ctx context.Context) {
 			b.keepUsed(context.WithoutCancel(ctx), 0)
 			return
 		case <-tick.C:
+			tick.Reset(runEvery)
 			b.sweep()
 			b.keepUsed(ctx, keepEvery)
 			b.checkAccounts(ctx)
@@ -110,6 +111,12 @@ func (b *Book) checkAccount(ctx context.Context, l *guard.Link) {
 		return
 	case err != nil:
 		b.log.Debug("an account could not be asked about", "leg", l.Network, "err", err)
+		b.mu.Lock()
+		if e := b.links[accountOf(l.Network, l.Account)]; e != nil {
+			e.again = true
+		}
+		b.mu.Unlock()
+		return
 	case seen.Known == policy.No:
 		_, err = b.endTold(l.Network, l.Account, "guard", "the account was dropped, or has another name", same)
 	case seen.Known == policy.Yes && l.Mark != "" && seen.Mark != "" && seen.Mark != l.Mark:

@@ -217,3 +217,118 @@ func TestLinkedAccounts(t *testing.T) {
 	h.joins(carl, n)
 	h.asks(eve, "!link bob", "accounts are not linked here")
 }
+
+// leaving holds a channel and a Jabber room, without keeping affiliations.
+const leaving = `
+networks:
+  corp: {server: "${irc}", ca_file: "${ca}", nick: bridge, sasl: {mechanism: plain, account: bridgeacct, password_file: services}}
+accounts:
+  bot: {jid: bridge@localhost/bridge, server: "${xmpp}", ca_file: "${ca}", password_file: password, openpgp: {key_file: bot.asc}}
+keyring: {paths: [keys/]}
+people:
+  bob: {jids: [bob@localhost], openpgp: ["${bob}"]}
+  dave: {jids: [dave@localhost], irc: {corp: {accounts: [daveacct]}}}
+  carl: {irc: {corp: {accounts: [carlacct]}}}
+bridges:
+  dev:
+    irc: [{network: corp, channel: "#dev"}]
+    xmpp: {account: bot, people: [bob]}
+    require: {in: sealed, out: verified}
+    announce: off
+rooms:
+  finance: {irc: {network: corp, channel: "#finance"}, xmpp: {account: bot, room: dev@rooms.localhost}, default: deny, dry_run: false}
+rules:
+  - {id: members, rooms: [finance], do: [join, speak], who: {people: [bob, dave, carl]}, effect: allow}
+safety: {link: open, protected: [carl], max_removals: {count: 20, share: 100%}}
+`
+
+// Scenario: bob, whose client signs nothing, links an account by a clear-signed sentence.
+// Then his key is revoked while the bot runs, and dave is taken out of the
+// configuration: both are out of the channel and the Jabber room, and stay out; links end;
+// the audit has one line for each.
+func TestOffBoarding(t *testing.T) {
+	t.Parallel()
+	h, ircd, prosody := linkHouse(t, "bobacct", "daveacct", "spareacct")
+	prosody.AddUser("dave")
+	bob := h.person(prosody, "bob", lab.Key{})
+	eve := h.GPG("eve")
+	eveKey := eve.NewKey(lab.Key{UID: "xmpp:bob@localhost"})
+	h.config(leaving)
+	carl := h.loggedIn(ircd, "carl", "carlacct")
+	carl.Join("#finance")
+	h.start()
+	h.holdFinance(carl)
+	client, ba := h.scripted(prosody, bob), h.loggedIn(ircd, "ba", "bobacct")
+
+	t.Log("the sentence that is clear-signed counts: whole, by itself, by the right key")
+	code := h.shown(ba, "bob")
+	h.reads("bob", heard(client), "IRC account bobacct on corp wants to act as you")
+	said := heard(client)()
+	_, sentence, _ := strings.Cut(said[len(said)-1], "echo '")
+	sentence, _, ok := strings.Cut(sentence, "'")
+	sentence = strings.Replace(sentence, "CODE", code, 1)
+	if !ok || !strings.Contains(sentence, code) {
+		t.Fatalf("no sentence in %q", said)
+	}
+	client.say(eve.Run(sentence+"\n", "--local-user", eveKey, "--clearsign"))
+	h.reads("bob", heard(client), "Not done")
+	client.say(bob.gpg.Run(sentence+"\nAnd all that eve says.\n", "--local-user", bob.fpr, "--clearsign"))
+	h.reads("bob", heard(client), "Not done", "nothing but the sentence")
+	client.say("I sign this:\n" + bob.gpg.Run(sentence+"\n", "--local-user", bob.fpr, "--clearsign"))
+	h.reads("bob", heard(client), "Done: what the IRC account bobacct on corp does counts as yours")
+	h.joinsFinance(ba, "ba", true)
+
+	t.Log("both are in both rooms")
+	da := h.loggedIn(ircd, "da", "daveacct")
+	h.joinsFinance(da, "da", true)
+	dave := h.XMPPUser(prosody, "dave", "")
+	dave.Presence("")
+	for nick, u := range map[string]*lab.XMPPUser{"bob": client.XMPPUser, "dave": dave} {
+		if !lab.Poll(wait, func() bool { return seat(u, nick) == "in" }) {
+			t.Fatalf("%s does not come into the room", nick)
+		}
+	}
+
+	t.Log("bob's key is revoked")
+	shown := h.shown(h.loggedIn(ircd, "spare", "spareacct"), "bob") // nothing may come of it
+	bob.gpg.Revoke(bob.fpr)
+	h.publish(bob)
+	ba.Expect(" KICK #finance ba ")
+	out(client.XMPPUser, "bob", "")
+	if !lab.Poll(wait, func() bool { return seat(client.XMPPUser, "bob") == "registration-required" }) {
+		t.Error("bob is still a member of the room")
+	}
+	h.joinsFinance(ba, "ba", false)
+	h.offBoardedOnce("bob", "every key was revoked or expired", "1 link (corp/bobacct)", "1 open proof")
+	h.guardSays([]string{"links"}, "no account is linked")
+	client.say("!link " + shown)
+
+	t.Log("dave is taken out of the configuration")
+	h.config(strings.NewReplacer("  dave: {jids: [dave@localhost], irc: {corp: {accounts: [daveacct]}}}\n", "", "[bob, dave, carl]", "[bob, carl]").Replace(leaving))
+	h.ok("reload")
+	da.Expect(" KICK #finance da ")
+	out(dave, "dave", "")
+	if !lab.Poll(wait, func() bool { return seat(dave, "dave") == "registration-required" }) {
+		t.Error("dave is still a member of the room")
+	}
+	h.joinsFinance(da, "da", false)
+	h.offBoardedOnce("dave", "taken out of the configuration", "1 JID's right to a Jabber room")
+	if strings.Contains(strings.Join(carl.Lines(), "\n"), " KICK #finance carl ") {
+		t.Error("carl was kicked")
+	}
+}
+
+// offBoardedOnce looks for the one line of the audit about somebody who left.
+func (h *house) offBoardedOnce(who string, parts ...string) {
+	h.t.Helper()
+	h.guardSays([]string{"audit", "--who", who}, "off-boarding")
+	var lines []string
+	for l := range strings.Lines(h.ok("guard", "audit", "--who", who)) {
+		if strings.Contains(l, "off-boarding") {
+			lines = append(lines, l)
+		}
+	}
+	if len(lines) != 1 || !hasAll(parts)(lines[0]) {
+		h.t.Errorf("off-boarding of %s: %q, want one line with %q", who, lines, parts)
+	}
+}
