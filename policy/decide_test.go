@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -214,5 +215,57 @@ func TestDecideAllocatesNothing(t *testing.T) {
 	f := onIRC("bob", Unknown)
 	if n := testing.AllocsPerRun(100, func() { Decide(p, &f, Event{"finance", Join}, noon) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Of two rules that match the most severe wins, whatever their order and the room's
+// default, which holds where nothing lets somebody in.
+func TestMostSevereWins(t *testing.T) {
+	for _, base := range []Effect{Allow, Deny} {
+		for a := Allow; a <= Ban; a++ {
+			for b := Allow; b <= Ban; b++ {
+				s := Spec{Rooms: []Room{{"r", base}}, Rules: []Rule{{ID: "one", Do: []Do{Join}, Effect: a}, {ID: "two", Do: []Do{Join}, Effect: b}}}
+				want := max(a, b)
+				if admits := func(e Effect) bool { return e == Allow || e == Quarantine }; !admits(a) && !admits(b) {
+					want = max(want, base)
+				}
+				f := onIRC("bob", Yes)
+				d := Decide(compiled(t, s), &f, Event{"r", Join}, noon)
+				if d.Effect != want {
+					t.Errorf("%s and %s in a room of %s: %s, want %s", a, b, base, d.Effect, want)
+				}
+				if a == b && d.Basis == ByRule && d.Rule != "one" {
+					t.Errorf("of two %s the rule is %q", a, d.Rule)
+				}
+			}
+		}
+	}
+}
+
+// Of two bans the longer wins, for ever before all; of equals the ID that comes first.
+func TestLongestBanWins(t *testing.T) {
+	for _, tt := range []struct {
+		a, b time.Duration
+		rule string
+	}{{time.Hour, 2 * time.Hour, "b"}, {2 * time.Hour, time.Hour, "a"}, {0, time.Hour, "a"}, {time.Hour, 0, "b"}, {time.Hour, time.Hour, "a"}} {
+		rules := []Rule{{ID: "a", Do: []Do{Join}, Effect: Ban, For: tt.a}, {ID: "b", Do: []Do{Join}, Effect: Ban, For: tt.b}}
+		for range 2 {
+			slices.Reverse(rules)
+			f := onIRC("bob", Yes)
+			if d := Decide(compiled(t, Spec{Rooms: []Room{{"r", Allow}}, Rules: rules}), &f, Event{"r", Join}, noon); d.Rule != tt.rule {
+				t.Errorf("%s and %s: %q, want %q", tt.a, tt.b, d.Rule, tt.rule)
+			}
+		}
+	}
+}
+
+// What a protected person does and may not is told to the admins, whatever it is.
+func TestProtectedIsTold(t *testing.T) {
+	s := testSpec()
+	s.Rules = append(s.Rules, Rule{ID: "mute", Rooms: []string{"lobby"}, Do: []Do{Speak}, Effect: Kick})
+	f := onIRC("alice", Yes)
+	d := Decide(compiled(t, s), &f, Event{"lobby", Speak}, noon)
+	if d.Effect != Deny || d.Protected != Yes || d.Acts != ActAlert|ActDevoice|ActWithhold|ActTell {
+		t.Errorf("%s, protected %s, acts %s", d.Effect, d.Protected, d.Acts)
 	}
 }

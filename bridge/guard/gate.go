@@ -134,22 +134,7 @@ func (sd *side) rulingLocked(f *policy.Facts, d *policy.Decision, do policy.Do, 
 	if !r.armed {
 		return bridge.Ruling{}
 	}
-	return bridge.Ruling{Refused: true, Rule: orElse(d.Rule, d.Effect.String()), Reason: orElse(d.Reason, r.refusal(d, f))}
-}
-
-// refusal tells somebody whose line is not relayed what to do next.
-func (r *room) refusal(d *policy.Decision, f *policy.Facts) string {
-	switch {
-	case d.Basis == policy.ByBan && !d.Until.IsZero():
-		return "you are banned from room " + r.name + " until " + d.Until.UTC().Format("2006-01-02 15:04") + " UTC; ask an admin about it"
-	case d.Basis == policy.ByBan:
-		return "you are banned from room " + r.name + "; ask an admin about it"
-	case d.Basis == policy.ByRule && f.Floods != 0:
-		return "that was too much at once for room " + r.name + "; wait a minute, then go on"
-	case d.Missing != 0:
-		return "room " + r.name + " has to know first who you are (" + d.Missing.String() + "); log in, or wait a moment"
-	}
-	return "room " + r.name + " takes lines of its members; ask one of its admins to be let in"
+	return bridge.Ruling{Refused: true, Rule: orElse(d.Rule, d.Effect.String()), Reason: r.refusal(d)}
 }
 
 // factsOf is what is known of a speaker by the sender of a message alone: the person

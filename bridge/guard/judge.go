@@ -226,37 +226,6 @@ func (sd *side) mucRights(sub *subject, op, voice *policy.Decision) {
 	}
 }
 
-// adviceLocked tells somebody what to do next.
-func (sd *side) adviceLocked(d *policy.Decision) string {
-	in := sd.place.Name
-	switch {
-	case d.Reason != "":
-		return d.Reason
-	case d.Missing&policy.MissingAccount != 0 && sd.down:
-		return "You cannot be heard in " + in + " for now: services are away, and it cannot be seen who you are. That ends by itself."
-	case d.Missing != 0:
-		return "You cannot be heard in " + in + " until it is known who you are (" + d.Missing.String() + "). Please wait a moment, or log in."
-	case sd.channel():
-		return "You cannot be heard in " + in + " yet. Please log in to your services account (/msg NickServ IDENTIFY), or ask an operator."
-	}
-	return "You cannot be heard in " + in + " yet. Please ask one of its admins."
-}
-
-// reasonLocked is what somebody hears who is removed.
-func (sd *side) reasonLocked(d *policy.Decision) string {
-	switch {
-	case d.Reason != "":
-		return d.Reason
-	case d.Basis == policy.ByBan && !d.Until.IsZero():
-		return "banned until " + d.Until.UTC().Format("2006-01-02 15:04") + " UTC; ask an admin about it"
-	case d.Basis == policy.ByBan:
-		return "banned; ask an admin about it"
-	case sd.channel():
-		return "this channel is for members: log in to your services account first, then join again, or ask an operator"
-	}
-	return "this room is for members: ask one of its admins to be let in"
-}
-
 // maxLookups bounds the questions that wait; what does not fit is asked when somebody is
 // judged anew.
 const maxLookups = 4096
