@@ -269,3 +269,12 @@ func TestProtectedIsTold(t *testing.T) {
 		t.Errorf("%s, protected %s, acts %s", d.Effect, d.Protected, d.Acts)
 	}
 }
+
+// An exception that a network can never tell is none: who hangs on it is not excepted.
+func TestNoExceptionByWhatIsNeverTold(t *testing.T) {
+	s := Spec{Rooms: []Room{{"r", Allow}}, Rules: []Rule{{ID: "out", Do: []Do{Join}, Except: []Who{{Hosts: []string{"*@office.example"}}}, Effect: Kick}}}
+	f := inMUC("eve@else.example")
+	if d := Decide(compiled(t, s), &f, Event{"r", Join}, noon); d.Effect != Kick {
+		t.Errorf("%s", d.Effect)
+	}
+}

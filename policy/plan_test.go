@@ -25,6 +25,36 @@ func lines(cmds []Command) string {
 
 func ptr(s string) *string { return &s }
 
+// No line is longer than the server takes, with our own source before it.
+func TestPlanKeepsLinesShort(t *testing.T) {
+	want := Channel{Name: "#c"}
+	for i := range 20 {
+		want.Lists = append(want.Lists, List{Mode: 'b', Want: []string{fmt.Sprintf("*!*@%s%d.example", strings.Repeat("h", 60), i)}})
+		want.Remove = append(want.Remove, Removal{fmt.Sprint(strings.Repeat("n", 28), i), strings.Repeat("why ", 200)})
+	}
+	seen := ChannelSeen{Present: map[string]string{}}
+	for _, r := range want.Remove {
+		seen.Present[r.Nick] = ""
+	}
+	caps := inspircd
+	caps.Source = 90
+	out, err := PlanChannel(want, seen, caps, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bans, gone := 0, 0
+	for _, c := range out {
+		if n := len(c.Line()); n > maxLine || c.Verb == "MODE" && n+caps.Source > maxLine {
+			t.Errorf("%d bytes: %s", n, c.Line())
+		}
+		bans += strings.Count(c.Line(), "example")
+		gone += c.Removes
+	}
+	if bans != 20 || gone != 20 {
+		t.Errorf("%d bans, %d kicks", bans, gone)
+	}
+}
+
 // A key stands in the line, and nowhere that anybody reads.
 func TestPlanHidesKeys(t *testing.T) {
 	out, err := PlanChannel(Channel{Name: "#c", Set: "n", Key: ptr("new"), Lists: []List{{Mode: 'b', Want: []string{"*!*@x"}}}}, ChannelSeen{Key: "old"}, inspircd, 0)

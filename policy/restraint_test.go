@@ -235,3 +235,35 @@ func TestFoldMaskAndWild(t *testing.T) {
 		}
 	}
 }
+
+// A removal counts for the budget where something is not known, where somebody was let
+// in before, and where they came long ago.
+func TestBudgetedUnlessCertain(t *testing.T) {
+	fresh := Facts{Since: noon.Add(-30 * time.Second)}
+	for _, tt := range []struct {
+		name string
+		f    Facts
+		d    Decision
+		want bool
+	}{
+		{"a stranger who just came", fresh, Decision{}, false},
+		{"something is not known", fresh, Decision{Missing: MissingAccount}, true},
+		{"was let in", Facts{Since: fresh.Since, Admitted: true}, Decision{}, true},
+		{"came long ago", Facts{Since: noon.Add(-2 * time.Minute)}, Decision{}, true},
+		{"since when is not known", Facts{}, Decision{}, true},
+	} {
+		if got := tt.d.Budgeted(&tt.f, noon); got != tt.want {
+			t.Errorf("%s: counts %v", tt.name, got)
+		}
+	}
+}
+
+// A mask is refused also where somebody whom it fits may turn out to be protected.
+func TestHitMayBeProtected(t *testing.T) {
+	p := compiled(t, testSpec())
+	present := []Facts{onIRC("", Yes), onIRC("?", Yes)}
+	present[0].Nick, present[1].Nick = "eve", "who"
+	if hit := p.Hit("*!*@10.0.0.7", present); hit.Present != 2 || len(hit.Protected) != 1 || hit.Protected[0] != "who" || hit.Refused(5) == "" {
+		t.Errorf("%+v", hit)
+	}
+}
