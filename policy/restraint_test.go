@@ -267,3 +267,18 @@ func TestHitMayBeProtected(t *testing.T) {
 		t.Errorf("%+v", hit)
 	}
 }
+
+// Who left in a netsplit may return uncounted for a while, and not for ever.
+func TestReturnFromANetsplitHasAnEnd(t *testing.T) {
+	for _, tt := range []struct {
+		after time.Duration
+		want  bool
+	}{{time.Minute, true}, {10 * time.Minute, true}, {10*time.Minute + time.Second, false}} {
+		m := NewFloods(FloodLimits{})
+		m.Joined("a", "h", noon)
+		m.Left("a", true, noon)
+		if _, returned := m.Joined("a", "h", noon.Add(tt.after)); returned != tt.want {
+			t.Errorf("after %s: returned %v", tt.after, returned)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/guard/guardtest"
 	"drawbridge/policy"
 )
 
@@ -195,5 +196,44 @@ func TestAlarmsDoNotNag(t *testing.T) {
 		if n := len(h.g.Status().Rooms[0].Alarms); n != 1 {
 			t.Errorf("%d alarms are open, want the one of alice", n)
 		}
+	})
+}
+
+// Who was there before the bot counts, however short a time the bot has known them: an
+// armed room is not emptied by a start.
+func TestWhoWasThereCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.start()
+		defer func() { h.stop() }()
+		h.irc.Change(channel, func(p *guardtestPlace) {
+			for i := range 30 {
+				f := onIRC(fmt.Sprint("user", i), "")
+				p.Members[f.Nick] = &guardtest.Member{Facts: f}
+			}
+		})
+		h.ready()
+		h.wait(time.Minute)
+		if n := len(h.irc.Nicks(channel)); n != 30 {
+			t.Errorf("%d are left of 30", n)
+		}
+		h.has("alarms", h.takeAlarms(), "more would be removed at once")
+	})
+}
+
+// Who was in quarantine only because a fact was missing was never let in: once it is
+// known they go, however many they are, and that is no use of the budget.
+func TestDoubtAdmitsNobody(t *testing.T) {
+	live(t, nil, func(h *house) {
+		for i := range 4 {
+			h.irc.Join(channel, onIRC(fmt.Sprint("n", i), "?"))
+		}
+		h.wait(time.Second)
+		for i := range 4 {
+			h.irc.Learn(channel, fmt.Sprint("n", i), func(f *policy.Facts) { f.Account = policy.IsNot("WHOX", time.Time{}) })
+		}
+		h.wait(time.Second)
+		h.same("there", h.irc.Nicks(channel))
+		h.same("alarms", h.takeAlarms())
 	})
 }

@@ -170,6 +170,7 @@ func TestServicesDown(t *testing.T) {
 		h.wait(10 * time.Minute)
 		h.same("lines", h.irc.Lines())
 		h.same("there", h.irc.Nicks(channel), "alice2", "bob")
+		h.same("looked up, where nobody can tell", h.irc.Lookups())
 		h.has("alarms", h.takeAlarms(), "services of corp are away")
 		if r := h.g.In(&bridge.Message{Room: channel, From: bridge.Sender{Nick: "alice2"}}, time.Now()); !r.Refused {
 			t.Error("who cannot be known is relayed from a closed room")
