@@ -22,6 +22,13 @@ func (sd *side) mucChangesLocked(w *work) {
 				sd.room.g.projected(sd, x.ban, jid)
 			}
 		}
+		if x.ban == nil && x.sub.guest && x.sub.stay == nil && x.sub.is == policy.Member && x.sub.facts.JID.Known == policy.Yes {
+			// Else they would be back before their membership is taken.
+			holders = append(holders, policy.Holder{JID: x.sub.facts.JID.Value, Is: policy.NoOne, Reason: x.reason})
+			if sd.closed {
+				continue // that puts them out
+			}
+		}
 		if x.ban == nil || x.sub.facts.JID.Known != policy.Yes {
 			visits = append(visits, policy.Visit{Nick: x.nick, Role: policy.NoRole, Reason: x.reason})
 		}

@@ -195,10 +195,10 @@ func (sd *side) welcomes(t *Ticket, f *policy.Facts) error {
 	switch _, there := sd.present[f.Nick]; {
 	case f.Self:
 		return errNotNow("that is me")
-	case there:
-		return errNotNow(f.Nick + " is in " + sd.place.Name + " already")
 	case len(whose) > 0 && !slices.Contains(whose, t.Person):
 		return errNotNow(f.Nick + " is somebody else's: it is logged in to an account that is not yours")
+	case there:
+		return errNotNow(f.Nick + " is in " + sd.place.Name + " already")
 	}
 	now := r.g.now()
 	d, ok := sd.mayInviteLocked(t.Person, t.JID, now)

@@ -130,7 +130,7 @@ func TestInviteInSession(t *testing.T) {
 		h.answers("the code again", h.say("dora", line, policy.Verified), "used already")
 
 		h.wait(time.Hour)
-		h.has("lines after an hour", h.irc.Lines(), "KICK #finance dora_", "MODE #finance -I R:dora")
+		h.has("lines after an hour", h.irc.Lines(), "KICK #finance dora_ :your invitation has ended", "MODE #finance -I R:dora")
 		h.has("audit", h.acts(guard.Query{Who: "dora"}), "its time is over")
 		h.same("who is there", h.irc.Nicks(channel))
 	})

@@ -272,6 +272,10 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 		return
 	}
 	x := &removal{sub: sub, nick: sub.facts.Nick, reason: sd.reasonLocked(d), act: sd.actLocked(f, d, do, now)}
+	if sub.guest && d.Basis == policy.ByDefault { // as was agreed: that is no mistake of the rules
+		x.counts = false
+		x.reason = "your invitation has ended: ask me for another (!invite, in your encrypted chat with me)"
+	}
 	sub.removal = x
 	x.counts = d.Basis != policy.ByBan && (sub.here || d.Budgeted(f, now))
 	if !r.armed {

@@ -139,6 +139,7 @@ func (sd *side) hostOf(sub *subject) string {
 // knowLocked notes who somebody is.
 func (sd *side) knowLocked(sub *subject, now time.Time) {
 	sub.stay = sd.grantLocked(&sub.facts, now)
+	sub.guest = sub.guest || sub.stay != nil || sd.wasGuestLocked(&sub.facts)
 	who := sd.room.policy.Who(&sub.facts)
 	sub.person = ""
 	if len(who) > 0 {
@@ -187,7 +188,9 @@ func (sd *side) wentLocked(s *bridge.Sight, now time.Time) {
 	}
 	r := sd.room
 	delete(sd.present, s.Facts.Nick)
-	sd.leftLocked(sub, s.Split)
+	if sd.leftLocked(sub, s.Split); sub.guest {
+		poke(sd.look) // their membership may be taken back now
+	}
 	r.floods.Left(sub.key, s.Split, now)
 	if sub.muted != nil {
 		sd.lists = append(sd.lists, entry{sub.muted.mode, sub.muted.mask, true})

@@ -97,6 +97,7 @@ type subject struct {
 	muted   *entry // by which it cannot speak
 	again   time.Time
 	stay    *Timer // by which it was invited, if that is good
+	guest   bool   // it was invited
 	removal *removal
 	byOther bool // its rights were changed by somebody else than the guard
 }

@@ -174,6 +174,11 @@ func (sd *side) grantLocked(f *policy.Facts, now time.Time) *Timer {
 	return nil
 }
 
+// wasGuestLocked reports whether somebody was invited, and that has ended just now.
+func (sd *side) wasGuestLocked(f *policy.Facts) bool {
+	return slices.ContainsFunc(sd.room.g.stays.of(sd.place.String()), func(x Timer) bool { return x.fits(f) })
+}
+
 // arrivedLocked has the stay of a nick begin, as it comes in within the time for that.
 func (sd *side) arrivedLocked(sub *subject, now time.Time) {
 	x := sub.stay
@@ -306,13 +311,23 @@ func (sd *side) wantInvexLocked(c *policy.Channel, now time.Time) {
 	}
 }
 
+// isThereLocked reports whether somebody with that JID is in the MUC.
+func (sd *side) isThereLocked(jid string) bool {
+	for _, sub := range sd.present {
+		if sub.facts.JID.Known == policy.Yes && sub.facts.JID.Value == jid {
+			return true
+		}
+	}
+	return false
+}
+
 // wantStaysLocked adds the memberships of the invited to a MUC, and takes back those
 // whose time is over. is has what everybody holds now.
 func (sd *side) wantStaysLocked(is map[string]policy.Affiliation, now time.Time, add func(string, policy.Affiliation, string)) {
 	for _, x := range sd.room.g.stays.of(sd.place.String()) {
 		good := x.Kind == timerMember && sd.holdsLocked(&x, now)
 		switch has := is[x.Who]; {
-		case !good && has == policy.Member:
+		case !good && has == policy.Member && !sd.isThereLocked(x.Who): // who is there goes first
 			add(x.Who, policy.NoOne, "")
 		case good && has != policy.Owner && has != policy.Admin:
 			add(x.Who, policy.Member, byProof)
