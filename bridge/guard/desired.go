@@ -184,9 +184,9 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 	sd.wantMovingLocked(&c, seen, mv, only)
 	sd.wantBansLocked(&c, now)
 	sd.wantMutesLocked(&c)
+	sd.wantInvexLocked(&c, now)
 	sd.dropDoorsLocked(&c)
 	sd.wantKeyLocked(&c, seen, now)
-	sd.wantInvexLocked(&c, now)
 	if keeps && server.Set+server.Clear != "" {
 		clear := strings.Map(func(m rune) rune {
 			if strings.ContainsRune(mv.modes(), m) {
@@ -220,7 +220,9 @@ func (sd *side) markDoorsLocked() {
 func (sd *side) dropDoorsLocked(c *policy.Channel) {
 	for _, m := range sd.room.g.marks.of(timerDoor, sd.place) {
 		e := m.entry()
-		if !slices.ContainsFunc(c.Lists, func(l policy.List) bool { return l.Mode == e.mode && slices.Contains(l.Want, e.mask) }) {
+		if !slices.ContainsFunc(c.Lists, func(l policy.List) bool {
+			return l.Mode == e.mode && (slices.Contains(l.Want, e.mask) || slices.Contains(l.Drop, e.mask))
+		}) {
 			e.drop = true
 			addEntry(c, e)
 		}

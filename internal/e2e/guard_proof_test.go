@@ -68,12 +68,13 @@ func lastLine(s string) string {
 // holds waits until the guard holds #finance and has shut its door.
 func (h *house) holds(op *lab.IRCUser, n int) {
 	h.t.Helper()
-	h.joinsFinance(op, n)
+	h.botCame(op, n)
 	op.Send("MODE #finance +o " + botName)
 	h.guardSays([]string{"status"}, "corp/#finance: held, ")
 }
 
-func (h *house) joinsFinance(u *lab.IRCUser, n int) {
+// botCame waits until u sees the bot in #finance, in what came after the first n lines.
+func (h *house) botCame(u *lab.IRCUser, n int) {
 	h.t.Helper()
 	if !lab.Poll(wait, func() bool {
 		return slices.ContainsFunc(u.Lines()[n:], func(l string) bool {
