@@ -12,6 +12,7 @@ type keptByServices struct {
 	mlock               string
 	topicLock           bool
 	access              map[string]string // account or mask → flags
+	hidden              bool              // there is a list, and we may not see it
 	infoDone, flagsDone bool
 }
 
@@ -36,7 +37,7 @@ func (k *keptByServices) line(text string) {
 		k.infoDone, k.flagsDone = true, true
 		return
 	case strings.Contains(text, "not authorized"), strings.Contains(text, "You are not "):
-		k.flagsDone = true
+		k.flagsDone, k.hidden = true, true
 		return
 	}
 	if key, value, ok := strings.Cut(text, ":"); ok {

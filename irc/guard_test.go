@@ -194,6 +194,12 @@ func showObserved(o bridge.Observed, err error) string {
 	}
 	for _, nick := range slices.Sorted(maps.Keys(c.Present)) {
 		out += " " + nick + ":" + c.Present[nick]
+		if account := c.Accounts[nick]; account != "" {
+			out += "(" + account + ")"
+		}
+	}
+	if c.AccessHidden {
+		out += " access hidden"
 	}
 	if c.MLock != "" || c.TopicLock || len(c.Access) > 0 {
 		out += fmt.Sprintf(" mlock=%s topiclock=%v", c.MLock, c.TopicLock)

@@ -83,6 +83,7 @@ func (s *session) observe(room bridge.Room, reply chan *bridge.Observed) {
 	}
 	o := &observation{c: c, reply: reply, lists: map[byte][]string{}, read: map[byte]bool{}}
 	s.observing = o
+	s.watchServices() // where no guard has them watched
 	var lines []string
 	known := c.watch != nil && s.now.Before(c.watch.fresh)
 	if !known {
@@ -160,7 +161,7 @@ func (s *session) listed(o *observation) {
 	o.keeps.name = o.c.name
 	o.deadline = s.now.Add(servicesPatience)
 	s.timer(o.deadline)
-	if o.waits = s.services.unnamed; !o.waits {
+	if o.waits = s.servicesUnmet(); !o.waits {
 		s.askChanServ(o)
 	}
 }
@@ -204,7 +205,8 @@ func (s *session) finish(o *observation) {
 	}
 	seen := policy.ChannelSeen{
 		Lists: o.lists, Params: map[byte]string{}, Present: map[string]string{}, Topic: c.topic, Key: c.modes['k'],
-		MLock: o.keeps.mlock, TopicLock: o.keeps.topicLock, Access: o.keeps.access,
+		MLock: o.keeps.mlock, TopicLock: o.keeps.topicLock, Access: o.keeps.access, AccessHidden: o.keeps.hidden,
+		Accounts: map[string]string{},
 	}
 	var flags []byte
 	for mode, value := range c.modes {
@@ -221,6 +223,9 @@ func (s *session) finish(o *observation) {
 	seen.Flags = string(flags)
 	for _, m := range c.members {
 		seen.Present[m.nick] = s.rights(m)
+		if m.account.Known == policy.Yes {
+			seen.Accounts[m.nick] = m.account.Value
+		}
 		seen.PlainText = seen.PlainText || m.tls.Known == policy.No
 	}
 	s.observed(o, &bridge.Observed{Channel: seen, ChannelCaps: s.channelCaps(), Holds: s.holdsOp(c), ServicesDown: s.servicesGone()})

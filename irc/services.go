@@ -114,6 +114,15 @@ func (s *session) servicesAre(there bool) {
 	case !there && first && s.tellsAccounts():
 		s.seeServices(true)
 	}
+	if o := s.observing; o != nil && o.waits && !s.servicesUnmet() {
+		s.askChanServ(o)
+	}
+}
+
+// servicesUnmet reports whether it is still to be heard if services are there, and
+// what they are.
+func (s *session) servicesUnmet() bool {
+	return !s.builtIn() && (!s.services.told || s.services.unnamed)
 }
 
 // meetServices asks where they are, and what they are.

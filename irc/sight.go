@@ -141,6 +141,10 @@ func isNickByte(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("-_[]\\`^{}|", b) >= 0
 }
 
+// Plain is text without formatting, colours and other control characters: what a
+// topic is elsewhere.
+func Plain(s string) string { return stripFormat(s) }
+
 // stripFormat drops formatting, colours with their numbers, and other control characters.
 func stripFormat(s string) string {
 	if strings.IndexFunc(s, unicode.IsControl) < 0 {

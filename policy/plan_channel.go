@@ -60,6 +60,9 @@ type ChannelSeen struct {
 	MLock     string
 	TopicLock bool
 	Access    map[string]string // account → flags
+	// AccessHidden: ChanServ keeps a list, and does not show it to the bot.
+	AccessHidden bool
+	Accounts     map[string]string // nick → services account, of those who are known to have one
 }
 
 // Command is one line to send to an IRC server.
