@@ -143,7 +143,10 @@ func (s *session) groupchat(m *muc, e *element.Element, nick string, ticket uint
 		// ejabberd leaves the seat of a session that was lost to the next one of the
 		// same address, before it asks for it; and what the session of an earlier
 		// process brings may come before what that process was still reading. All of it
-		// is read once we are in.
+		// is read once we are in; but a room that we made tells its subject only now.
+		if m.created && body == nil && e.Child(nsClient, "subject") != nil {
+			m.subject = keptSubject(e)
+		}
 		l.mu.Unlock()
 		l.counts.add(countHistory)
 		return false

@@ -25,6 +25,7 @@ func adminRows(b *bot) []admin.Row {
 			}
 			return ch, nil
 		}},
+		provisionRow(b),
 		{Verb: "doctor", Needs: admin.Look, Handle: func(context.Context, json.RawMessage) (any, error) {
 			return b.examine(), nil
 		}},

@@ -11,6 +11,7 @@ func newMigrate(g *globals) *cobra.Command {
 	}
 	cmd.AddCommand(
 		newMigrateArchive(g),
+		newMigrateProvision(g),
 	)
 	return cmd
 }
