@@ -358,3 +358,21 @@ func TestDoubtDoesNotRefuseWhatWaited(t *testing.T) {
 		}
 	})
 }
+
+// Without op nothing is sent that the server would refuse; status says what would be.
+func TestWithoutOpNothingIsSent(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Change(channel, func(p *guardtestPlace) { p.Caps.Services = policy.NoServices })
+		h.wait(6 * time.Minute)
+		h.irc.Lines()
+		h.irc.Give(channel, "bridge", "", by("mallory"))
+		h.irc.Mode(channel, "-s", by("mallory"))
+		h.wait(6 * time.Minute)
+		h.same("lines", h.irc.Lines())
+		h.has("plan", h.g.Status().Rooms[0].Places[0].Plan, "MODE #finance +s")
+		h.has("audit", h.acts(guard.Query{Room: "finance"}), "the bot has no right to")
+		h.irc.Give(channel, "bridge", "o", by("carol"))
+		h.wait(time.Second)
+		h.same("lines", h.irc.Lines(), "MODE #finance +s")
+	})
+}
