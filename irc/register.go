@@ -135,6 +135,9 @@ func (s *session) onCap(m *ircmsg.Message) {
 		for name := range strings.FieldsSeq(list) {
 			delete(s.reg.offered, name)
 			delete(s.reg.enabled, name)
+			if name == "sasl" {
+				s.saslGone()
+			}
 		}
 		s.useCaps()
 	case "ACK":
@@ -290,6 +293,7 @@ func (s *session) onSASL(m *ircmsg.Message) {
 	case m.Command == "903" || m.Command == "907":
 		s.reg.login, s.reg.loggedIn = nil, true
 		s.note("sasl", "")
+		s.saslBack()
 		s.capsSettled()
 	case m.Command == "908":
 		s.loginFailed(fmt.Errorf("%w: the server does not take %s, only %s", ErrSASL, x.mechanism, cleanText(param(m, 1))))
@@ -313,6 +317,7 @@ func (s *session) loginFailed(err error) {
 // onLoggedOut handles 901. The login is renewed when services offer it again.
 func (s *session) onLoggedOut(*ircmsg.Message) {
 	s.reg.loggedIn = false
+	s.saslGone()
 	if s.up && s.cfg.SASL.Mechanism != SASLNone {
 		s.note("sasl", "logged out by services")
 	}

@@ -48,6 +48,9 @@ type services struct {
 	host     string    // "" while unknown
 	family   policy.Services
 	unnamed  bool // they were asked what they are, and have not answered
+	// elsewhere: no NickServ is there, and yet somebody logged us in. The network's services
+	// have other names, and what tells of them is SASL: CAP DEL, CAP NEW, 901.
+	elsewhere bool
 }
 
 // builtIn reports whether services are part of the server, and so never away.
@@ -97,6 +100,16 @@ func (s *session) servicesAre(there bool) {
 	first := !v.told
 	v.told = true
 	switch {
+	case !there && first && s.reg.loggedIn:
+		v.elsewhere, v.state = true, servicesUp
+		s.accountsChanged(policy.Unknown, policy.No)
+		return
+	case v.elsewhere && !there:
+		return
+	case v.elsewhere: // there is one, after all
+		v.elsewhere = false
+	}
+	switch {
 	case there && was == servicesUnseen && first:
 		v.state = servicesUp
 		s.meetServices()
@@ -123,6 +136,25 @@ func (s *session) servicesAre(there bool) {
 // what they are.
 func (s *session) servicesUnmet() bool {
 	return !s.builtIn() && (!s.services.told || s.services.unnamed)
+}
+
+// saslGone and saslBack tell of services that have no NickServ.
+func (s *session) saslGone() {
+	if v := &s.services; v.elsewhere && v.state != servicesDown {
+		was := v.state
+		v.state, v.fresh = servicesDown, time.Time{}
+		if was == servicesUp {
+			s.seeServices(true)
+			s.accountsChanged(policy.No)
+		}
+	}
+}
+
+func (s *session) saslBack() {
+	if v := &s.services; v.elsewhere && v.state == servicesDown {
+		v.state, v.fresh = servicesBack, s.now.Add(servicesSettle)
+		s.timer(v.fresh)
+	}
 }
 
 // meetServices asks where they are, and what they are.
