@@ -191,6 +191,10 @@ func (sd *side) modeLocked(s *bridge.Sight, now time.Time) {
 		poke(sd.look) // which tells what it was, and whether it is a war
 		return
 	}
+	if acts, _ := sd.actsLocked(); !acts {
+		poke(sd.look) // the peer sets it back: that is its war
+		return
+	}
 	if s.By.Nick != "" && r.breaker.Reverted(sd.matter(s.What), s.By.Nick, now) {
 		sd.warLocked(s.What, s.By.Nick, now)
 		return
