@@ -224,12 +224,26 @@ func (c *Core) answerWho(q *question) string {
 		}
 		var names []string
 		for _, n := range r.Members {
-			names = append(names, m.bridge.names.show(Sender{Nick: n}))
+			names = append(names, c.whoIs(q, m, n, r.Accounts[n]))
 		}
 		slices.Sort(names)
 		parts = append(parts, fmt.Sprintf("%s: %s", m.display(), listed(names, 30)))
 	}
 	return strings.Join(parts, "; ") + "."
+}
+
+// whoIs names somebody who is in a room. Who is logged in to a person's account is that
+// person, which people of the bridge are told in their own chats.
+func (c *Core) whoIs(q *question, m *member, nick, account string) string {
+	s := Sender{Nick: nick}
+	if account != "" {
+		s.Person = c.table.Load().accounts[ircAccount{m.room.Leg, strings.ToLower(account)}]
+	}
+	name := m.bridge.names.show(s)
+	if s.Person != "" && q.private() && !strings.EqualFold(name, s.Person) {
+		name += " = " + s.Person
+	}
+	return name
 }
 
 func (c *Core) answerStatus(q *question) string {

@@ -54,6 +54,27 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestWhoIsLoggedIn: an account that is a person's is told in their bridge's chats, and
+// wears no mark.
+func TestWhoIsLoggedIn(t *testing.T) {
+	live(t, func(h *house) {
+		h.irc.SetRooms(bridge.RoomStatus{
+			Room: dev, State: bridge.StateUp, Members: []string{"al", "alice", "bob", "carol"},
+			Accounts: map[string]string{"al": "ALICE", "alice": "eve", "carol": "carol"},
+		})
+		must(t, h.xmpp.Take(person(bob, "!who")))
+		same(t, "answer", told(h.xmpp), "bob: corp/#dev: al = alice, alice?, bob?, carol; alice (away).")
+	}, devBridge())
+}
+
+// TestLinkIsAskedAlone: a code would be read by all.
+func TestLinkIsAskedAlone(t *testing.T) {
+	live(t, func(h *house) {
+		must(t, h.irc.Say(dev, "carol", "!link alice"))
+		same(t, "where nothing is linked", told(h.irc), "#dev: Nothing can be ordered here.")
+	}, devBridge())
+}
+
 func TestNotCommands(t *testing.T) {
 	live(t, func(h *house) {
 		for _, text := range []string{"!", "!foo", "! help", " !help", "!helpme", "say !help"} {

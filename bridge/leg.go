@@ -228,4 +228,7 @@ type RoomStatus struct {
 	In      string   `json:"in,omitempty"`
 	Out     string   `json:"out,omitempty"`
 	Members []string `json:"-"` // nicks or names present, for !who
+	// Accounts are the services accounts of those of a Channel who are known to be
+	// logged in, by nick.
+	Accounts map[string]string `json:"-"`
 }

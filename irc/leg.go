@@ -380,7 +380,7 @@ func (l *Leg) Status() bridge.LegStatus {
 	for _, ch := range cfg.Channels {
 		r := bridge.RoomStatus{Room: Room(l.name, ch.Name), State: bridge.StateOpening}
 		if c := s.channel(ch.Name); c != nil && c.wanted {
-			r.State, r.Detail, r.Proven, r.Members = c.state, c.detail, c.proven, s.nicks(c)
+			r.State, r.Detail, r.Proven, r.Members, r.Accounts = c.state, c.detail, c.proven, s.nicks(c), s.accounts(c)
 			if r.State == bridge.StateUp && s.muted(c) {
 				r.State, r.Detail = bridge.StateRefused, "joined, but moderated (+m): give the bot voice, /mode "+c.name+" +v "+s.nick
 			}

@@ -321,6 +321,17 @@ func (s *state) nicks(c *channel) []string {
 	return out
 }
 
+// accounts are those of the members of c who are known to be logged in, by nick.
+func (s *state) accounts(c *channel) map[string]string {
+	out := map[string]string{}
+	for _, m := range c.members {
+		if m.account.Known == policy.Yes {
+			out[m.nick] = m.account.Value
+		}
+	}
+	return out
+}
+
 // isKey reports whether a word can be sent as the key of a channel.
 func isKey(key string) bool {
 	return cleanWord(key) && !strings.ContainsRune(key, ',') && key[0] != ':'

@@ -75,7 +75,11 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 			}
 		}
 	}
-	sd.wantLeftLocked(is, named, add)
+	wants := map[string]policy.Affiliation{}
+	for _, h := range m.Affiliations {
+		wants[h.JID] = h.Is
+	}
+	sd.wantLeftLocked(is, wants, add)
 	for _, jid := range ended {
 		add(jid, policy.NoOne, "")
 	}

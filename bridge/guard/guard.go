@@ -338,8 +338,9 @@ func (g *Guard) load(ctx context.Context) error {
 }
 
 // Reload changes to cfg, whole or not at all. Rooms that are in both go on as they
-// are, and everybody in them is judged anew.
-func (g *Guard) Reload(cfg Config) error {
+// are, and everybody in them is judged anew. Those who leave with it (OffBoard comes
+// next) are shown out whatever the removal budget.
+func (g *Guard) Reload(cfg Config, leave ...Leaver) error {
 	g.reload.Lock()
 	defer g.reload.Unlock()
 	old := g.table.Load()
@@ -367,6 +368,9 @@ func (g *Guard) Reload(cfg Config) error {
 			r.restoreLocked(&state, now)
 		} else if loaded && !r.loaded {
 			r.keepLocked()
+		}
+		for i := range leave {
+			r.leaveLocked(&leave[i], now)
 		}
 		if r.loaded = loaded; loaded {
 			r.giveKeysLocked()

@@ -277,7 +277,7 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 		x.reason = "your invitation has ended: ask me for another (!invite, in your encrypted chat with me)"
 	}
 	sub.removal = x
-	x.counts = d.Basis != policy.ByBan && (sub.here || d.Budgeted(f, now))
+	x.counts = d.Basis != policy.ByBan && !sd.leaverLocked(f, now) && (sub.here || d.Budgeted(f, now))
 	if !r.armed {
 		x.held, x.act.Result = true, resultDry
 		if sd.onceLocked(x.act, now) {

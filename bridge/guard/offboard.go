@@ -19,7 +19,13 @@ type Leaver struct {
 	// many proofs they were asked for, all ended by the caller.
 	Links  []string
 	Proofs int
+	// Accounts are those of the configuration that are nobody's any more.
+	Accounts []string
 }
+
+// leaveTime is for how long those who left are out of the removal budget: nobody has to
+// be asked whether they shall go.
+const leaveTime = 10 * time.Minute
 
 // OffBoard ends what somebody was given beside the policy, and notes it, with what the
 // caller has ended, as one act. It comes after the Reload with the policy in which they
@@ -38,7 +44,13 @@ func (g *Guard) OffBoard(l Leaver) {
 	links := " (" + strings.Join(l.Links, ", ") + ")"
 	add(len(l.Links), "link"+links, "links"+links)
 	add(l.Proofs+g.endTickets(func(t *Ticket) bool { return t.Person == l.Person }), "open proof", "open proofs")
-	add(g.leave(l.JIDs, now), "JID's right to a Jabber room", "JIDs' rights to Jabber rooms")
+	n := 0
+	for _, r := range g.table.Load().rooms {
+		r.mu.Lock()
+		n += r.leaveLocked(&l, now)
+		r.mu.Unlock()
+	}
+	add(n, "JID's right to a Jabber room", "JIDs' rights to Jabber rooms")
 	g.newKeys()
 	text := l.Why
 	if len(did) > 0 {
@@ -47,46 +59,72 @@ func (g *Guard) OffBoard(l Leaver) {
 	g.scribe.note(&Act{At: now, Who: l.Person, Person: l.Person, Acts: "off-boarding", Actor: actorGuard, Result: text})
 }
 
-// leave has every guarded MUC take away what JIDs hold there. What is to be taken is
-// kept until it is gone. It returns how much it may be.
-func (g *Guard) leave(jids []string, now time.Time) (n int) {
-	for _, r := range g.table.Load().rooms {
-		r.mu.Lock()
-		for _, sd := range r.sides {
-			if sd.channel() {
-				continue
-			}
-			for _, jid := range jids {
-				sd.leaveLocked(jid, now)
-				n++
-			}
-			poke(sd.look)
+// leaveLocked notes who left, and has a MUC take away what their JIDs hold there: that
+// is kept until it is gone. It returns how many JIDs that are.
+func (r *room) leaveLocked(l *Leaver, now time.Time) (n int) {
+	for _, sd := range r.sides {
+		for _, account := range slices.Concat(l.Accounts, l.Links) {
+			sd.leavers[strings.ToLower(account)] = now
 		}
-		r.mu.Unlock()
+		if sd.channel() {
+			continue
+		}
+		for _, jid := range l.JIDs {
+			n++
+			sd.leavers[jid] = now
+			if !sd.left[jid] {
+				sd.takeAwayLocked(jid, now)
+			}
+		}
+		poke(sd.look)
+	}
+	return n
+}
+
+// leaverLocked reports whether somebody left lately.
+func (sd *side) leaverLocked(f *policy.Facts, now time.Time) bool {
+	who := f.JID.Value
+	if sd.channel() {
+		who = strings.ToLower(f.Leg + "/" + f.Account.Value)
+	}
+	at, left := sd.leavers[who]
+	return left && now.Sub(at) < leaveTime
+}
+
+// leaversLocked counts those who are there and left lately.
+func (sd *side) leaversLocked(now time.Time) (n int) {
+	if len(sd.leavers) == 0 {
+		return 0
+	}
+	for _, sub := range sd.present {
+		if sd.leaverLocked(&sub.facts, now) {
+			n++
+		}
 	}
 	return n
 }
 
 func leftID(room, jid string) string { return timerLeft + " " + room + " " + jid }
 
-// leaveLocked notes that a JID shall hold nothing here.
-func (sd *side) leaveLocked(jid string, now time.Time) {
+// takeAwayLocked notes that a JID shall hold nothing here.
+func (sd *side) takeAwayLocked(jid string, now time.Time) {
 	sd.left[jid] = true
 	x := Timer{ID: leftID(sd.room.name, jid), Kind: timerLeft, Room: sd.room.name, Who: jid, Due: now}
 	sd.room.g.scribe.keep(x.ID, func(ctx context.Context, s Store) error { return s.PutTimer(ctx, x) })
 }
 
-// wantLeftLocked adds those who left, and forgets those of them who hold nothing.
-func (sd *side) wantLeftLocked(is map[string]policy.Affiliation, named map[string]bool, add func(string, policy.Affiliation, string)) {
+// wantLeftLocked adds those who left, and forgets those of them who hold nothing, or are
+// back. Of those who are named already, wants is what they shall hold.
+func (sd *side) wantLeftLocked(is, wants map[string]policy.Affiliation, add func(string, policy.Affiliation, string)) {
 	for jid := range sd.left {
-		has := is[jid]
-		if named[jid] || has != policy.Member && has != policy.Admin {
-			delete(sd.left, jid)
-			id := leftID(sd.room.name, jid)
-			sd.room.g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+		has, named := wants[jid]
+		if (is[jid] == policy.Member || is[jid] == policy.Admin) && (!named || has == policy.NoOne) {
+			add(jid, policy.NoOne, "")
 			continue
 		}
-		add(jid, policy.NoOne, "")
+		delete(sd.left, jid)
+		id := leftID(sd.room.name, jid)
+		sd.room.g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
 	}
 }
 

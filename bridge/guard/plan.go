@@ -17,7 +17,8 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	now := r.g.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	most := r.most.Limit(len(sd.present))
+	free := sd.leaversLocked(now)
+	most := r.most.Limit(len(sd.present)) + free
 	var words []string
 	removes := 0
 	if sd.channel() {
@@ -57,6 +58,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 		sd.forgetStaysLocked(o, now)
 		return nil, false, 0
 	}
+	removes = max(removes-free, 0)
 	acts, peer := sd.actsLocked()
 	diff := &Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: strings.Join(words, "; "), Actor: actorGuard, Result: r.resultLocked("sent")}
 	switch {

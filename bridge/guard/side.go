@@ -52,7 +52,8 @@ type side struct {
 	plan      []string        // of a dry run, or refused
 	repairs   []time.Time
 
-	left map[string]bool // bare JIDs of those who left: they shall hold nothing
+	left    map[string]bool      // bare JIDs of those who left: they shall hold nothing
+	leavers map[string]time.Time // bare JIDs and accounts of those who left, and when
 
 	// What there is to carry out.
 	removals []*removal
@@ -149,7 +150,7 @@ type (
 )
 
 func newSide(r *room, place bridge.Room) *side {
-	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}, left: map[string]bool{}, found: map[string]string{}, right: map[string]bool{}}
+	return &side{room: r, place: place, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), present: map[string]*subject{}, left: map[string]bool{}, leavers: map[string]time.Time{}, found: map[string]string{}, right: map[string]bool{}}
 }
 
 // inherit takes over who is there from the side that held the place before, in a room
@@ -159,6 +160,7 @@ func (sd *side) inherit(before *side) {
 	defer before.room.mu.Unlock()
 	sd.leg, sd.ready, sd.batch, sd.self, sd.holds, sd.down = before.leg, before.ready, before.batch, before.self, before.holds, before.down
 	maps.Copy(sd.left, before.left)
+	maps.Copy(sd.leavers, before.leavers)
 	sd.caps, sd.mucCaps, sd.flags = before.caps, before.mucCaps, before.flags
 	for nick, sub := range before.present {
 		sd.present[nick] = &subject{facts: sub.facts, key: sub.key, rights: sub.rights, is: sub.is, role: sub.role, here: sub.here, batch: sub.batch}

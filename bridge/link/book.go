@@ -223,10 +223,17 @@ func (b *Book) List() []guard.Link {
 
 // Of returns the link of an account; false: it has none that holds.
 func (b *Book) Of(network, name string) (guard.Link, bool) {
+	l, ok := b.At(network, name)
+	return l, ok && l.Waits.IsZero()
+}
+
+// At returns what there is of an account: a link, or what waits for an admin (Waits is
+// set); false: neither.
+func (b *Book) At(network, name string) (guard.Link, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.links[accountOf(network, name)]
-	if e == nil || !e.Waits.IsZero() {
+	if e == nil {
 		return guard.Link{}, false
 	}
 	return e.Link, true

@@ -107,7 +107,7 @@ func (b *bot) reloadGuard() error {
 	held := b.links.List()
 	ended := make([]guard.Leaver, len(leaving))
 	for i, gone := range leaving {
-		ended[i] = guard.Leaver{Person: gone.person, Why: gone.why, JIDs: gone.jids}
+		ended[i] = guard.Leaver{Person: gone.person, Why: gone.why, JIDs: gone.jids, Accounts: gone.accounts}
 		ended[i].Links, ended[i].Proofs = b.links.EndOf(gone.person)
 	}
 	b.links.Reload(linkConfig(b.cfg, people))
@@ -115,7 +115,7 @@ func (b *bot) reloadGuard() error {
 		b.rebind()
 	}
 	cfg := guardConfig(b.cfg, b.keys, b.links, b.legs)
-	if err := b.guard.Reload(cfg); err != nil {
+	if err := b.guard.Reload(cfg, ended...); err != nil {
 		return err
 	}
 	b.spec = cfg.Policy
@@ -143,7 +143,9 @@ func (b *bot) recheckGuard() {
 // leaver is somebody whose rights end.
 type leaver struct {
 	person, why string
-	jids        []string
+	// Who is nobody any more: their JIDs, and the accounts of the configuration, as
+	// "corp/alice".
+	jids, accounts []string
 }
 
 // leavers are those who are in the configuration no more, or of whom a key that proved
@@ -153,13 +155,23 @@ func leavers(before, now []*policy.Person) (out []leaver) {
 		i := slices.IndexFunc(now, func(p *policy.Person) bool { return p.Name == old.Name })
 		switch {
 		case i < 0:
-			out = append(out, leaver{old.Name, "taken out of the configuration", old.JIDs})
+			out = append(out, leaver{old.Name, "taken out of the configuration", old.JIDs, accountsOf(old)})
 		case !old.Gone && now[i].Gone:
-			out = append(out, leaver{old.Name, "every key was revoked or expired", old.JIDs})
+			out = append(out, leaver{old.Name, "every key was revoked or expired", old.JIDs, accountsOf(old)})
 		case lost(old.OpenPGP, now[i].OpenPGP) || lost(old.OTR, now[i].OTR):
-			out = append(out, leaver{old.Name, "a key was revoked, expired or taken out", nil})
+			out = append(out, leaver{old.Name, "a key was revoked, expired or taken out", nil, nil})
 		case lost(old.Certified, now[i].Certified):
-			out = append(out, leaver{old.Name, "not certified by the company's key any more", nil})
+			out = append(out, leaver{old.Name, "not certified by the company's key any more", nil, nil})
+		}
+	}
+	return out
+}
+
+// accountsOf lists the accounts of a person, as "corp/alice".
+func accountsOf(p *policy.Person) (out []string) {
+	for network, id := range p.IRC {
+		for _, a := range id.Accounts {
+			out = append(out, network+"/"+a)
 		}
 	}
 	return out

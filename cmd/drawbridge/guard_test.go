@@ -84,6 +84,7 @@ func TestLeavers(t *testing.T) {
 		{"the same", &policy.Person{Name: "bob", OpenPGP: []string{"B", "A"}, OTR: []string{"C"}, Certified: []string{"bob@corp.example"}}, ""},
 		{"more keys", &policy.Person{Name: "bob", OpenPGP: []string{"A", "B", "D"}, OTR: []string{"C"}, Certified: []string{"bob@corp.example"}}, ""},
 		{"gone", nil, "taken out of the configuration"},
+		{"no key left", &policy.Person{Name: "bob", Gone: true}, "every key was revoked or expired"},
 		{"a key less", &policy.Person{Name: "bob", OpenPGP: []string{"A"}, OTR: []string{"C"}, Certified: []string{"bob@corp.example"}}, "a key was revoked, expired or taken out"},
 		{"no OTR key", &policy.Person{Name: "bob", OpenPGP: []string{"A", "B"}, Certified: []string{"bob@corp.example"}}, "a key was revoked, expired or taken out"},
 		{"not certified", &policy.Person{Name: "bob", OpenPGP: []string{"A", "B"}, OTR: []string{"C"}}, "not certified by the company's key any more"},

@@ -121,3 +121,34 @@ func TestGuardDoubts(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// A rule about people whose accounts nobody knows can match where they may link one.
+func TestRuleOfWhoMayLink(t *testing.T) {
+	const rule = `  - {id: in, rooms: [finance], do: [join, speak], who: {groups: finance}, effect: allow}
+  - {id: op, rooms: [lobby], do: op, who: {people: bob}, effect: allow}`
+	for _, tt := range []struct {
+		link, groups string
+		refused      bool
+	}{
+		{"staff", "[finance]", false},
+		{"staff", "[]", true},
+		{"open", "[]", false},
+		{"off", "[finance]", true},
+	} {
+		t.Run(tt.link+" "+tt.groups, func(t *testing.T) {
+			text := edit(t, good, "metrics:", `rooms:
+  finance: {irc: {network: corp, channel: "#finance"}, xmpp: {account: dev-bot, room: finance@rooms.corp.example}, default: deny}
+  lobby: {irc: {network: open, channel: "#lobby"}, default: allow}
+rules:
+`+strings.Replace(rule, "groups: finance", "people: [alice]", 1)+`
+safety: {link: `+tt.link+`}
+metrics:`)
+			text = edit(t, text, "    irc: {corp: {accounts: [bob], certfps: []}}", "    groups: "+tt.groups)
+			_, errs := load(t, home(t), text, Options{})
+			refused := strings.Contains(strings.Join(errs, "\n"), "rules[1].who")
+			if refused != tt.refused {
+				t.Errorf("refused %v: %q", refused, errs)
+			}
+		})
+	}
+}
