@@ -221,3 +221,52 @@ func TestOneBadChangeDoesNotStopTheAudit(t *testing.T) {
 		h.has("audit", h.acts(guard.Query{}), "eve!eve@eve.example deny : sent", "bob ban")
 	})
 }
+
+// Somebody whom the server does not let go is tried a few times, then the admins are
+// told, and it is tried no more for a while.
+func TestWhoCannotBeRemoved(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Change(channel, func(p *guardtestPlace) { p.Stuck = true })
+		h.irc.Join(channel, onIRC("eve", ""))
+		h.wait(2 * time.Minute)
+		if n := len(h.kicked()); n != 4 {
+			t.Errorf("tried %d times, want 4", n)
+		}
+		h.has("alarms", h.takeAlarms(), "is still in corp/#finance, though removed 4 times")
+	})
+}
+
+// Who has a nick now need not be who said a line that comes late.
+func TestLateLineIsNotOfWhoHasTheNickNow(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Join(channel, onIRC("bob", "bob"))
+		h.wait(time.Second)
+		m := bridge.Message{Room: channel, From: bridge.Sender{Nick: "bob"}}
+		if r := h.g.In(&m, time.Now()); r.Refused {
+			t.Errorf("bob, now: %+v", r)
+		}
+		m.Delayed = true
+		if r := h.g.In(&m, time.Now()); !r.Refused {
+			t.Error("somebody who had the nick is relayed as bob")
+		}
+	})
+}
+
+// A peer that comes is no mass join.
+func TestPeersShutNoRoom(t *testing.T) {
+	live(t, func(c *guard.Config) {
+		c.ID, c.Peers = "a", []guard.Peer{{ID: "b", Accounts: map[string]string{"corp": "otherbot"}}}
+		c.Rooms[1].Joins = policy.Limit{Count: 1, Per: time.Minute}
+	}, func(h *house) {
+		h.irc.Join(lobby, onIRC("otherbot", "otherbot"))
+		h.wait(time.Second)
+		if s := h.g.Status().Rooms[1]; !s.Shut.IsZero() || s.Lockdowns != 0 {
+			t.Errorf("shut by a peer: %+v", s)
+		}
+		h.irc.Join(lobby, onIRC("eve", "eve"))
+		h.wait(time.Second)
+		if s := h.g.Status().Rooms[1]; s.Lockdowns != 1 {
+			t.Errorf("not shut by somebody else: %+v", s)
+		}
+	})
+}

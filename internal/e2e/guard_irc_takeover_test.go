@@ -30,6 +30,7 @@ rules:
 	h.held("corp/#finance")
 
 	t.Log("its locks are the services' own")
+	h.asksUntil(carl, "PRIVMSG ChanServ :INFO #finance", "TOPICLOCK", "End of Info") // which was asked for last
 	h.answer(carl, "MODE #finance -n", " 742 ")
 	h.answer(carl, "TOPIC #finance :other numbers", " 744 ")
 
