@@ -35,6 +35,10 @@ const (
 	fieldName       = "muc#roomconfig_roomname"
 )
 
+// inviteFields let members invite, and who is invited into a members-only room becomes
+// a member: of ejabberd, and of Prosody, which has both.
+var inviteFields = []string{"muc#roomconfig_allowinvites", "{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites"}
+
 // archiveFields are the fields for MAM: of Prosody, and of ejabberd.
 var archiveFields = []string{"muc#roomconfig_enablearchiving", "muc#roomconfig_mam", "mam"}
 
@@ -94,6 +98,11 @@ func (p *proposer) fields(ch policy.ChannelSeen, seen policy.MUCSeen) {
 	set(fieldPersistent, "1")
 	set(policy.FieldWhois, "anyone")
 	set(policy.FieldMembersOnly, "1")
+	for _, f := range inviteFields {
+		if there(f) {
+			set(f, "0")
+		}
+	}
 	if strings.ContainsAny(ch.Flags, "sp") && there(fieldPublic) {
 		set(fieldPublic, "0")
 	}

@@ -44,7 +44,7 @@ func dev() policy.ChannelSeen {
 func config() map[string]string {
 	return map[string]string{
 		fieldPersistent: "0", policy.FieldWhois: "moderators", policy.FieldMembersOnly: "0", fieldPublic: "1", policy.FieldSubject: "1",
-		policy.FieldModerated: "0", fieldName: "", "muc#roomconfig_enablearchiving": "1",
+		policy.FieldModerated: "0", fieldName: "", inviteFields[0]: "1", "muc#roomconfig_enablearchiving": "1",
 	}
 }
 
@@ -80,7 +80,7 @@ func TestProposal(t *testing.T) {
 		t.Errorf("left\n%s\nwant\n%s", strings.Join(p.Left, "\n"), strings.Join(left, "\n"))
 	}
 	fields := fmt.Sprint(p.Want.Fields)
-	for _, f := range []string{"{muc#roomconfig_persistentroom 1}", "{muc#roomconfig_whois anyone}", "{muc#roomconfig_membersonly 1}", "{muc#roomconfig_publicroom 0}", "{muc#roomconfig_changesubject 0}", "{muc#roomconfig_roomname #dev}", "{muc#roomconfig_enablearchiving 0}"} {
+	for _, f := range []string{"{muc#roomconfig_persistentroom 1}", "{muc#roomconfig_whois anyone}", "{muc#roomconfig_membersonly 1}", "{muc#roomconfig_publicroom 0}", "{muc#roomconfig_allowinvites 0}", "{muc#roomconfig_changesubject 0}", "{muc#roomconfig_roomname #dev}", "{muc#roomconfig_enablearchiving 0}"} {
 		if !strings.Contains(fields, f) {
 			t.Errorf("fields %s, want %s", fields, f)
 		}

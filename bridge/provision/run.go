@@ -221,6 +221,9 @@ func fieldNamed(f policy.Field) string {
 	case fieldName:
 		return "the name " + f.Value
 	}
+	if slices.Contains(inviteFields, f.Var) {
+		return "no invitations by members, which make members"
+	}
 	if slices.Contains(archiveFields, f.Var) {
 		return map[bool]string{true: "an archive on the server", false: "no archive on the server"}[on]
 	}

@@ -160,7 +160,7 @@ func provisionHint(err error) string {
 // provision makes the room of a bridge, or says what it would do.
 func (b *bot) provision(ctx context.Context, a provisionArgs) (*provisionAnswer, error) {
 	b.mu.Lock()
-	cfg, spec, legs := b.cfg, b.spec, b.legs
+	cfg, spec, legs := b.cfg, policySpec(b.cfg, b.keys, b.links), b.legs
 	b.mu.Unlock()
 	ch, room, err := ends(cfg, a)
 	if err != nil {

@@ -117,7 +117,7 @@ func TestProvision(t *testing.T) {
 			t.Error("alice owns the room")
 		}
 
-		t.Log("done")
+		t.Log("done\n" + look)
 		if out := h.ok("migrate", "provision", "dev", "--yes"); !hasAll([]string{"done:", "put out, as no members:", "invited:", "  alice@localhost", "  carol@localhost"})(out) {
 			t.Fatalf("done is\n%s", out)
 		}

@@ -197,6 +197,13 @@ func TestMatterbridgeMistakes(t *testing.T) {
 	}
 }
 
+func TestMatterbridgeInAnotherForm(t *testing.T) {
+	_, err := Matterbridge("m.yaml", []byte("irc:\n  a: {}\n"), Options{})
+	if err == nil || !strings.Contains(err.Error(), "m.yaml: is not TOML; fix: write it as TOML") {
+		t.Errorf("err = %v", err)
+	}
+}
+
 // shapes are other ways to write the same, and what becomes of them.
 func TestMatterbridgeShapes(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
