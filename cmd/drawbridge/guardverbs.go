@@ -69,7 +69,10 @@ func newGuard(g *globals) *cobra.Command {
 		Long: `See and direct the guard of rooms. A new room is in dry run: the guard says what
 it would do. "drawbridge guard enable ROOM" arms it.
 
-Admins may give the same orders in their encrypted chat: !guard.`,
+Admins may give the same orders in their encrypted chat: !guard.
+
+People whom a rule with "do: invite" names are invited once they have proven a key, in
+their own encrypted chat: !invite NETWORK/CHANNEL NICK, or !invite ROOM.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			what := "guard needs a verb"
 			if len(args) > 0 {
