@@ -18,6 +18,7 @@ func (d *decoder) check(c *Config) {
 	d.checkPeople(c)
 	d.checkBridges(c)
 	d.checkGuard(c)
+	d.checkMigration(c)
 	d.checkUse(c)
 	d.checkStore(&c.Store)
 	d.checkRefs("admin.people", c.Admin.People, "people", names(c.People, personName))

@@ -19,6 +19,8 @@ type Config struct {
 	Rooms    []Room    `yaml:"rooms" cfg:"named"` // what guards hold
 	Rules    []Rule    `yaml:"rules" cfg:"noun=rule"`
 	Safety   Safety    `yaml:"safety"`
+	// Migration are the bridges on their way off IRC.
+	Migration []Migration `yaml:"migration" cfg:"named"`
 	Store    Store     `yaml:"store"`
 	Admin    Admin     `yaml:"admin"`
 	Metrics  Metrics   `yaml:"metrics"`

@@ -37,6 +37,7 @@ func (d *decoder) complete(c *Config) {
 		d.completeBridge(&c.Bridges[i])
 	}
 	d.completeGuard(c)
+	d.completeMigration(c)
 	if c.Store.Path == "" && !c.Store.Memory {
 		c.Store.Path = d.defaultStore()
 	}

@@ -119,7 +119,7 @@ func every(typ reflect.Type, path string, into map[string]bool) {
 }
 
 func stands(n *yaml.Node, path string, into map[string]bool) {
-	named := slices.Contains([]string{"networks", "accounts", "people", "bridges", "rooms", "groups", "people.*.irc", "safety.peers", "safety.peers.*.irc"}, path)
+	named := slices.Contains([]string{"networks", "accounts", "people", "bridges", "rooms", "groups", "migration", "people.*.irc", "safety.peers", "safety.peers.*.irc"}, path)
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i < len(n.Content); i += 2 {

@@ -48,6 +48,7 @@ var textRules = map[string]func(d *decoder, s string) (string, *badValue){
 	"template":  (*decoder).template,
 	"name":      func(_ *decoder, s string) (string, *badValue) { return parseName(s) },
 	"modes":     func(_ *decoder, s string) (string, *badValue) { return parseModes(s) },
+	"date":      func(_ *decoder, s string) (string, *badValue) { return parseDate(s) },
 	"mask":      func(_ *decoder, s string) (string, *badValue) { return parseMask(s) },
 }
 

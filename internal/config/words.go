@@ -10,7 +10,6 @@ import (
 // laterKeys are keys of later versions, by key path with * for a name. They are
 // refused, never ignored: who writes one counts on what it does.
 var laterKeys = map[string]string{
-	"migration":    "no migration plan",
 	"rules[].when": "typed conditions below if: are what there is",
 }
 
