@@ -181,8 +181,23 @@ func Hold(s State, on bool, by string) State {
 	return s
 }
 
+// PastError is an ErrPast with where it stands.
+type PastError struct {
+	Bridge string
+	Phase  Phase
+	Date   time.Time
+}
+
+// Error implements error.
+func (e *PastError) Error() string {
+	return fmt.Sprintf("%v: migration.%s.dates.%s: %s", ErrPast, e.Bridge, e.Phase, e.Date.Format("2006-01-02 15:04"))
+}
+
+// Unwrap returns ErrPast.
+func (e *PastError) Unwrap() error { return ErrPast }
+
 // Admit takes the dates of a config over. One that is new, lies in the past and is of a
-// phase yet to come is ErrPast.
+// phase yet to come is a *PastError.
 func Admit(m *Move, s State, now time.Time) (State, error) {
 	var known []time.Time
 	for p := s.Phase + 1; p < phases; p++ {
@@ -191,7 +206,7 @@ func Admit(m *Move, s State, now time.Time) (State, error) {
 			continue
 		}
 		if d.Before(now) && !slices.ContainsFunc(s.Known, d.Equal) {
-			return s, fmt.Errorf("%w: migration.%s.dates.%s: %s", ErrPast, m.Bridge, p, d.Format("2006-01-02 15:04"))
+			return s, &PastError{m.Bridge, p, d}
 		}
 	}
 	for _, d := range m.Dates {

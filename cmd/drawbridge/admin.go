@@ -13,7 +13,7 @@ import (
 // adminRows is the table of what the running bot answers at its socket. A new
 // verb is one row here and one cobra command.
 func adminRows(b *bot) []admin.Row {
-	return append(slices.Concat(storeRows(b), trustRows(b), otrRows(b), guardRows(b.guardOrders, b.links)), []admin.Row{
+	return append(slices.Concat(storeRows(b), trustRows(b), otrRows(b), guardRows(b.guardOrders, b.links), migrateRows(b.migrateOrders)), []admin.Row{
 		{Verb: "status", Needs: admin.Look, Handle: func(context.Context, json.RawMessage) (any, error) {
 			return b.status(), nil
 		}},

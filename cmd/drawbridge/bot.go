@@ -1,16 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
 	"drawbridge/bridge/link"
+	"drawbridge/bridge/migrate"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
 	"drawbridge/policy"
@@ -29,6 +32,8 @@ type bot struct {
 	company *companyKey // nil without a book of keys
 	guard   *guard.Guard
 	links   *link.Book
+	mover   *migrate.Mover
+	people  atomic.Pointer[migrate.People] // those of spec, without a lock
 
 	mu   sync.Mutex // guards what follows, and makes reloads come one by one
 	cfg  *config.Config
@@ -77,6 +82,7 @@ func newBot(c *config.Config, k *keys, build builder, st *store.Store, log *slog
 	if err := b.newGuard(&deps); err != nil {
 		return nil, err
 	}
+	b.newMover(&deps)
 	core, err := bridge.New(coreConfig(c, b.legs, b.links), deps)
 	if err != nil {
 		return nil, err
@@ -173,6 +179,10 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
+	moves := migrateMoves(c)
+	if err := b.mover.CheckDates(moves); err != nil {
+		return nil, pastDates(c, err)
+	}
 	diff, err := b.core.Reload(coreConfig(c, next, b.links))
 	if err != nil {
 		return nil, err
@@ -202,6 +212,10 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	b.keysChanged()
 	if err := b.reloadGuard(); err != nil { // check took it: this is a fault of ours
 		b.log.Error("the guard refused its new configuration", "err", err)
+		ch.Warnings = append(ch.Warnings, err.Error())
+	}
+	if err := b.mover.Reload(context.Background(), moves); err != nil { // the store fails
+		b.log.Error("migrations go on as they were", "err", err)
 		ch.Warnings = append(ch.Warnings, err.Error())
 	}
 	return ch, nil

@@ -70,6 +70,11 @@ func checkAll(path string) (*config.Config, []finding) {
 		return nil, found
 	}
 	add("warning", c.Warnings...)
+	past := "warning" // a phase that is entered already has such a date; the running bot knows
+	if _, err := os.Stat(c.Store.Path); err != nil {
+		past = "error"
+	}
+	add(past, c.PastDates(time.Now())...)
 	quiet := newQuiet()
 	k, err := openKeys(c, nil, nil, quiet)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
 	"drawbridge/bridge/link"
+	"drawbridge/bridge/migrate"
 	"drawbridge/internal/config"
 	"drawbridge/irc"
 	"drawbridge/policy"
@@ -119,6 +120,7 @@ func (b *bot) reloadGuard() error {
 		return err
 	}
 	b.spec = cfg.Policy
+	b.people.Store(migrate.NewPeople(cfg.Policy.People))
 	for _, l := range ended {
 		b.log.Info("off-boarding", "from", l.Person, "rule", l.Why)
 		b.guard.OffBoard(l)

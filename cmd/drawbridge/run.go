@@ -130,6 +130,9 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 		return nil, err
 	}
 	b.company, hooks.bot = company, b
+	if err = b.loadMover(); err != nil {
+		return nil, err
+	}
 	d := &daemon{bot: b, admin: srv, notify: host.NewNotifier(os.Getenv)}
 	if c.Metrics.Listen == "" {
 		return d, nil
@@ -199,8 +202,8 @@ func (d *daemon) serve(signals <-chan os.Signal) error {
 	}
 }
 
-// runGuarded runs the core, with the guard from before its legs start until after they
-// have ended: it writes down what it did to the last.
+// runGuarded runs the core, with the guard and the mover from before its legs start until
+// after they have ended: they write down what they did and counted to the last.
 func (d *daemon) runGuarded(ctx context.Context) error {
 	guarded, stopGuard := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopGuard()
@@ -220,8 +223,11 @@ func (d *daemon) runGuarded(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
+	moved := make(chan error, 1)
+	go func() { moved <- d.mover.Run(guarded) }()
 	err := d.core.Run(ctx)
 	stopGuard()
+	err = errors.Join(<-moved, err)
 	return errors.Join(<-ended, err)
 }
 
