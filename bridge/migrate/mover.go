@@ -66,7 +66,7 @@ var (
 // Times of a Mover.
 const (
 	tickEvery  = time.Second
-	writeEvery = 30 * time.Second // counts go to the store
+	writeEvery = 5 * time.Second // counts go to the store: so much of them a kill takes
 	writeTime  = 10 * time.Second
 	forgetWait = 6 * time.Hour
 )
@@ -115,7 +115,7 @@ func (m *Mover) Load(ctx context.Context) error {
 
 // admitLocked takes moves over into the states, all or none, and keeps them.
 func (m *Mover) admitLocked(ctx context.Context, moves []Move) error {
-	now := m.d.Now()
+	now := m.now()
 	next := maps.Clone(m.states)
 	var errs []error
 	for i := range moves {
@@ -159,7 +159,7 @@ func (m *Mover) Reload(ctx context.Context, moves []Move) error {
 func (m *Mover) CheckDates(moves []Move) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.d.Now()
+	now := m.now()
 	var errs []error
 	for i := range moves {
 		mv := &moves[i]
@@ -207,7 +207,7 @@ func (m *Mover) Run(ctx context.Context) error {
 func (m *Mover) tick(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now, people := m.d.Now(), m.d.People()
+	now, people := m.now(), m.d.People()
 	for i := range m.moves {
 		mv := &m.moves[i]
 		before := m.states[mv.Bridge]
@@ -292,7 +292,7 @@ const byDate = "date"
 
 // note writes a line of the audit.
 func (m *Mover) note(mv *Move, by, acts, undo, result string) {
-	a := guard.Act{At: m.d.Now(), Acts: "migrate " + mv.Bridge + ": " + acts, Actor: by, Result: result, Undo: undo, Effect: policy.Alert}
+	a := guard.Act{At: m.now(), Acts: "migrate " + mv.Bridge + ": " + acts, Actor: by, Result: result, Undo: undo, Effect: policy.Alert}
 	if len(mv.Channels) > 0 {
 		a.Place = mv.Channels[0].String()
 	}
@@ -348,11 +348,18 @@ func oldMoving(m *Move, p Phase) guard.Moving {
 	return out
 }
 
+// now is the time by the wall clock alone: what is weeks ahead goes by that, whatever the
+// machine slept in between.
+func (m *Mover) now() time.Time { return m.d.Now().Round(0) }
+
 // Count implements bridge.Census.
 func (m *Mover) Count(s *bridge.Spoken) {
-	if m.ready.Load() {
-		m.census.count(s)
+	if !m.ready.Load() {
+		return
 	}
+	cp := *s
+	cp.At = s.At.Round(0)
+	m.census.count(&cp)
 }
 
 // write writes the counts down.
@@ -371,7 +378,7 @@ func (m *Mover) write(ctx context.Context) {
 
 // forget drops what is older than is kept.
 func (m *Mover) forget(ctx context.Context) {
-	before := m.d.Now().AddDate(0, 0, -KeepDays)
+	before := m.now().AddDate(0, 0, -KeepDays)
 	m.census.forget(before)
 	if err := m.d.Store.Forget(ctx, before); err != nil && ctx.Err() == nil {
 		m.d.Log.Warn("migration: old counts are not forgotten", "err", err)
@@ -384,7 +391,7 @@ func (m *Mover) Refuse(ctx context.Context, leg, name string, on bool) error {
 	id := RefusalID{leg, strings.ToLower(name)}
 	var err error
 	if on {
-		err = m.d.Store.PutRefusal(ctx, Refusal{id, m.d.Now()})
+		err = m.d.Store.PutRefusal(ctx, Refusal{id, m.now()})
 	} else {
 		err = m.d.Store.DropRefusal(ctx, id)
 	}

@@ -87,7 +87,7 @@ func (m *Mover) moveLocked(name string) (*Move, error) {
 func (m *Mover) Status() (out []Status) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now, people := m.d.Now(), m.d.People()
+	now, people := m.now(), m.d.People()
 	for i := range m.moves {
 		out = append(out, m.statusLocked(&m.moves[i], people, now))
 	}
@@ -115,7 +115,7 @@ func (m *Mover) Plan(ctx context.Context, name string) (Plan, error) {
 		m.mu.Unlock()
 		return Plan{}, err
 	}
-	mv, now := *found, m.d.Now()
+	mv, now := *found, m.now()
 	s, f := m.states[mv.Bridge], m.figuresLocked(&mv, m.d.People(), now)
 	m.mu.Unlock()
 
@@ -178,7 +178,7 @@ func (m *Mover) change(ctx context.Context, name, by string, step func(*Move, St
 	if err != nil {
 		return 0, err
 	}
-	now, before := m.d.Now(), m.states[mv.Bridge]
+	now, before := m.now(), m.states[mv.Bridge]
 	after, err := step(mv, before, m.figuresLocked(mv, m.d.People(), now), now)
 	if err != nil {
 		return before.Phase, err
@@ -264,7 +264,7 @@ func (m *Mover) Report(ctx context.Context, name string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	now, people := m.d.Now(), m.d.People()
+	now, people := m.now(), m.d.People()
 	out := Report{Now: now, Status: m.statusLocked(mv, people, now)}
 	for _, p := range Phases() {
 		d := PhaseDate{Phase: p, Date: mv.Dates[p], Done: p <= out.Status.Phase}

@@ -22,7 +22,7 @@ func how(m *Move) string {
 	if m.To == "" {
 		return "Write !move to me in private, and I help you over."
 	}
-	return "The team is at " + m.To + " now. Write !move to me in private, and I help you over."
+	return "The new place: " + m.To + ". Write !move to me in private, and I help you over."
 }
 
 // announcement tells of a phase to come.

@@ -5,11 +5,13 @@ package e2e
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,16 +28,8 @@ import (
 func TestFaultClockJumps(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	clock, err := os.Create(filepath.Join(h.dir, "clock")) // eight bytes that the bot has mapped
-	h.must(err)
-	defer func() { _ = clock.Close() }()
-	jump := func(to time.Duration) {
-		t.Helper()
-		_, err := clock.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(to/time.Second)), 0)
-		h.must(err)
-	}
+	jump := h.withClock()
 	// A key is of no use before it was made.
-	h.binary, h.env = buildWithClock(t, h.Dir), []string{"LAB_CLOCK=" + clock.Name()}
 	jump(-2 * time.Hour)
 	for _, old := range []string{"bot.asc", "bot.pub.asc"} {
 		h.must(os.Remove(filepath.Join(h.dir, old)))
@@ -72,45 +66,70 @@ func TestFaultClockJumps(t *testing.T) {
 	}
 }
 
+// withClock has the house run the program with a wall clock that the test moves, and
+// returns what moves it: to that much before or after the true time.
+func (h *house) withClock() (jump func(to time.Duration)) {
+	h.t.Helper()
+	clock, err := os.Create(filepath.Join(h.dir, "clock")) // eight bytes that the bot has mapped
+	h.must(err)
+	h.t.Cleanup(func() { _ = clock.Close() })
+	jump = func(to time.Duration) {
+		h.t.Helper()
+		_, err := clock.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(to/time.Second)), 0)
+		h.must(err)
+	}
+	jump(0)
+	built.Do(func() { withClock, builtErr = buildWithClock(filepath.Dir(program)) })
+	h.must(builtErr)
+	h.binary, h.env = withClock, []string{"LAB_CLOCK=" + clock.Name()}
+	return jump
+}
+
+// The program with a clock is built once, beside the other.
+var (
+	built     sync.Once
+	withClock string
+	builtErr  error
+)
+
 // buildWithClock builds the program with a wall clock that the file $LAB_CLOCK
 // moves.
-func buildWithClock(t *testing.T, dir string) string {
-	t.Helper()
+func buildWithClock(dir string) (string, error) {
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	src := filepath.Join(strings.TrimSpace(string(out)), "src", "time")
 	b, err := os.ReadFile(filepath.Join(src, "time.go"))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	const reads = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
 	moved := strings.Replace(string(b), reads, reads+"\tsec += labShift()\n", 1)
 	if moved == string(b) {
-		t.Fatal("time.Now of this Go reads the clock in another way: change this test")
+		return "", errors.New("time.Now of this Go reads the clock in another way: change this test")
 	}
 	files := map[string]string{"time.go": moved, "lab_clock.go": labClock}
 	replace := map[string]string{}
 	for name, text := range files {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		replace[filepath.Join(src, name)] = file
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	file, built := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "drawbridge-clock")
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	if out, err := exec.Command("go", "build", "-overlay", file, "-o", built, "drawbridge/cmd/drawbridge").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
-	return built
+	return built, nil
 }
 
 // labClock is the rest of the time package of that build.
