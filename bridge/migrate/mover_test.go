@@ -37,7 +37,7 @@ func (s *stage) Announce(name, text string, kinds ...bridge.RoomKind) int {
 func (s *stage) SetMarks(marks map[string]string)           { s.marks = marks }
 func (s *stage) SetMoving(all map[bridge.Room]guard.Moving) { s.moving = all }
 func (s *stage) HeldBy(bridge.Room) string                  { return s.held }
-func (s *stage) Note(a guard.Act) { s.audit = append(s.audit, a.Actor+" "+a.Acts+" ("+a.Result+")") }
+func (s *stage) Note(a guard.Act)                           { s.audit = append(s.audit, a.Actor+" "+a.Acts+" ("+a.Result+")") }
 
 func (s *stage) PlanMoving(_ context.Context, place bridge.Room, steps []guard.Moving) ([]guard.MoveStep, error) {
 	out := make([]guard.MoveStep, len(steps))

@@ -21,10 +21,10 @@ type Config struct {
 	Safety   Safety    `yaml:"safety"`
 	// Migration are the bridges on their way off IRC.
 	Migration []Migration `yaml:"migration" cfg:"named"`
-	Store    Store     `yaml:"store"`
-	Admin    Admin     `yaml:"admin"`
-	Metrics  Metrics   `yaml:"metrics"`
-	Log      Log       `yaml:"log"`
+	Store     Store       `yaml:"store"`
+	Admin     Admin       `yaml:"admin"`
+	Metrics   Metrics     `yaml:"metrics"`
+	Log       Log         `yaml:"log"`
 
 	// File is the path Load was given.
 	File string `yaml:"-"`
