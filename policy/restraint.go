@@ -193,4 +193,8 @@ func (l *Lockdown) Until() time.Time { return l.until }
 
 // Set shuts the room until then, or opens it if that is past: by hand, after a
 // restart, or because the budget is used up.
-func (l *Lockdown) Set(until time.Time) { l.until = until }
+func (l *Lockdown) Set(until time.Time) {
+	if l.until = until; until.IsZero() {
+		l.joins = window{} // those joins have had their answer
+	}
+}

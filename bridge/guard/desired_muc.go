@@ -22,6 +22,9 @@ const (
 	fieldMemberInvites = "{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites" // Prosody
 )
 
+// fieldsVoiced are ejabberd's, 23.01 and later: who comes to a moderated room has voice.
+var fieldsVoiced = [...]string{"members_by_default", "muc#roomconfig_membersbydefault"}
+
 // wantMUCLocked compiles the state that the MUC shall have.
 func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) policy.MUC {
 	r := sd.room
@@ -149,10 +152,19 @@ func (sd *side) wantFieldsLocked(m *policy.MUC, seen *policy.MUCSeen, members, q
 	if members {
 		set(policy.FieldMembersOnly, "1", true)
 	}
-	if quiet || (sd.room.shut || sd.mucCaps.Ejabberd && sd.silencesLocked()) && !members { // who comes now is a visitor
-		set(policy.FieldModerated, "1", true)
-	} else {
-		set(policy.FieldModerated, "0", false) // who may not speak has no voice by the guard's hand
+	// Who comes to a moderated room is a visitor; on ejabberd only where it says so. Who may
+	// not speak in one that is not moderated has no voice by the guard's hand.
+	moderated := quiet || (sd.room.shut || sd.mucCaps.Ejabberd && sd.silencesLocked()) && !members
+	set(policy.FieldModerated, map[bool]string{true: "1", false: "0"}[moderated], moderated)
+	for _, field := range fieldsVoiced {
+		if _, known := sd.found[field]; !known {
+			sd.found[field] = seen.Config[field]
+		}
+		if value := sd.found[field]; moderated {
+			set(field, "0", false)
+		} else if value != "" {
+			set(field, value, false)
+		}
 	}
 	set(fieldPersistent, "1", false)
 	if sd.room.cfg.Topic {
