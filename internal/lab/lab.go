@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -129,10 +130,30 @@ func (l *Lab) Port() int {
 			continue
 		}
 		_ = ln.Close()
-		return p
+		if l.reserve(p) {
+			return p
+		}
 	}
 	l.Fatalf("lab: no free port on 127.0.0.1")
 	return 0
+}
+
+// ofdSetLock is F_OFD_SETLK of Linux: a lock of the open file, not of the process.
+const ofdSetLock = 37
+
+// reserve keeps a port from the labs of other tests and processes until the test ends:
+// the server takes it only later. It reports whether the port was nobody's.
+func (l *Lab) reserve(port int) bool {
+	l.Helper()
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("drawbridge-lab-ports-%d", os.Geteuid())), os.O_RDWR|os.O_CREATE, 0o600)
+	l.must(err)
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: int64(port), Len: 1}
+	if err := syscall.FcntlFlock(f.Fd(), ofdSetLock, &lock); err != nil {
+		_ = f.Close()
+		return false
+	}
+	l.Cleanup(func() { _ = f.Close() })
+	return true
 }
 
 func addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
