@@ -124,7 +124,7 @@ safety: {protected: [carl], two_person: []}
 	h.never(carl, " KICK #lobby xavier ")
 	h.never(carl, "MODE #vip -o :xavier")
 	for _, l := range carl.Lines() {
-		if strings.Contains(l, "MODE #vip +") && strings.HasSuffix(l, ":carl") && strings.Index(l, "+o") < 0 {
+		if strings.Contains(l, "MODE #vip +") && strings.HasSuffix(l, ":carl") && !strings.Contains(l, "+o") {
 			t.Errorf("the stranger was given something: %s", l)
 		}
 	}

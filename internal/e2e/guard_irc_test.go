@@ -23,14 +23,6 @@ bridges:
   dev: {irc: [{network: corp, channel: "#dev"}, {network: corp, channel: "#dev2"}], announce: off}
 `
 
-// finance is a room of members, armed from the start.
-const finance = `
-rooms:
-  finance: {irc: {network: corp, channel: "#finance"}, default: deny, dry_run: false}
-rules:
-  - {id: members, rooms: [finance], do: [join, speak], who: {people: [carl, bob]}, effect: allow, reason: "Ask carl"}
-`
-
 // sesame is the password of every account at services.
 const sesame = "sesame"
 
