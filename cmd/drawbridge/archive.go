@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -32,10 +33,11 @@ func newMigrateArchive(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "archive --to WHO… LOG…",
 		Short: "Turn channel logs into one encrypted, searchable file",
-		Long: `Turn channel logs of irssi, WeeChat or ZNC, files or folders, into one file that is
-encrypted to people by OpenPGP. gpg --decrypt makes one HTML page of it, which is
-searched in a browser without any network. Nothing readable is written to disk, and
-logs of any size are read line by line.
+		Long: `Turn channel logs of irssi, WeeChat or ZNC into one file that is encrypted to
+people by OpenPGP. gpg --decrypt makes one HTML page of it, which is searched in a
+browser without any network. Nothing readable is written to disk, and logs of any
+size are read line by line. LOG is a file, or a folder of which the logs of channels
+are taken; private talk is left out there.
 
 WHO is a person of the configuration, or the fingerprint of a key of the keyring. A
 key that is expired, revoked or cannot encrypt is refused. Logs are not put into
@@ -99,6 +101,9 @@ func (g *globals) sayArchive(out string, a *archive.Archive, n archive.Counts, t
 	for _, r := range to {
 		sayf(g.err, "to %s %s\n", r.Person, spaced(r.Fingerprint))
 	}
+	if n := len(a.Skipped); n > 0 {
+		sayf(g.err, "left out %s that no channel's name stands for (private talk?): %s; name a file to take it\n", count(n, "file"), clean(shortList(a.Skipped)))
+	}
 	for _, odd := range []struct {
 		n    int
 		what string
@@ -108,6 +113,15 @@ func (g *globals) sayArchive(out string, a *archive.Archive, n archive.Counts, t
 		}
 	}
 	sayf(g.err, "\nRead it:\n  gpg --output archive.html --decrypt %s\n", out)
+}
+
+// shortList names the first few.
+func shortList(names []string) string {
+	const few = 5
+	if len(names) > few {
+		return strings.Join(names[:few], ", ") + " …"
+	}
+	return strings.Join(names, ", ")
 }
 
 // options reads the flags about reading.
@@ -234,7 +248,8 @@ func writeArchive(ctx context.Context, a *archive.Archive, ring *openpgp.Keyring
 		return n, err
 	}
 	defer func() {
-		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		_ = f.Close()
+		_ = os.Remove(f.Name()) // it is gone where all went well
 	}()
 	w, err := ring.EncryptFile(f, to, strings.TrimSuffix(filepath.Base(path), ".gpg"), time.Now())
 	if err != nil {
@@ -247,5 +262,9 @@ func writeArchive(ctx context.Context, a *archive.Archive, ring *openpgp.Keyring
 	if err := f.Sync(); err != nil {
 		return n, err
 	}
-	return n, os.Link(f.Name(), path) // and never over another
+	err = os.Link(f.Name(), path) // never over another
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = os.Rename(f.Name(), path) // where the file system has no links
+	}
+	return n, err
 }

@@ -46,10 +46,13 @@ var ErrNoLogs = errors.New("no logs")
 type Archive struct {
 	opt  Options
 	logs []log
+	// Skipped are the files of folders that are no channel's by their name: private
+	// talk, above all. Who wants one of them names it.
+	Skipped []string
 }
 
-// Open looks at the logs: files, and folders with everything in them. The error
-// joins one for each that cannot be read.
+// Open looks at the logs: files, and folders with the logs of channels in them. The
+// error joins one for each that cannot be read.
 func Open(paths []string, opt Options) (*Archive, error) {
 	if opt.Charset == nil {
 		opt.Charset = charmap.Windows1252
@@ -76,6 +79,10 @@ func Open(paths []string, opt Options) (*Archive, error) {
 				return err
 			}
 			seen[path] = true
+			if path != root && !isChannel(channelOf(path)) {
+				a.Skipped = append(a.Skipped, path)
+				return nil
+			}
 			l, err := a.look(path)
 			if errors.Is(err, errEmpty) {
 				return nil
@@ -95,7 +102,7 @@ func Open(paths []string, opt Options) (*Archive, error) {
 		return nil, errors.Join(errs...)
 	}
 	if len(a.logs) == 0 {
-		return nil, ErrNoLogs
+		return nil, fmt.Errorf("%w of channels in %s", ErrNoLogs, strings.Join(paths, ", "))
 	}
 	slices.SortStableFunc(a.logs, func(x, y log) int {
 		return strings.Compare(x.channel+"\x00"+x.first+"\x00"+x.path, y.channel+"\x00"+y.first+"\x00"+y.path)
@@ -162,6 +169,12 @@ func channelOf(path string) string {
 		name = filepath.Base(filepath.Dir(path))
 	}
 	return clean(strings.ToValidUTF8(name, "?"))
+}
+
+// isChannel reports whether a name is a channel's, or holds one's as
+// "libera.#dev" and "ada_corp_#dev" do.
+func isChannel(name string) bool {
+	return strings.ContainsRune(name, '#') || name != "" && strings.ContainsRune("&+!", rune(name[0]))
 }
 
 // Write writes the page. It holds one line at a time. The error is that of reading,

@@ -131,7 +131,7 @@ func TestNoLogIsSaid(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "notes.txt", "Dear all,\nthis is a letter.\n[x]\n")
 	put(t, dir, "empty.log", "")
-	_, err := Open([]string{dir}, Options{})
+	_, err := Open([]string{filepath.Join(dir, "notes.txt"), filepath.Join(dir, "empty.log")}, Options{})
 	if err == nil || !strings.Contains(err.Error(), "notes.txt: is no log of irssi, WeeChat or ZNC: of 3 lines at its start 0 can be read") || strings.Contains(err.Error(), "empty.log") {
 		t.Errorf("err = %v", err)
 	}
@@ -140,6 +140,29 @@ func TestNoLogIsSaid(t *testing.T) {
 	}
 	if _, err := Open([]string{filepath.Join(dir, "nowhere")}, Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// Of a folder only logs of channels are taken: what was said to one alone is not for
+// all. Who names a file means it.
+func TestPrivateTalkIsLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "corp/#dev.log", irssiLog)
+	put(t, dir, "corp/bob.log", irssiLog)
+	put(t, dir, "znc/carol/2024-01-31.log", zncLog)
+	put(t, dir, "wee/irc.server.libera.weechatlog", weechatLog)
+	a, err := Open([]string{dir}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Channels(); !slices.Equal(got, []string{"#dev"}) || len(a.Skipped) != 3 {
+		t.Errorf("channels %q, skipped %q", got, a.Skipped)
+	}
+	if a, err = Open([]string{filepath.Join(dir, "corp/bob.log")}, Options{}); err != nil || len(a.Channels()) != 1 {
+		t.Errorf("bob.log, by its name: %v, %v", a, err)
+	}
+	if _, err := Open([]string{filepath.Join(dir, "znc")}, Options{}); !errors.Is(err, ErrNoLogs) {
+		t.Errorf("a folder of private talk: %v", err)
 	}
 }
 

@@ -259,6 +259,9 @@ func (m *matterbridge) login(s *section, name string, tls bool) *sasl {
 	pw := s.text("NickServPassword")
 	who := s.text("NickServNick")
 	if pw == "" {
+		if s.yes("UseSASL") {
+			m.left(s.line("UseSASL"), s.id+".UseSASL", "add sasl: to the network", "there is no NickServPassword to log in with")
+		}
 		return nil
 	}
 	at := s.id + ".NickServPassword"
