@@ -40,6 +40,8 @@ type bot struct {
 	keys *keys
 	legs []leg
 	spec policy.Spec // that the guard has
+	// untold are the rules that ask for what a network never tells, as the log has said.
+	untold map[config.Error]bool
 }
 
 // leg is a leg that takes another configuration while it runs.

@@ -133,12 +133,31 @@ func (b *bot) reloadGuard() error {
 func (b *bot) recheckGuard() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.warnUntold(b.guard.Status())
 	if reflect.DeepEqual(policySpec(b.cfg, b.keys, b.links), b.spec) {
 		return
 	}
 	b.log.Info("keys of people changed: everybody in guarded rooms is judged anew")
 	if err := b.reloadGuard(); err != nil {
 		b.log.Error("the guard keeps its old policy", "err", err)
+	}
+}
+
+// warnUntold says in the log, once each, which rules ask for what a network never tells:
+// that is known once it is connected. b.mu is held.
+func (b *bot) warnUntold(s guard.Status) {
+	for i := range s.Rooms {
+		for _, p := range s.Rooms[i].Places {
+			for _, e := range b.cfg.GuardDoubts(p.Room.Leg, p.Never) {
+				if !b.untold[e] {
+					if b.untold == nil {
+						b.untold = map[config.Error]bool{}
+					}
+					b.untold[e] = true
+					b.log.Warn("a rule asks for what a network never tells", "leg", p.Room.Leg, "rule", e.Key, "err", e.Error())
+				}
+			}
+		}
 	}
 }
 

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
 	"drawbridge/internal/config"
 	"drawbridge/irc"
 	"drawbridge/policy"
@@ -103,5 +107,24 @@ func TestLeavers(t *testing.T) {
 	}
 	if got := leavers(nil, []*policy.Person{old}); len(got) > 0 {
 		t.Errorf("who comes leaves: %v", got)
+	}
+}
+
+// TestUntoldIsWarnedOfOnce: a rule about accounts on a network that tells none, once it is
+// known that it tells none, with its line in the file.
+func TestUntoldIsWarnedOfOnce(t *testing.T) {
+	var out bytes.Buffer
+	b := &bot{cfg: guardedFull(), log: slog.New(slog.NewTextHandler(&out, nil))}
+	s := guard.Status{Rooms: []guard.RoomStatus{{Name: "dev", Places: []guard.PlaceStatus{{Room: irc.Room("corp", "#dev")}}}}}
+	b.warnUntold(s)
+	if out.Len() > 0 {
+		t.Errorf("before anything is known: %s", out.String())
+	}
+	s.Rooms[0].Places[0].Never = policy.MissingAccount
+	for range 3 {
+		b.warnUntold(s)
+	}
+	if n := strings.Count(out.String(), "rules[0].who: network corp never tells of anybody's account"); n != 1 {
+		t.Errorf("warned %d times: %s", n, out.String())
 	}
 }
