@@ -235,17 +235,23 @@ func (sd *side) wantMUCMovingLocked(m *policy.MUC, seen *policy.MUCSeen) {
 		switch {
 		case mv.Closed && wanted:
 		case mv.Closed:
-			m.Fields = append(m.Fields, policy.Field{Var: x.field, Value: "1"})
+			setField(m, x.field, "1")
 			if !is && !strings.Contains(b.Set, x.letter) {
 				b.Set += x.letter
 			}
 		case strings.Contains(was.Set, x.letter) && is && !wanted:
-			m.Fields = append(m.Fields, policy.Field{Var: x.field, Value: "0"})
+			setField(m, x.field, "0")
 		default:
 			b.Set = strings.ReplaceAll(b.Set, x.letter, "")
 		}
 	}
 	sd.keepBeforeLocked(&was, &b)
+}
+
+// setField wants one value of a field, in place of what the rules want.
+func setField(m *policy.MUC, field, value string) {
+	m.Fields = slices.DeleteFunc(m.Fields, func(f policy.Field) bool { return f.Var == field })
+	m.Fields = append(m.Fields, policy.Field{Var: field, Value: value})
 }
 
 // MoveStep is what one step of a migration would change in a place.

@@ -1,0 +1,152 @@
+package guard_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"drawbridge/bridge"
+	"drawbridge/bridge/guard"
+	"drawbridge/policy"
+)
+
+const movedTo = "We have moved to xmpp:dev@rooms.corp.example"
+
+// A migration makes a channel read-only, points to the new place, closes it, and all is
+// as before when it is taken back: what others had set stays.
+func TestMovingAndBack(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Join(lobby, onIRC("dave", "dave"))
+		h.irc.Give(lobby, "dave", "v", by("mallory"))
+		h.irc.Change(lobby, func(p *guardtestPlace) { p.Topic = "as it was" })
+		h.wait(6 * time.Minute)
+		h.irc.Lines()
+
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true, Entry: "Write !move"}})
+		h.wait(time.Second)
+		lines := strings.Join(h.irc.Lines(), "\n")
+		if !strings.Contains(lines, "MODE #lobby +m") || !strings.Contains(lines, "MODE #lobby -v dave") {
+			t.Errorf("read-only: %s", lines)
+		}
+		h.irc.Join(lobby, onIRC("erin", "erin"))
+		h.wait(time.Second)
+		h.same("who comes in hears", h.irc.Whispers(), "erin: Write !move")
+		h.irc.Part(lobby, "erin", false)
+		h.irc.Join(lobby, onIRC("erin", "erin"))
+		h.wait(time.Second)
+		h.same("a second time nothing", h.irc.Whispers())
+		if got := h.irc.Lines(); len(got) > 0 {
+			t.Errorf("nobody gets a voice in a silent channel: %q", got)
+		}
+
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true, Closed: true, Topic: movedTo}})
+		h.wait(time.Second)
+		h.has("closed", h.irc.Lines(), "MODE #lobby +i")
+		if r := h.g.Out(bridge.Sender{Nick: "bob", Person: "bob"}, muc, lobby, bridge.Line{}, policy.Verified, time.Now()); !r.Refused || r.Reason != "" {
+			t.Errorf("into a closed channel: %+v", r)
+		}
+		// It is kept, like all that a guard wants.
+		h.irc.Mode(lobby, "-i", by("mallory"))
+		h.wait(time.Second)
+		h.same("set back", h.irc.Lines(), "MODE #lobby +i")
+
+		// The next process knows how it was.
+		h.stop()
+		h.start()
+		h.ready()
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true, Closed: true, Topic: movedTo}})
+		h.wait(time.Second)
+		h.irc.Lines()
+		h.g.SetMoving(nil)
+		h.wait(time.Second)
+		lines = strings.Join(h.irc.Lines(), "\n")
+		if !strings.Contains(lines, "MODE #lobby -mi") && !strings.Contains(lines, "MODE #lobby -im") || !strings.Contains(lines, "TOPIC #lobby :as it was") {
+			t.Errorf("taken back: %s", lines)
+		}
+		if strings.Contains(lines, "+v") {
+			t.Errorf("everybody got a voice: %s", lines)
+		}
+		if r := h.g.Out(bridge.Sender{Nick: "bob", Person: "bob"}, muc, lobby, bridge.Line{}, policy.Verified, time.Now()); r.Refused {
+			t.Errorf("into the open channel: %+v", r)
+		}
+		h.wait(6 * time.Minute)
+		if got := h.irc.Lines(); len(got) > 0 {
+			t.Errorf("and then %q", got)
+		}
+	})
+}
+
+// What was set before a phase stays when it is taken back.
+func TestMovingLeavesWhatWasThere(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Mode(lobby, "+m", by("mallory"))
+		h.wait(time.Second)
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true}})
+		h.wait(time.Second)
+		h.g.SetMoving(nil)
+		h.wait(6 * time.Minute)
+		for _, l := range h.irc.Lines() {
+			if strings.Contains(l, "-m") {
+				t.Errorf("%q: that was there before", l)
+			}
+		}
+	})
+}
+
+// In a dry run a migration changes nothing, and a plan never does.
+func TestMovingIsPlanned(t *testing.T) {
+	live(t, nil, func(h *house) {
+		must(t, h.g.Disable(context.Background(), "lobby", "alice"))
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true, Topic: movedTo, Entry: "x"}})
+		h.irc.Join(lobby, onIRC("erin", "erin"))
+		h.wait(6 * time.Minute)
+		if got := append(h.irc.Lines(), h.irc.Whispers()...); len(got) > 0 {
+			t.Errorf("in a dry run: %q", got)
+		}
+		if why := h.g.HeldBy(lobby); !strings.Contains(why, "dry run") {
+			t.Errorf("held by %q", why)
+		}
+		h.g.SetMoving(nil)
+		must(t, h.g.Enable(context.Background(), "lobby", "alice"))
+		h.wait(6 * time.Minute)
+		h.irc.Lines()
+		steps, err := h.g.PlanMoving(context.Background(), lobby, []guard.Moving{{}, {ReadOnly: true}, {ReadOnly: true, Topic: movedTo}, {ReadOnly: true, Topic: movedTo, Closed: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{
+			"", "MODE #lobby +m; PRIVMSG ChanServ :SET #lobby MLOCK +zm", "TOPIC #lobby :" + movedTo,
+			"MODE #lobby +i; PRIVMSG ChanServ :SET #lobby MLOCK +zmi; nothing is relayed to or from there",
+		} {
+			if got := strings.Join(steps[i].Lines, "; "); got != want || steps[i].Why != "" {
+				t.Errorf("step %d: %q %s, want %q", i, got, steps[i].Why, want)
+			}
+		}
+		if got := h.irc.Lines(); len(got) > 0 || h.g.HeldBy(lobby) != "" {
+			t.Errorf("a plan sent %q; held by %q", got, h.g.HeldBy(lobby))
+		}
+		if _, err := h.g.PlanMoving(context.Background(), bridge.Room{Leg: "corp", Name: "#nowhere"}, nil); err == nil {
+			t.Error("a plan of no room")
+		}
+	})
+}
+
+// A MUC that is left is locked with its subject, and opened again.
+func TestMovingMUC(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.xmpp.Lines()
+		h.g.SetMoving(map[bridge.Room]guard.Moving{muc: {Closed: true, Topic: movedTo}})
+		h.wait(time.Second)
+		lines := strings.Join(h.xmpp.Lines(), "\n")
+		if !strings.Contains(lines, "subject "+movedTo) || !strings.Contains(lines, "moderatedroom=1") {
+			t.Errorf("locked: %s", lines)
+		}
+		h.g.SetMoving(nil)
+		h.wait(time.Second)
+		lines = strings.Join(h.xmpp.Lines(), "\n")
+		if !strings.Contains(lines, "moderatedroom=0") || strings.Contains(lines, "membersonly=0") {
+			t.Errorf("opened: %s", lines)
+		}
+	})
+}
