@@ -34,6 +34,7 @@ func chatCommands() []chatCommand {
 		{name: "!invite", help: "NETWORK/CHANNEL NICK: invites you, once you have proven who you are", run: (*Core).answerProof},
 		{name: "!migrate", help: "how the way off IRC goes: admins only", run: (*Core).answerMigrate},
 		{name: "!link", help: "joins your account on IRC and your Jabber account: write it to me alone", run: (*Core).answerLink},
+		{name: "!move", help: "your own way from IRC to Jabber: write it to me alone, on IRC", run: (*Core).answerMove},
 		{name: "!bridge", help: "pause 1h | resume: channel operators only", ends: true, run: (*Core).answerBridge},
 	}
 }
@@ -176,7 +177,7 @@ func (c *Core) answerHelp(q *question) string {
 	var parts []string
 	for _, cmd := range chatCommands() {
 		if cmd.ends && q.member.room.Kind == Chat || cmd.name == "!guard" && (c.guard == nil || !q.private()) ||
-			cmd.name == "!invite" && (c.proofs == nil || !q.private()) || cmd.name == "!migrate" && (c.migrate == nil || !q.private()) || cmd.name == "!link" && c.asides["!link"] == nil {
+			cmd.name == "!invite" && (c.proofs == nil || !q.private()) || cmd.name == "!migrate" && (c.migrate == nil || !q.private()) || cmd.name == "!link" && c.asides["!link"] == nil || cmd.name == "!move" && !c.serves("!move", q.member.room) {
 			continue
 		}
 		parts = append(parts, cmd.name+" "+cmd.help)

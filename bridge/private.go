@@ -66,10 +66,22 @@ type AsideDesk interface {
 	Aside(ctx context.Context, a Aside) string
 }
 
+// RoomDesk is an AsideDesk for people of some channels alone.
+type RoomDesk interface {
+	AsideDesk
+	Serves(channel Room) bool
+}
+
+// serves reports whether people of a room may ask for command alone with the bot.
+func (c *Core) serves(command string, room Room) bool {
+	desk, ok := c.asides[command].(RoomDesk)
+	return ok && desk.Serves(room)
+}
+
 // Bounds of what is said to the bot alone.
 const (
 	maxAsides  = 64 // that wait; more are dropped
-	asideBurst = 8  // lines of one user@host at once
+	asideBurst = 24 // lines of one user@host at once
 	asideEvery = 2500 * time.Millisecond
 	asideHosts = 4096 // that are told apart
 	asideLine  = 1024 // bytes of one line that are looked at
@@ -95,7 +107,11 @@ func (c *Core) answerPrivate(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case p := <-c.privates:
-			if !rate.allow(p.Leg+" "+p.From.User+"@"+p.From.Host, c.now()) {
+			ok, first := rate.allow(p.Leg+" "+p.From.User+"@"+p.From.Host, c.now())
+			if first {
+				c.TellNick(p.Leg, p.From.Nick, "Too many lines at once: wait half a minute, then go on.")
+			}
+			if !ok {
 				c.log.Debug("private line dropped: too many", "leg", p.Leg, "from", p.From.Nick)
 				continue
 			}
@@ -144,30 +160,40 @@ func (c *Core) TellNick(leg, nick, text string) bool {
 }
 
 // hostRate allows each user@host asideBurst lines at once, and one more each asideEvery.
-type hostRate map[string]askBucket
+type hostRate map[string]hostBucket
 
-func (h *hostRate) allow(host string, now time.Time) bool {
+type hostBucket struct {
+	left int
+	at   time.Time
+	told bool // that it is empty
+}
+
+// allow reports whether a line is heard; first, that it is the first that is not.
+func (h *hostRate) allow(host string, now time.Time) (ok, first bool) {
 	if *h == nil {
 		*h = hostRate{}
 	}
-	b, ok := (*h)[host]
-	if !ok {
+	b, known := (*h)[host]
+	if !known {
 		if len(*h) >= asideHosts {
 			h.forget(now)
 		}
-		b = askBucket{asideBurst, now}
+		if len(*h) >= asideHosts {
+			return false, false
+		}
+		b = hostBucket{left: asideBurst, at: now}
 	}
 	if n := int(now.Sub(b.at) / asideEvery); n > 0 {
 		b.left = min(asideBurst, b.left+n)
 		b.at = b.at.Add(time.Duration(n) * asideEvery)
 	}
-	if ok = b.left > 0 && len(*h) < asideHosts; ok {
-		b.left--
+	if ok = b.left > 0; ok {
+		b.left, b.told = b.left-1, false
+	} else {
+		first, b.told = !b.told, true
 	}
-	if len(*h) < asideHosts {
-		(*h)[host] = b
-	}
-	return ok
+	(*h)[host] = b
+	return ok, first
 }
 
 // forget lets go of those who have been silent long enough to begin anew.

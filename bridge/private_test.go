@@ -73,8 +73,8 @@ func TestPrivateLines(t *testing.T) {
 		from.Host = "other"
 		leg.by.Heard(Private{Leg: "corp", From: from, Text: NewText("!move")})
 		synctest.Wait()
-		if n := len(leg.told); n != asideBurst+1 {
-			t.Errorf("%d answers to a flood of 50 and one line of another, want %d", n, asideBurst+1)
+		if n := len(leg.told); n != asideBurst+2 || !strings.Contains(leg.told[asideBurst], "Too many lines") {
+			t.Errorf("%d answers to a flood of 50 and one line of another, want %d: %q", n, asideBurst+2, leg.told)
 		}
 	})
 }
@@ -88,7 +88,12 @@ func TestHostRateIsBounded(t *testing.T) {
 	if len(rate) > asideHosts {
 		t.Errorf("%d hosts kept, want at most %d", len(rate), asideHosts)
 	}
-	if later := now.Add(time.Hour); !rate.allow("new@h", later) || len(rate) > 10 {
+	if later := now.Add(time.Hour); !hears(&rate, "new@h", later) || len(rate) > 10 {
 		t.Errorf("after an hour %d hosts are kept, and a new one is not heard", len(rate))
 	}
+}
+
+func hears(h *hostRate, host string, now time.Time) bool {
+	ok, _ := h.allow(host, now)
+	return ok
 }

@@ -36,7 +36,7 @@ type Claim struct {
 
 // proofCommands are those that go to Proofs, with what stands behind them. Each has a
 // row of chatCommands, too.
-var proofCommands = []string{"!invite", "!link"}
+var proofCommands = []string{"!invite", "!link", "!move"}
 
 // isClaim reports whether text is for Proofs.
 func (c *Core) isClaim(m *Message) bool {
@@ -59,6 +59,14 @@ func (c *Core) answerLink(q *question) string {
 		return noOrders
 	case q.member.room.Kind == Channel:
 		return "Write that to me alone, not here: !link NAME"
+	}
+	return noPlace
+}
+
+// answerMove says where people are helped to move, where all can read it.
+func (c *Core) answerMove(q *question) string {
+	if c.serves("!move", q.member.room) {
+		return "Write that to me alone, not here: !move"
 	}
 	return noPlace
 }

@@ -50,7 +50,7 @@ func (c *Core) answerTrust(q *question) string {
 	if !q.private() {
 		return text
 	}
-	if own := c.ownKeys(q.member.room.Leg); own != "" {
+	if own := c.OwnKeys(q.member.room.Leg); own != "" {
 		text += " My own keys, to compare with what your client shows: " + own + "."
 	}
 	return text
@@ -69,8 +69,9 @@ func (c *Core) trustOf(m *member, r RoomStatus) string {
 	return strings.Join(append([]string{text}, c.trust.Keys(m.room.Name)...), ", ")
 }
 
-// ownKeys names the bot's own keys on a leg.
-func (c *Core) ownKeys(leg string) string {
+// OwnKeys names the bot's own keys on a leg, for people to compare. It may be called at
+// any time.
+func (c *Core) OwnKeys(leg string) string {
 	var parts []string
 	for _, l := range *c.legs.Load() {
 		if l.name != leg {

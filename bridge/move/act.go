@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,8 +61,15 @@ func (d *Desk) invite(ctx context.Context, v *visit) ([]Say, error) {
 		inv, err := d.d.World.Invite(ctx, v.b.Leg)
 		if err != nil {
 			d.log.Warn("no invitation", "leg", v.b.Leg, "from", v.id, "err", err)
-			d.tellAdmins(v, Say{"admin_account", map[string]string{"domain": d.domain(v)}})
-			return []Say{{"make_none", map[string]string{"domain": d.domain(v)}}}, d.note(ctx, v, all)
+			if err := d.note(ctx, v, all); err != nil {
+				return nil, err
+			}
+			domain := map[string]string{"domain": d.domain(v)}
+			if d.d.World.Server(ctx, v.b.Leg).InBand {
+				return []Say{{"make_inband", domain}}, nil
+			}
+			d.tellAdmins(v, Say{"admin_account", domain})
+			return []Say{{"make_none", domain}}, nil
 		}
 		if inv.Until.IsZero() {
 			inv.Until = v.now.Add(day)
@@ -117,7 +125,7 @@ func (d *Desk) sendTest(v *visit) ([]Say, error) {
 		return []Say{{"test_no_key", map[string]string{"bot": bot, "next": t.first("word_next")}}}, nil
 	}
 	sum := sha256.Sum256([]byte(code))
-	v.talk.Code, v.talk.Tries, v.talk.Tested = sum[:], 0, false
+	v.talk.Code, v.talk.Tries, v.talk.Tested = sum[:], 0, ""
 	return []Say{{"test_sent", map[string]string{"person": p.Name, "next": t.first("word_next")}}}, nil
 }
 
@@ -188,14 +196,14 @@ func (d *Desk) Prove(ctx context.Context, c *bridge.Claim) string {
 			v.talk.Code = nil
 		}
 	} else {
-		v.talk.Code, v.talk.Tested = nil, true
+		v.talk.Code, v.talk.Tested = nil, c.Person
 	}
 	v.now = now
 	if err := d.keep(ctx, v); err != nil {
 		d.log.Error("a move cannot go on", "from", c.Person, "err", err)
 		return d.say(v, Say{Key: "broken"})
 	}
-	if !v.talk.Tested {
+	if v.talk.Tested != c.Person {
 		return d.say(v, again)
 	}
 	next := map[string]string{"next": t.first("word_next")}
@@ -221,11 +229,10 @@ func (d *Desk) tested(ctx context.Context, person string) (*visit, error) {
 		if p == nil || p.Name != person || json.Unmarshal(kept.Data, &v.talk) != nil {
 			continue
 		}
-		for i := range d.bridges {
-			if d.bridges[i].Name == v.talk.Bridge {
-				v.b = &d.bridges[i]
-				return v, nil
-			}
+		all := *d.bridges.Load()
+		if i := slices.IndexFunc(all, func(b Bridge) bool { return b.Name == v.talk.Bridge }); i >= 0 {
+			v.b = &all[i]
+			return v, nil
 		}
 	}
 	return nil, nil

@@ -5,11 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"drawbridge/bridge"
@@ -111,11 +111,12 @@ type Desk struct {
 	log     *slog.Logger
 	builtin *Texts
 
-	mu      sync.Mutex // guards what follows, and that conversations go on one by one
-	bridges []Bridge
+	bridges atomic.Pointer[[]Bridge] // read without a lock: a World may wait for who reloads
+
+	mu sync.Mutex // conversations go on one by one
 }
 
-var _ bridge.AsideDesk = (*Desk)(nil)
+var _ bridge.RoomDesk = (*Desk)(nil)
 
 // New returns a desk of no bridges.
 func New(d Deps) *Desk {
@@ -128,19 +129,25 @@ func New(d Deps) *Desk {
 	if d.Code == nil {
 		d.Code = func() string { return rand.Text()[:8] }
 	}
-	return &Desk{d: d, log: d.Log, builtin: Builtin()}
+	desk := &Desk{d: d, log: d.Log, builtin: Builtin()}
+	desk.bridges.Store(&[]Bridge{})
+	return desk
 }
 
 // Reload changes which bridges' people move. Conversations go on.
 func (d *Desk) Reload(bridges []Bridge) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.bridges = slices.Clone(bridges)
-	for i := range d.bridges {
-		if d.bridges[i].Texts == nil {
-			d.bridges[i].Texts = d.builtin
+	all := slices.Clone(bridges)
+	for i := range all {
+		if all[i].Texts == nil {
+			all[i].Texts = d.builtin
 		}
 	}
+	d.bridges.Store(&all)
+}
+
+// Serves reports whether people of a channel move.
+func (d *Desk) Serves(channel bridge.Room) bool {
+	return slices.ContainsFunc(*d.bridges.Load(), func(b Bridge) bool { return slices.Contains(b.Channels, channel) })
 }
 
 // visit is one line of somebody, with all that answering needs.
@@ -162,7 +169,7 @@ func (d *Desk) Aside(ctx context.Context, a bridge.Aside) string {
 	v := &visit{Aside: &a, now: d.d.Now()}
 	here := d.here(&a)
 	if len(here) == 0 {
-		if command && len(d.bridges) > 0 {
+		if command && len(*d.bridges.Load()) > 0 {
 			return d.builtin.Say(English, Say{Key: "not_here"})
 		}
 		return ""
@@ -179,7 +186,7 @@ func (d *Desk) Aside(ctx context.Context, a bridge.Aside) string {
 	if !command && !v.late && (!v.was || v.talk.Step == Done) {
 		return "" // not ours
 	}
-	text, err := d.command(ctx, v, here, word)
+	text, err := d.command(ctx, v, here, command, word)
 	if err != nil {
 		return d.failed(v, err)
 	}
@@ -202,9 +209,10 @@ func said(words []string, command bool) string {
 
 // here are the bridges of the channels in which both are.
 func (d *Desk) here(a *bridge.Aside) (out []*Bridge) {
-	for i := range d.bridges {
-		if slices.ContainsFunc(d.bridges[i].Channels, func(r bridge.Room) bool { return slices.Contains(a.Rooms, r) }) {
-			out = append(out, &d.bridges[i])
+	all := *d.bridges.Load()
+	for i := range all {
+		if slices.ContainsFunc(all[i].Channels, func(r bridge.Room) bool { return slices.Contains(a.Rooms, r) }) {
+			out = append(out, &all[i])
 		}
 	}
 	return out
@@ -248,7 +256,7 @@ func (d *Desk) load(ctx context.Context, v *visit, here []*Bridge) error {
 }
 
 // command carries a line out.
-func (d *Desk) command(ctx context.Context, v *visit, here []*Bridge, word string) (string, error) {
+func (d *Desk) command(ctx context.Context, v *visit, here []*Bridge, command bool, word string) (string, error) {
 	switch lower := strings.ToLower(word); {
 	case lower == "help":
 		return d.help(v), nil
@@ -265,8 +273,11 @@ func (d *Desk) command(ctx context.Context, v *visit, here []*Bridge, word strin
 	case !v.was || lower == "restart" || slices.ContainsFunc(here, func(b *Bridge) bool { return b != v.b && b.called(word) }):
 		v.talk = Talk{Language: v.talk.Language}
 		return d.begin(ctx, v, here, word)
-	case lower == "back":
+	case command && lower == "back":
 		t, said, act := Back(v.talk, v.b.Texts, d.facts(ctx, v))
+		return d.done(ctx, v, t, said, act)
+	case command && slices.Contains(steps, Step(lower)):
+		t, said, act := Goto(v.talk, v.b.Texts, Step(lower), d.facts(ctx, v))
 		return d.done(ctx, v, t, said, act)
 	case word == "", v.b.called(word):
 		return d.goOn(ctx, v, "", []Say{{Key: "resumed"}})
@@ -404,26 +415,4 @@ func (d *Desk) facts(ctx context.Context, v *visit) *Facts {
 		f.Invites, f.InBand = s.Invites, s.InBand
 	}
 	return f
-}
-
-// Status is how far one person is, for reports.
-type Status struct {
-	Network, Account string
-	Step             Step
-	At               time.Time
-}
-
-// Statuses lists all conversations.
-func (d *Desk) Statuses(ctx context.Context) ([]Status, error) {
-	all, err := d.d.Store.Talks(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("move: %w", err)
-	}
-	var out []Status
-	for _, t := range all {
-		if network, account, ok := strings.Cut(t.ID, "/"); ok {
-			out = append(out, Status{network, account, Step(t.Step), t.At})
-		}
-	}
-	return out, nil
 }

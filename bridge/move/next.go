@@ -41,6 +41,22 @@ func Back(t Talk, texts *Texts, f *Facts) (Talk, []Say, Act) {
 	return turn.Talk, turn.said, turn.act
 }
 
+// Goto is !move with the name of a step: that step is asked for, or the first before it
+// without which it cannot be.
+func Goto(t Talk, texts *Texts, step Step, f *Facts) (Talk, []Say, Act) {
+	turn := turn{Talk: t, texts: texts, f: f}
+	switch {
+	case t.JID == "" && slices.Index(steps, step) > slices.Index(steps, Make):
+		step = Account
+	case f.Person == "" && slices.Index(steps, step) > slices.Index(steps, Link):
+		step = Link
+	case !turn.tested() && slices.Index(steps, step) > slices.Index(steps, Test):
+		step = Test
+	}
+	turn.to(step)
+	return turn.Talk, turn.said, turn.act
+}
+
 // turn is one turn under way.
 type turn struct {
 	Talk
@@ -258,12 +274,15 @@ func (t *turn) link(word string) {
 	t.say("link_not_yet", "bot", t.f.Bot, "again", t.first("word_again"))
 }
 
+// tested reports whether the test message came back from who the account is proven to be.
+func (t *turn) tested() bool { return t.Tested != "" && t.Tested == t.f.Person }
+
 // askTest seals something to the person.
 func (t *turn) askTest() {
 	switch {
 	case t.f.Person == "":
 		t.to(Link) // it was undone
-	case t.Tested:
+	case t.tested():
 		t.say("test_done", "next", t.first("word_next"))
 	case t.f.Usable == "":
 		t.say("test_no_key", "bot", t.f.Bot, "next", t.first("word_next"))
@@ -275,9 +294,9 @@ func (t *turn) askTest() {
 // test hears that the message came.
 func (t *turn) test(word string) {
 	switch {
-	case t.Tested && t.is("word_next", word):
+	case t.tested() && t.is("word_next", word):
 		t.to(Rooms)
-	case word == "", t.Tested, t.f.Usable == "", t.f.Person == "", t.is("word_again", word), len(t.Code) == 0:
+	case word == "", t.tested(), t.f.Usable == "", t.f.Person == "", t.is("word_again", word), len(t.Code) == 0:
 		t.to(Test)
 	default:
 		if !t.is("word_next", word) {

@@ -48,10 +48,10 @@ type Talk struct {
 	Until      time.Time `json:"until,omitzero"`
 
 	// Code is the SHA-256 of what the sealed test message said, Tries how often
-	// something else came back; Tested: it came back.
+	// something else came back; Tested is the person from whom it came back, "" before.
 	Code   []byte `json:"code,omitempty"`
 	Tries  int    `json:"tries,omitempty"`
-	Tested bool   `json:"tested,omitempty"`
+	Tested string `json:"tested,omitempty"`
 
 	// Told is when admins were last told that somebody waits for them.
 	Told time.Time `json:"told,omitzero"`

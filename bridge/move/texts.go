@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 )
@@ -39,13 +40,15 @@ var (
 )
 
 // Builtin returns the texts that the program brings.
-func Builtin() *Texts {
+func Builtin() *Texts { return builtin() }
+
+var builtin = sync.OnceValue(func() *Texts {
 	t, bad := parse(Source, nil)
 	if len(bad) > 0 {
 		panic(fmt.Sprintf("move: texts.yaml:%d: %s", bad[0].Line, bad[0].What)) // the program's own
 	}
 	return t
-}
+})
 
 // ParseTexts reads a file of texts. Each language must have the keys of the program's
 // English, with their placeholders. All that is wrong is returned at once, by line.

@@ -14,6 +14,7 @@ import (
 	"drawbridge/bridge/guard"
 	"drawbridge/bridge/link"
 	"drawbridge/bridge/migrate"
+	"drawbridge/bridge/move"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
 	"drawbridge/policy"
@@ -33,6 +34,7 @@ type bot struct {
 	guard   *guard.Guard
 	links   *link.Book
 	mover   *migrate.Mover
+	moves   *move.Desk
 	people  atomic.Pointer[migrate.People] // those of spec, without a lock
 
 	mu   sync.Mutex // guards what follows, and makes reloads come one by one
@@ -58,6 +60,8 @@ type leg struct {
 	trustChanged func(person string)
 	// ask asks a person for the shared secret (SMP); nil if it cannot.
 	ask func(person, question string) error
+	// newcomers is what an XMPP account can do for people who are new; nil on IRC.
+	newcomers *newcomers
 }
 
 // builder makes a leg for a network or an account of c; wire.go has the real one.
@@ -85,6 +89,9 @@ func newBot(c *config.Config, k *keys, build builder, st *store.Store, log *slog
 		return nil, err
 	}
 	b.newMover(&deps)
+	if err := b.newMoves(&deps); err != nil {
+		return nil, err
+	}
 	core, err := bridge.New(coreConfig(c, b.legs, b.links), deps)
 	if err != nil {
 		return nil, err
@@ -181,6 +188,10 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
+	people, err := moveBridges(c)
+	if err != nil {
+		return nil, err
+	}
 	moves := migrateMoves(c)
 	if err := b.mover.CheckDates(moves); err != nil {
 		return nil, pastDates(c, err)
@@ -216,6 +227,7 @@ func (b *bot) change(c *config.Config) (*change, error) {
 		b.log.Error("the guard refused its new configuration", "err", err)
 		ch.Warnings = append(ch.Warnings, err.Error())
 	}
+	b.moves.Reload(people)
 	if err := b.mover.Reload(context.Background(), moves); err != nil { // the store fails
 		b.log.Error("migrations go on as they were", "err", err)
 		ch.Warnings = append(ch.Warnings, err.Error())

@@ -46,7 +46,7 @@ Admins may give the same orders in their encrypted chat: !migrate.`,
 	for _, o := range migrateOrders() {
 		cmd.AddCommand(newMigrateOrder(g, o))
 	}
-	cmd.AddCommand(newMigrateArchive(g), newMigrateProvision(g))
+	cmd.AddCommand(newMigrateArchive(g), newMigrateProvision(g), newMigrateTexts(g))
 	return cmd
 }
 

@@ -212,6 +212,7 @@ func buildXMPP(c *config.Config, a *config.Account, k *keys, cursors bridge.Curs
 		Leg: l, proto: "xmpp",
 		apply:       func(c *config.Config) error { return l.Reconfigure(xmppConfig(c, c.Account(a.Name))) },
 		keysChanged: l.KeysChanged, trustChanged: l.TrustChanged, ask: l.AskSMP,
+		newcomers: newNewcomers(l, xmppConfig(c, a)),
 	}, nil
 }
 

@@ -202,6 +202,13 @@ func (h *house) person(s *lab.XMPPServer, name string, key lab.Key) *person {
 	h.t.Helper()
 	s.AddUser(name)
 	s.Befriend(botName, name)
+	return h.keyed(name, key)
+}
+
+// keyed makes somebody with a key, and without an account; ${name} becomes the
+// fingerprint.
+func (h *house) keyed(name string, key lab.Key) *person {
+	h.t.Helper()
 	p := &person{name: name, gpg: h.GPG(name)}
 	key.UID = "xmpp:" + name + "@" + lab.Domain
 	p.fpr = p.gpg.NewKey(key)

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mellium.im/xmpp/jid"
+
+	"drawbridge/bridge"
+	"drawbridge/bridge/link"
+	"drawbridge/bridge/migrate"
+	"drawbridge/bridge/move"
+	"drawbridge/bridge/proof"
+	"drawbridge/internal/config"
+	"drawbridge/irc"
+	"drawbridge/policy"
+	"drawbridge/xmpp"
+	"drawbridge/xmpp/register"
+	"drawbridge/xmpp/stream"
+)
+
+// moveBridges are the bridges of c whose people move, with what is said to them. An
+// edited file of texts is read here; what is wrong with it is an error of the
+// configuration, by its lines.
+func moveBridges(c *config.Config) ([]move.Bridge, error) {
+	var out []move.Bridge
+	var bad config.Errors
+	for i := range c.Migration {
+		m := &c.Migration[i]
+		b := &c.Bridges[slices.IndexFunc(c.Bridges, func(b config.Bridge) bool { return b.Name == m.Name })]
+		mb := move.Bridge{Name: m.Name, Leg: b.XMPP.Account, Schemes: b.Schemes, To: m.To, Language: m.Language}
+		for _, ch := range b.IRC {
+			mb.Channels = append(mb.Channels, irc.Room(ch.Network, ch.Channel))
+		}
+		for _, r := range b.XMPP.Rooms {
+			if !slices.Contains(m.Closes, r.Room) { // nobody is invited to what is left
+				mb.Rooms = append(mb.Rooms, r.Room)
+			}
+		}
+		texts, wrong := moveTexts(c, m)
+		bad = append(bad, wrong...)
+		if mb.Texts = texts; texts != nil && m.Language != "" && !texts.Has(m.Language) {
+			bad = append(bad, c.Errorf("migration."+m.Name+".language", "one of "+strings.Join(texts.Languages(), ", "), "there are no texts in %q", m.Language))
+		}
+		out = append(out, mb)
+	}
+	if len(bad) > 0 {
+		return nil, bad
+	}
+	return out, nil
+}
+
+// moveTexts are the texts of a migration: the program's own, or those of a file.
+func moveTexts(c *config.Config, m *config.Migration) (*move.Texts, config.Errors) {
+	if m.Texts == "" {
+		return move.Builtin(), nil
+	}
+	data, err := os.ReadFile(m.Texts)
+	if err != nil {
+		return nil, config.Errors{c.Errorf("migration."+m.Name+".texts", "drawbridge migrate texts > FILE writes one to edit", "%v", err)}
+	}
+	texts, problems := move.ParseTexts(data)
+	var bad config.Errors
+	for _, p := range problems {
+		bad = append(bad, config.Error{Pos: config.Pos{File: m.Texts, Line: p.Line}, What: p.What, Fix: "compare with drawbridge migrate texts"})
+	}
+	return texts, bad
+}
+
+// newMoves makes the desk of !move. Without a migration it answers nobody, until a
+// reload brings one.
+func (b *bot) newMoves(core *bridge.Deps) error {
+	bridges, err := moveBridges(b.cfg)
+	if err != nil {
+		return err
+	}
+	deps := move.Deps{World: &moveWorld{b: b, servers: map[string]serverSeen{}}, Log: b.log}
+	if deps.Store = migrate.NewMemory(); b.store != nil {
+		deps.Store = b.store.Migrate()
+	}
+	b.moves = move.New(deps)
+	b.moves.Reload(bridges)
+	core.Asides["!move"], core.Asides[""] = b.moves, b.moves
+	core.Proofs = moveProofs{core.Proofs, b.moves}
+	return nil
+}
+
+// moveProofs takes the answer to a test message out of what people prove in their own
+// chat.
+type moveProofs struct {
+	bridge.Proofs
+	moves *move.Desk
+}
+
+// Prove implements bridge.Proofs.
+func (p moveProofs) Prove(ctx context.Context, c *bridge.Claim) string {
+	if word, _, _ := strings.Cut(c.Text, " "); strings.EqualFold(strings.TrimSpace(word), "!move") {
+		return p.moves.Prove(ctx, c)
+	}
+	return p.Proofs.Prove(ctx, c)
+}
+
+// newcomers is what an XMPP account can do for people who are new.
+type newcomers struct {
+	server func(ctx context.Context) (move.Server, error)
+	invite func(ctx context.Context) (move.Invitation, error)
+	askIn  func(ctx context.Context, room bridge.Room, jid string) error
+}
+
+// offersTime bounds the look at what a server offers before the login.
+const offersTime = 5 * time.Second
+
+// newNewcomers asks by the leg l of account a.
+func newNewcomers(l *xmpp.Leg, conf xmpp.Config) *newcomers {
+	return &newcomers{
+		server: func(ctx context.Context) (s move.Server, err error) {
+			if s.Invites, err = l.Invites(ctx); err != nil {
+				return s, err
+			}
+			s.InBand, err = offersAccounts(ctx, conf)
+			return s, err
+		},
+		invite: func(ctx context.Context) (move.Invitation, error) {
+			inv, err := l.Invitation(ctx)
+			return move.Invitation{Link: inv.Link(), Until: inv.Until}, err
+		},
+		askIn: l.AskIn,
+	}
+}
+
+// offersAccounts reports whether the server of an account lists in-band registration
+// (XEP-0077).
+func offersAccounts(ctx context.Context, conf xmpp.Config) (bool, error) {
+	if conf.TLS.Mode == stream.NoTLS {
+		return false, nil
+	}
+	j, err := jid.Parse(conf.JID)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, offersTime)
+	defer cancel()
+	e, err := stream.DialEarly(ctx, stream.Config{JID: j.Bare(), Server: conf.Server, TLS: conf.TLS})
+	if err != nil {
+		return false, err
+	}
+	defer e.Close()
+	return e.Offers(register.FeatureNS, register.FeatureName), nil
+}
+
+// moveWorld is the bot as the desk of !move sees it.
+type moveWorld struct {
+	b *bot
+
+	mu      sync.Mutex // guards servers
+	servers map[string]serverSeen
+}
+
+// serverSeen is what a server was seen to offer.
+type serverSeen struct {
+	move.Server
+	at time.Time
+}
+
+// A server is asked anew after serverAgain, or serverFailed where it did not answer.
+const (
+	serverAgain  = 10 * time.Minute
+	serverFailed = time.Minute
+)
+
+// Person is whom an IRC account is proven to be.
+func (w *moveWorld) Person(network, account string) (*policy.Person, bool) {
+	people := w.people()
+	for i := range people {
+		p := &people[i]
+		if slices.ContainsFunc(p.IRC, func(n config.IRCIdentity) bool {
+			return n.Name == network && slices.ContainsFunc(n.Accounts, func(a string) bool { return strings.EqualFold(a, account) })
+		}) {
+			return p.Policy(), false
+		}
+	}
+	waits := false
+	for _, l := range w.b.links.List() {
+		if l.Network != network || !strings.EqualFold(l.Account, account) {
+			continue
+		}
+		if waits = !l.Waits.IsZero(); waits {
+			continue
+		}
+		if i := slices.IndexFunc(people, func(p config.Person) bool { return p.Name == l.Person }); i >= 0 {
+			return people[i].Policy(), false
+		}
+	}
+	return nil, waits
+}
+
+// people are those of the configuration in use, which is never changed.
+func (w *moveWorld) people() []config.Person {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	return w.b.cfg.People
+}
+
+// Known reports whether the configuration names a JID.
+func (w *moveWorld) Known(jid string) bool {
+	return slices.ContainsFunc(w.people(), func(p config.Person) bool {
+		return slices.ContainsFunc(p.JIDs, func(j string) bool { return strings.EqualFold(j, jid) })
+	})
+}
+
+// Domains are where people have accounts.
+func (w *moveWorld) Domains() (out []string) {
+	for _, p := range w.people() {
+		for _, j := range p.JIDs {
+			if d := strings.ToLower(domain(j)); !slices.Contains(out, d) {
+				out = append(out, d)
+			}
+		}
+	}
+	return out
+}
+
+// Link begins a link.
+func (w *moveWorld) Link(ctx context.Context, network, account, nick, jid string) (string, time.Time, error) {
+	asked, err := w.b.links.Ask(ctx, network, account, nick, jid)
+	switch {
+	case errors.Is(err, link.ErrOff):
+		return "", time.Time{}, move.ErrLinksOff
+	case errors.Is(err, proof.ErrMany), errors.Is(err, proof.ErrOften):
+		return "", time.Time{}, move.ErrOften
+	}
+	return asked.Code, asked.Until, err
+}
+
+// leg finds a leg; the zero value where it is not there.
+func (w *moveWorld) leg(name string) leg {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	i := slices.IndexFunc(w.b.legs, func(l leg) bool { return l.Name() == name })
+	if i < 0 {
+		return leg{}
+	}
+	return w.b.legs[i]
+}
+
+// Server asks the server of an account what it offers, once in serverAgain.
+func (w *moveWorld) Server(ctx context.Context, name string) move.Server {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if seen := w.servers[name]; time.Since(seen.at) < serverAgain {
+		return seen.Server
+	}
+	l := w.leg(name)
+	if l.newcomers == nil {
+		return move.Server{}
+	}
+	s, err := l.newcomers.server(ctx)
+	if err != nil {
+		w.b.log.Warn("the server does not say how accounts are made", "leg", name, "err", err)
+		w.servers[name] = serverSeen{s, time.Now().Add(serverFailed - serverAgain)}
+		return s
+	}
+	w.servers[name] = serverSeen{s, time.Now()}
+	return s
+}
+
+// Invite asks for an invitation to an account.
+func (w *moveWorld) Invite(ctx context.Context, name string) (move.Invitation, error) {
+	l := w.leg(name)
+	if l.newcomers == nil {
+		return move.Invitation{}, bridge.ErrNotReady
+	}
+	return l.newcomers.invite(ctx)
+}
+
+// AskIn invites to a room.
+func (w *moveWorld) AskIn(ctx context.Context, name, room, jid string) error {
+	l := w.leg(name)
+	if l.newcomers == nil {
+		return bridge.ErrNotReady
+	}
+	return l.newcomers.askIn(ctx, bridge.Room{Leg: name, Kind: bridge.MUC, Name: room}, jid)
+}
+
+// Bot is an account of the bot's, and its keys.
+func (w *moveWorld) Bot(name string) (jid, keys string) {
+	w.b.mu.Lock()
+	if a := w.b.cfg.Account(name); a != nil {
+		jid = bareJID(a.JID)
+	}
+	w.b.mu.Unlock()
+	return jid, w.b.core.OwnKeys(name)
+}
+
+// Usable is the scheme by which a person can be reached now.
+func (w *moveWorld) Usable(name, person string) string {
+	l := w.leg(name)
+	if l.Leg == nil {
+		return ""
+	}
+	for _, r := range l.Status().Rooms {
+		if r.Room.Kind == bridge.Chat && r.Room.Name == person {
+			return r.Scheme
+		}
+	}
+	return ""
+}
+
+// Tell says something to a person, sealed.
+func (w *moveWorld) Tell(name, person, text string) bool {
+	return w.b.core.TellPerson(name, person, text)
+}
+
+// TellNick says something to a nick.
+func (w *moveWorld) TellNick(name, nick, text string) { w.b.core.TellNick(name, nick, text) }
+
+// TellAdmins says something to the admins, and notes it.
+func (w *moveWorld) TellAdmins(text string) {
+	if w.b.core.TellAdmins(text) == 0 {
+		w.b.log.Warn("nobody hears that somebody waits for an admin: admin.people have no encrypted chat", "n", 0)
+	}
+}
+
+// Refuse has somebody not counted, or counted again.
+func (w *moveWorld) Refuse(ctx context.Context, network, name string, refuses bool) error {
+	return w.b.mover.Refuse(ctx, network, name, refuses)
+}
