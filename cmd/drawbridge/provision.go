@@ -113,7 +113,7 @@ func (a *provisionAnswer) text(name string) string {
 	}
 	list(map[bool]string{true: "put out, as no members", false: "puts out, as no members"}[a.Done], a.PutOut)
 	list("invited", a.Invited)
-	list("not there", a.Alarms)
+	list("cannot be had", a.Alarms)
 	list("not carried", a.Left)
 	if len(a.Changes) > 0 && !a.Done {
 		line("Nothing was done: --yes does it.")
