@@ -180,7 +180,7 @@ func TestTwoGuardsOfAChannel(t *testing.T) {
 	b.guardHides("status", "this one watches")
 	setBack("bridge2")
 	since = len(alice.Lines())
-	first = h.start()
+	h.start()
 	seen(":bridge2! MODE #dev +o :bridge")
 	b.guardShows("status", "guard a acts here and this one watches")
 	setBack("bridge")
