@@ -82,13 +82,14 @@ func TestRegisterOnProsody(t *testing.T) {
 	d := newRegisterDesk(t, l)
 	admin := []string{"--as", "admin@localhost", "--as-password-file", filepath.Join(d.dir, "admin")}
 
-	open := l.Prosody(lab.Prosody{Register: true, RegisterMax: 3})
+	open := l.Prosody(lab.Prosody{Register: true, RegisterMax: 4})
 	open.AddUser("admin", "taken")
 	d.expect(open, exitOK, `(?m)^bot@localhost\tmade\t.*bot@localhost$`, "bot@localhost")
 	d.expect(open, exitOK, `(?m)^bot@localhost\tthere already\t`, "bot@localhost")
 	d.expect(open, exitFailed, `the name is taken.*choose another name`, "taken@localhost")
 	d.missing("taken@localhost")
 	d.expect(open, exitOK, `made`, "two@localhost")
+	d.ofConfig(open)
 	d.expect(open, exitFailed, `asks to wait.*Too many registrations.*same command again later`, "three@localhost")
 	d.missing("three@localhost")
 	d.expect(open, exitFailed, `does not serve elsewhere\.example`, "bot@elsewhere.example", "--pin-sha256", open.Cert.SHA256(), "--ca-file", "")
@@ -124,6 +125,37 @@ func TestRegisterOnProsody(t *testing.T) {
 	d.expect(invited, exitOK, `carol@localhost\tmade`, "carol@localhost", "--invitation", link)
 	d.expect(invited, exitFailed, `invitation is used up`, "dave@localhost", "--invitation", link)
 	d.expect(invited, exitOK, `xmpp:inviter@localhost\?roster;preauth=.*ibr=y`, "--invite", "1", "--as", "inviter@localhost", "--as-password-file", filepath.Join(d.dir, "admin"))
+}
+
+// ofConfig makes an account of a configuration that cannot be loaded before, since its
+// password_file is not there.
+func (d *registerDesk) ofConfig(server *lab.XMPPServer) {
+	d.t.Helper()
+	dir := d.t.TempDir()
+	conf := filepath.Join(dir, "drawbridge.yaml")
+	yaml := "accounts:\n  helper: {jid: helper@localhost/bot, server: \"" + server.Addr + "\", pin_sha256: " + server.Cert.SHA256() + ", password_file: secrets/helper}\n" +
+		"  open: {jid: open@localhost, server: \"" + server.Addr + "\", tls: off, password_file: secrets/open}\n"
+	if err := os.WriteFile(conf, []byte(yaml), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		account, want string
+		code          int
+	}{
+		{"helper", "helper@localhost\tmade\t" + filepath.Join(dir, "secrets/helper"), exitOK},
+		{"helper", "helper@localhost\tthere already", exitOK},
+		{"open", "tls: off; hint: passwords never go to a server without TLS", exitMisuse},
+		{"other", `has no account "other"`, exitMisuse},
+	} {
+		var out, stderr bytes.Buffer
+		code := run([]string{"register", "--config", conf, tt.account}, streams{strings.NewReader(""), &out, &stderr})
+		if said := out.String() + stderr.String(); code != tt.code || !strings.Contains(said, tt.want) {
+			d.t.Errorf("register %s: exit code %d, want %d, and to hear %q:\n%s", tt.account, code, tt.code, tt.want, said)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "secrets/helper")); err != nil || info.Mode().Perm() != 0o600 {
+		d.t.Errorf("%v, %v", info, err)
+	}
 }
 
 // TestRegisterOnEjabberd makes accounts in-band, with a CAPTCHA, and by an admin's
