@@ -270,7 +270,7 @@ func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Movin
 	if sd == nil {
 		return nil, fmt.Errorf("%w: %s", ErrNoRoom, place)
 	}
-	o, self, ok, _ := sd.observe(ctx)
+	o, _, ok, _ := sd.observe(ctx)
 	if !ok {
 		return nil, fmt.Errorf("guard: %s: %w", place, bridge.ErrNotReady)
 	}
@@ -319,7 +319,6 @@ func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Movin
 		before = mv
 		out = append(out, step)
 	}
-	_ = self
 	return out, nil
 }
 

@@ -243,13 +243,14 @@ func TestPhasesAreCarriedOut(t *testing.T) {
 		t.Errorf("farewell asks %+v", got)
 	}
 	s.said = nil
-	s.at(21.6)
+	s.at(22.6)
 	s.start() // the line of the day is not said again by another process
-	s.at(21.7)
-	if s.at(22.7); len(s.said) != 2 || !strings.HasPrefix(s.said[0], "dev [channel]: This team has moved to ") {
-		t.Errorf("the line of the day: %q", s.said)
+	s.at(22.7)
+	s.at(23.7)
+	if n := strings.Count(strings.Join(s.said, "\n"), "dev [channel]: This team has moved to "); n != 2 {
+		t.Errorf("%d lines of two days: %q", n, s.said)
 	}
-	s.talk(23)
+	s.talk(24)
 	if p, err := s.mover.Advance(t.Context(), "dev", nil, "alice"); err != nil || p != Closed || !s.moving[ircRoom].Closed {
 		t.Fatal(p, err, s.moving)
 	}
@@ -322,7 +323,8 @@ func TestPlanAndReport(t *testing.T) {
 	s.says("anna", "anna")
 	s.says("<b>eve", "")
 	s.sealed("anna")
-	if err := s.store.PutTalk(t.Context(), Talk{ID: "corp/<b>eve", Step: "client", At: s.now}); err != nil {
+	s.says("dan", "Dan")
+	if err := s.store.PutTalk(t.Context(), Talk{ID: "corp/dan", Step: "client", At: s.now}); err != nil {
 		t.Fatal(err)
 	}
 	p, err := s.mover.Plan(t.Context(), "")
@@ -331,13 +333,16 @@ func TestPlanAndReport(t *testing.T) {
 	}
 	s.at(0.1)
 	r, err := s.mover.Report(t.Context(), "")
-	if err != nil || len(r.Days) != 1 || r.Days[0].Lines["corp/clear"] != 2 || r.Days[0].Speakers != 2 || len(r.People) != 2 {
+	if err != nil || len(r.Days) != 1 || r.Days[0].Lines["corp/clear"] != 3 || r.Days[0].Speakers != 3 || len(r.People) != 3 {
 		t.Fatalf("report %+v, %v", r, err)
 	}
-	if x := r.People[0]; x.Name != "<b>eve" || x.Next != "go on with !move (at: client)" || x.OnIRC != 1 {
+	if x := r.People[0]; x.Name != "<b>eve" || x.Next != "log in to services, then !move" || x.OnIRC != 1 {
 		t.Errorf("who is left: %+v", x)
 	}
-	if x := r.People[1]; x.Name != "anna" || x.Next != "" || x.OnXMPP != 1 || x.OnIRC != 1 {
+	if x := r.People[1]; x.Name != "dan" || x.Next != "go on with !move (at: client)" || x.Step != "client" {
+		t.Errorf("who is in the middle of it: %+v", x)
+	}
+	if x := r.People[2]; x.Name != "anna" || x.Next != "" || x.OnXMPP != 1 || x.OnIRC != 1 {
 		t.Errorf("who is over: %+v", x)
 	}
 }

@@ -288,6 +288,10 @@ func (c *census) report(m *Move, people *People, talks []Talk, now time.Time) (d
 	}
 	slices.SortFunc(days, func(a, b Day) int { return strings.Compare(a.Date, b.Date) })
 	legs := m.legs()
+	steps := map[string]string{} // of !move, by leg and account
+	for _, t := range talks {
+		steps[strings.ToLower(t.ID)] = t.Step
+	}
 	at := map[string]int{}
 	for id, s := range c.speakers {
 		if id.Bridge != m.Bridge || now.Sub(s.Last) > m.recent() {
@@ -316,18 +320,15 @@ func (c *census) report(m *Move, people *People, talks []Talk, now time.Time) (d
 		} else {
 			x.OnXMPP += s.Lines
 		}
+		if step := steps[strings.ToLower(id.Leg)+"/"+id.Name]; id.Kind == "account" && step != "" {
+			x.Step = step
+		}
 		if id.Kind == "jid" { // who is there and nobody's person has moved
 			x.Linked = true
 		}
 	}
 	for i := range out {
-		x := &out[i]
-		for _, t := range talks {
-			if strings.EqualFold(t.ID, x.Leg+"/"+x.Name) {
-				x.Step = t.Step
-			}
-		}
-		x.Next = nextStep(x)
+		out[i].Next = nextStep(&out[i])
 	}
 	slices.SortFunc(out, func(a, b Traveller) int {
 		if ra, rb := rank(&a), rank(&b); ra != rb {
@@ -358,8 +359,9 @@ func rank(x *Traveller) int {
 
 // nextStep says what somebody has to do next, "" when nothing.
 func nextStep(x *Traveller) string {
+	over := x.Linked && x.Verified && x.OnXMPP > 0
 	switch {
-	case x.Step != "" && x.Step != "done" && !x.Linked:
+	case x.Step != "" && x.Step != "done" && !over:
 		return "go on with !move (at: " + x.Step + ")"
 	case !x.Linked && x.Kind == "nick":
 		return "log in to services, then !move"

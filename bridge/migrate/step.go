@@ -69,7 +69,7 @@ const (
 // before it acts: so nothing is said twice, whatever happens.
 func Step(m *Move, s State, f Figures, now time.Time) (State, []Action) {
 	var out []Action
-	if s.Phase == Farewell && (s.Pointed.IsZero() || !now.Before(s.Pointed.Add(pointEvery))) {
+	if s.Phase == Farewell && !now.Before(s.Pointed.Add(pointEvery)) {
 		s.Pointed = now
 		out = append(out, Action{Kind: Point, Phase: s.Phase})
 	}
@@ -138,7 +138,11 @@ func (s State) miss(next Phase, shut []string, now time.Time, out []Action) (Sta
 
 // enter begins a phase.
 func (s State) enter(p Phase, by string, now time.Time) State {
-	return State{Bridge: s.Bridge, Phase: p, Since: now, By: by, Counted: s.Counted, Known: s.Known}
+	next := State{Bridge: s.Bridge, Phase: p, Since: now, By: by, Counted: s.Counted, Known: s.Known}
+	if p == Farewell {
+		next.Pointed = now // it is told just now
+	}
+	return next
 }
 
 // Advance enters the next phase by hand, if its gates hold. to must be that phase, or

@@ -88,8 +88,11 @@ func pastDates(c *config.Config, err error) error {
 // loadMover takes over how far bridges are. It is called once, before anything runs.
 func (b *bot) loadMover() error {
 	err := b.mover.Load(context.Background())
-	if errors.Is(err, migrate.ErrPast) {
+	switch {
+	case errors.Is(err, migrate.ErrPast):
 		return pastDates(b.cfg, err)
+	case err != nil:
+		return storeFailed(err)
 	}
-	return err
+	return nil
 }

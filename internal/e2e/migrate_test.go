@@ -49,8 +49,12 @@ func newMoving(t *testing.T, h *house, s *lab.XMPPServer) *moving {
 	m.ircd.Register("bridgeacct", "sesame")
 	m.carl = h.IRCUser(m.ircd, "carl", channel)
 	var people []*person
+	crowd := h.IRCCrowd(m.ircd, "w", len(team))
 	for i, name := range team {
-		u := h.IRCUser(m.ircd, name)
+		u := crowd[i]
+		u.Nick = name
+		u.Send("NICK " + name)
+		u.Expect(" NICK ")
 		u.Send("PRIVMSG NickServ :REGISTER sesame " + name + "@mail.example")
 		m.users[name] = u
 		if i < 3 {
@@ -326,9 +330,10 @@ func TestTeamMovesOffIRC(t *testing.T) {
 			}
 			return n
 		}
-		h.Await(wait, "the first line of the day", func() bool { return pointed() == 1 })
 		m.clock(22*teamDay + 2*time.Hour)
-		h.Await(wait, "the line of the next day", func() bool { return pointed() == 2 })
+		h.Await(wait, "the line of the next day", func() bool { return pointed() == 1 })
+		m.clock(23*teamDay + 3*time.Hour)
+		h.Await(wait, "the line of the day after", func() bool { return pointed() == 2 })
 
 		t.Log("closed: nobody comes in, and nothing is relayed there")
 		h.ok("migrate", "advance", "dev")
