@@ -12,6 +12,10 @@ import (
 
 var _ bridge.PrivateLeg = (*Leg)(nil)
 
+// maxTold bounds the lines of answers that wait. What is left of the whispers is the
+// guard's.
+const maxTold = maxWhispers - 16
+
 // maxHeard bounds the private lines that wait for a WHOIS to say whose they are.
 const maxHeard = 32
 
@@ -25,7 +29,7 @@ type heard struct {
 func (l *Leg) Hear(by bridge.Listener) { l.listener.Store(&by) }
 
 // Tell says text to somebody by notices, one for each line and piece of a line. Where
-// more than 64 would wait, none is sent.
+// more than 48 would wait, none is sent.
 func (l *Leg) Tell(nick, text string) {
 	s := l.current()
 	if s == nil || !cleanWord(nick) || nick[0] == ':' {
@@ -44,7 +48,7 @@ func (w *window) tell(nick, text string) {
 			lines = append(lines, "NOTICE "+nick+" :"+piece)
 		}
 	}
-	if w.err != nil || len(w.whispers)+len(lines) > maxWhispers {
+	if w.err != nil || len(w.whispers)+len(lines) > maxTold {
 		w.unsaid += uint64(len(lines))
 		return
 	}

@@ -48,6 +48,16 @@ func moveHouse(t *testing.T, people, texts string, names []string, accounts ...s
 	return h, ircd
 }
 
+// showsRoom waits until the line of a room in the status has a word: its state or scheme.
+func (h *house) showsRoom(room, word string) {
+	h.t.Helper()
+	line := regexp.MustCompile(`(?m)` + regexp.QuoteMeta(room) + `\s.*\b` + word + `\b`)
+	h.until(room+" "+word, func() bool {
+		out, _, code := h.try("status")
+		return code == 0 && line.MatchString(out)
+	})
+}
+
 // moves has somebody take one step of !move: each of want is among what the bot says
 // then.
 func (h *house) moves(u *lab.IRCUser, words string, want ...string) string {
@@ -93,7 +103,7 @@ func TestMoveWithInvitation(t *testing.T) {
 	carl := h.IRCUser(ircd, "carl", channel)
 	bot := h.start()
 	carl.Expect(":bridge!")
-	h.statusShows("dev@rooms.localhost")
+	h.showsRoom("dev@rooms.localhost", "up")
 
 	t.Log("a nick is nobody; who is in no such channel learns nothing")
 	h.moves(carl, "!move", "services accounts only")
@@ -125,7 +135,7 @@ func TestMoveWithInvitation(t *testing.T) {
 	bot.Kill()
 	h.start()
 	h.joins(carl, n)
-	h.statusShows("dev@rooms.localhost")
+	h.showsRoom("dev@rooms.localhost", "up")
 	h.moves(al, "!move", "Welcome back", "/otr policy always bridge@localhost")
 
 	t.Log("link: the person proves it in the encrypted chat; eve does not")
@@ -213,7 +223,7 @@ func TestMoveInGerman(t *testing.T) {
 	carl := h.IRCUser(ircd, "carl", channel)
 	h.start()
 	carl.Expect(":bridge!")
-	h.statusShows("dev@rooms.localhost")
+	h.showsRoom("dev@rooms.localhost", "up")
 	owner.Send("<iq type='set' id='own' to='dev@rooms.localhost'><query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='owner' jid='" + botJID + "'/></query></iq>")
 	owner.Expect(func(st string) bool { return lab.Attr(st, "id") == "own" && lab.Attr(st, "type") == "result" }, "ownership for the bot")
 
@@ -230,7 +240,7 @@ func TestMoveInGerman(t *testing.T) {
 	h.moves(bo, "!move deutsch", "Schritt 2, Programm")
 	h.moves(bo, "1", "Schritt 3, Schlüssel", "Psi: dein Schlüssel")
 	bobbed := h.scripted(ejabberd, keys)
-	h.statusShows("openpgp")
+	h.showsRoom("bob", "openpgp")
 	h.moves(bo, "weiter", "schon eine Person", "Schritt 5, Probe", "bob auf Jabber eine verschlüsselte Nachricht")
 	bob := heard(bobbed)
 	h.reads("bob", bob, "die Probe deines Umzugs")
