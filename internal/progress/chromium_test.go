@@ -4,12 +4,14 @@ package progress
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"image/color"
 	_ "image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,22 +74,30 @@ func TestPageInChromium(t *testing.T) {
 	}
 }
 
+// chromium runs the browser to its end. It is no part of what is tested, and gets three
+// tries.
 func chromium(t *testing.T, browser, dir string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // much, on a machine under load
-	defer cancel()
-	args = append([]string{
-		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run", "--disable-extensions",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--user-data-dir=" + filepath.Join(dir, "profile"),
-	}, args...)
-	cmd := exec.CommandContext(ctx, browser, args...)
-	cmd.Env = append(os.Environ(), "HOME="+dir)
-	cmd.WaitDelay = 10 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("chromium: %v\n%s", err, out)
+	var last []byte
+	for try := range 3 {
+		profile := filepath.Join(dir, "profile"+strconv.Itoa(try))
+		flags := append([]string{
+			"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run", "--disable-extensions",
+			"--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--user-data-dir=" + profile,
+		}, args...)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // much, on a machine under load
+		cmd := exec.CommandContext(ctx, browser, flags...)
+		cmd.Env = append(os.Environ(), "HOME="+dir)
+		cmd.WaitDelay = 10 * time.Second
+		out, err := cmd.CombinedOutput()
+		cancel()
+		if err == nil {
+			return string(out)
+		}
+		last = fmt.Appendf(nil, "%v\n%s", err, out)
 	}
-	return string(out)
+	t.Fatalf("chromium: %s", last)
+	return ""
 }
 
 func picture(t *testing.T, path string) image.Image {
