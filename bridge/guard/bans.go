@@ -330,25 +330,34 @@ func (g *Guard) bound(t *table, set func(*policy.Facts), or target) target {
 	return or
 }
 
-// presentLocked finds somebody who is there by nick.
+// presentLocked finds somebody who is there by nick. Where nicks differ in case alone, as
+// those of a MUC may, only the one that is written so is meant.
 func (r *room) presentLocked(nick string) (target, bool) {
 	for _, sd := range r.sides {
-		for name, sub := range sd.present {
-			if !strings.EqualFold(name, nick) {
+		sub := sd.present[nick]
+		if sub == nil {
+			var like []*subject
+			for name, other := range sd.present {
+				if strings.EqualFold(name, nick) {
+					like = append(like, other)
+				}
+			}
+			if len(like) != 1 {
 				continue
 			}
-			f := &sub.facts
-			switch {
-			case sub.person != "":
-				return target{person: sub.person}, true
-			case f.Account.Known == policy.Yes:
-				return target{mask: policy.MaskAccount + f.Leg + "/" + f.Account.Value}, true
-			case f.JID.Known == policy.Yes:
-				return target{mask: policy.MaskJID + f.JID.Value}, true
-			}
-			if mask, ok := sd.narrowLocked(f); ok {
-				return target{mask: mask}, true
-			}
+			sub = like[0]
+		}
+		f := &sub.facts
+		switch {
+		case sub.person != "":
+			return target{person: sub.person}, true
+		case f.Account.Known == policy.Yes:
+			return target{mask: policy.MaskAccount + f.Leg + "/" + f.Account.Value}, true
+		case f.JID.Known == policy.Yes:
+			return target{mask: policy.MaskJID + f.JID.Value}, true
+		}
+		if mask, ok := sd.narrowLocked(f); ok {
+			return target{mask: mask}, true
 		}
 	}
 	return target{}, false

@@ -45,9 +45,15 @@ func (g *Guard) In(m *bridge.Message, now time.Time) bridge.Ruling {
 		return bridge.Ruling{}
 	}
 	sd.fillLocked(&f, key, now)
-	if sub != nil && sub.judged && sub.effect >= policy.Devoice {
-		d := policy.Decision{Effect: sub.effect, Basis: sub.basis, Rule: sub.rule, Reason: sub.reason}
-		return sd.rulingLocked(&f, &d, policy.Join, now)
+	// Who may not be there, or only in silence, is not relayed, gone by now or not.
+	in := policy.Decision{}
+	if sub != nil && sub.judged {
+		in.Effect, in.Basis, in.Rule, in.Reason = sub.effect, sub.basis, sub.rule, sub.reason
+	} else {
+		in = policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.Join}, now)
+	}
+	if in.Effect >= policy.Devoice {
+		return sd.rulingLocked(&f, &in, policy.Join, now)
 	}
 	for _, do := range [...]policy.Do{policy.Speak, policy.RelayIn} {
 		if d := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: do}, now); d.Acts&policy.ActWithhold != 0 {

@@ -66,7 +66,7 @@ func (g *Guard) Ban(ctx context.Context, o BanOrder) (policy.BanRecord, error) {
 		return policy.BanRecord{}, fmt.Errorf("%w: %s", ErrRefused, why)
 	}
 	if who.wide {
-		if err := g.agreed(OrderBanMask, o.Who+" "+o.Room, o.By); err != nil {
+		if err := g.agreed(OrderBanMask, strings.TrimSpace(o.Who+" "+o.Room+" "+forHow(o.For)), o.By); err != nil {
 			return policy.BanRecord{}, err
 		}
 	}
@@ -74,6 +74,14 @@ func (g *Guard) Ban(ctx context.Context, o BanOrder) (policy.BanRecord, error) {
 	g.scribe.note(&Act{At: now, Room: o.Room, Who: o.Who, Person: b.Person, Effect: policy.Ban, Basis: policy.ByBan, Rule: b.ID, Acts: "ban", Actor: o.By, Result: "done", Undo: "guard forgive " + b.ID})
 	g.judgeRooms(t, rooms, now)
 	return b, g.scribe.keepNow(ctx, "ban "+b.ID, func(ctx context.Context, s Store) error { return s.PutBan(ctx, b) })
+}
+
+// forHow is for how long a ban shall be: two admins have to mean the same.
+func forHow(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return "for " + d.String()
 }
 
 // refusesLocked says whom of those who are there a ban of a mask would hit that it
