@@ -139,6 +139,9 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 	if c.Stale {
 		return guard.Link{}, ErrStale
 	}
+	b.mu.Lock()
+	leaves := b.leaves
+	b.mu.Unlock()
 	code, signed := strings.Join(strings.Fields(c.Text)[1:], ""), guard.Signed{}
 	switch {
 	case strings.Contains(c.Text, signedMark):
@@ -168,7 +171,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 	l := guard.Link{Person: t.Person, Network: t.Network, Account: t.Account, Nick: t.Nick, Made: now, Used: now, Mark: mark, Key: signed.Fingerprint}
 	b.mu.Lock()
 	p := b.findLocked(t.Person)
-	if p == nil || !b.mayLocked(p) || b.ownerLocked(t.Network, t.Account) != "" { // the config changed
+	if p == nil || !b.mayLocked(p) { // the config changed
 		b.mu.Unlock()
 		return guard.Link{}, ErrNothing
 	}
@@ -176,7 +179,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 		l.Waits = now.Add(WaitsFor)
 	}
 	b.mu.Unlock()
-	if err := b.put(ctx, &l); err != nil {
+	if err := b.put(ctx, &l, leaves); err != nil {
 		return guard.Link{}, err
 	}
 	if l.Waits.IsZero() {

@@ -115,6 +115,8 @@ type Book struct {
 	asked  *proof.Book
 	links  map[account]*entry
 	serial uint64
+	leaves uint64       // how many have left: what was proven before counts no more
+	unsaid []*guard.Act // of links that ended before there was an audit
 }
 
 // account is a services account of a network, in lower case.
@@ -142,6 +144,11 @@ func New(cfg Config, d Deps) *Book {
 	b := &Book{log: d.Log, now: d.Now, d: d, cfg: cfg, asked: proof.NewBook(d.Rand), links: map[account]*entry{}}
 	now := b.now()
 	for _, l := range d.Kept.Links {
+		if why := b.endedLocked(&l); why != "" { // the configuration changed while no bot ran
+			b.drop(l.ID)
+			b.unsaid = append(b.unsaid, unlinked(&l, "guard", why))
+			continue
+		}
 		b.links[accountOf(l.Network, l.Account)] = &entry{Link: l, kept: l.Used, last: &atomic.Int64{}}
 	}
 	b.publishLocked()
@@ -156,17 +163,33 @@ func New(cfg Config, d Deps) *Book {
 	return b
 }
 
-// Reload changes to cfg. A link of an account that the configuration names now ends;
-// who leaves is named to EndOf by the caller. It does not call Changed.
+// Reload changes to cfg. A link of an account that the configuration names now ends, and
+// one of a person who is nobody any more; who leaves is named to EndOf by the caller. It
+// does not call Changed.
 func (b *Book) Reload(cfg Config) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.cfg = cfg
 	for _, e := range b.links {
-		if owner := b.ownerLocked(e.Network, e.Account); owner != "" {
-			b.endLocked(e, "guard", "the configuration names it, for "+owner)
+		if why := b.endedLocked(&e.Link); why != "" {
+			b.endLocked(e, "guard", why)
 		}
 	}
+}
+
+// endedLocked says why a link does not hold by the configuration; "": it may.
+func (b *Book) endedLocked(l *guard.Link) string {
+	if owner := b.ownerLocked(l.Network, l.Account); owner != "" {
+		return "the configuration names it, for " + owner
+	}
+	i := slices.IndexFunc(b.cfg.People, func(p *policy.Person) bool { return p.Name == l.Person })
+	switch {
+	case i < 0:
+		return l.Person + " is not in the configuration any more"
+	case b.cfg.People[i].Gone:
+		return "every key of " + l.Person + " was revoked or expired"
+	}
+	return ""
 }
 
 // ownerLocked is the person to whom the configuration gives an account, or "".
@@ -276,10 +299,10 @@ func (b *Book) Accept(ctx context.Context, person, network, name, by string) (gu
 		b.mu.Unlock()
 		return guard.Link{}, ErrSelf
 	}
-	l := e.Link
+	l, leaves := e.Link, b.leaves
 	b.mu.Unlock()
 	l.Waits, l.By, l.Made, l.Used = time.Time{}, by, b.now(), b.now()
-	if err := b.put(ctx, &l); err != nil {
+	if err := b.put(ctx, &l, leaves); err != nil {
 		return guard.Link{}, err
 	}
 	b.made(&l, by)
@@ -288,9 +311,13 @@ func (b *Book) Accept(ctx context.Context, person, network, name, by string) (gu
 }
 
 // put keeps a link, first on disk. One that the account has by now is not replaced.
-func (b *Book) put(ctx context.Context, l *guard.Link) error {
+// leaves is what Book.leaves was as it was judged: of who left since, nothing is kept.
+func (b *Book) put(ctx context.Context, l *guard.Link, leaves uint64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.leaves != leaves || b.endedLocked(l) != "" {
+		return ErrNothing
+	}
 	if l.ID == "" {
 		b.serial++
 		l.ID = fmt.Sprintf("l%x.%d", b.now().UnixNano(), b.serial)
@@ -354,7 +381,11 @@ func (b *Book) endLocked(e *entry, by, why string) {
 	delete(b.links, accountOf(e.Network, e.Account))
 	b.publishLocked()
 	b.drop(e.ID)
-	b.note(&guard.Act{Who: e.Network + "/" + e.Account, Person: e.Person, Acts: "unlink", Actor: by, Result: why})
+	b.note(unlinked(&e.Link, by, why))
+}
+
+func unlinked(l *guard.Link, by, why string) *guard.Act {
+	return &guard.Act{Who: l.Network + "/" + l.Account, Person: l.Person, Acts: "unlink", Actor: by, Result: why}
 }
 
 // EndOf ends all links and open proofs of a person who leaves, and returns the accounts,
@@ -363,6 +394,7 @@ func (b *Book) endLocked(e *entry, by, why string) {
 func (b *Book) EndOf(person string) (accounts []string, open int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.leaves++
 	var ids []string
 	for key, e := range b.links {
 		if e.Person == person {

@@ -31,6 +31,7 @@ type house struct {
 	acts    []string
 	changes int
 	signed  guard.Signed // of the next clear-signed text
+	onNow   func()       // called once, as the book asks for the time
 	services
 }
 
@@ -80,6 +81,16 @@ func (h *house) open() {
 	}
 	book = link.New(h.cfg, link.Deps{
 		Store: h.store, Kept: kept,
+		Now: func() time.Time {
+			h.mu.Lock()
+			f := h.onNow
+			h.onNow = nil
+			h.mu.Unlock()
+			if f != nil {
+				f()
+			}
+			return time.Now()
+		},
 		Chat: func(person string) (string, string, bool) {
 			unlocked()
 			return "bot", "bot@corp.example", person != "mute"
@@ -427,6 +438,56 @@ func TestLeavers(t *testing.T) {
 		named := *people[1]
 		named.IRC = map[string]policy.IRCIdentity{"corp": {Accounts: []string{"c"}}}
 		h.Reload(link.Config{Mode: link.Open, People: []*policy.Person{&named, people[2]}})
+		h.linked()
+	})
+}
+
+// What the configuration took back while no bot ran ends with the next start: links of
+// who is nobody any more, and of accounts that it names for others.
+func TestLeftWhileDown(t *testing.T) {
+	live(t, link.Open, func(h *house) {
+		for _, account := range []string{"M", "N"} {
+			h.says("bob", "!link "+h.code(account, "bob"), policy.Signed)
+		}
+		h.says("carol", "!link "+h.code("C", "carol"), policy.Signed)
+		h.linked("bob=corp/M", "bob=corp/N", "carol=corp/C")
+		named, gone := *people[1], *people[2]
+		named.IRC, gone.Gone = map[string]policy.IRCIdentity{"corp": {Accounts: []string{"m"}}}, true
+		h.cfg.People = []*policy.Person{people[1], people[2]}
+		h.open()
+		h.linked("bob=corp/M", "bob=corp/N", "carol=corp/C")
+		h.cfg.People = []*policy.Person{&named, &gone}
+		h.open()
+		h.linked("bob=corp/N")
+		if got := h.Bind(&named).IRC["corp"].Accounts; !slices.Equal(got, []string{"m", "N"}) {
+			t.Errorf("bob has the accounts %q", got)
+		}
+		h.cfg.People = nil
+		h.open()
+		h.linked()
+		h.set(func() { h.acts = nil })
+		ctx, stop := context.WithCancel(h.ctx)
+		stop()
+		h.Run(ctx)
+		h.set(func() {
+			if want := []string{"unlink corp/N bob by guard: bob is not in the configuration any more"}; !slices.Equal(h.acts, want) {
+				t.Errorf("audit %q", h.acts)
+			}
+		})
+	})
+}
+
+// An admin's word for who leaves at that moment links nothing.
+func TestAgreedAsTheyLeave(t *testing.T) {
+	live(t, link.Open, func(h *house) {
+		h.says("alice", "!link "+h.code("M", "alice"), policy.Signed)
+		h.linked("alice=corp/M waits")
+		h.set(func() { h.onNow = func() { h.EndOf("alice") } })
+		if l, err := h.Accept(h.ctx, "alice", "corp", "M", "carol"); !errors.Is(err, link.ErrNothing) {
+			t.Errorf("%+v: %v", l, err)
+		}
+		h.linked()
+		h.Reload(link.Config{Mode: link.Open, People: people[1:]})
 		h.linked()
 	})
 }

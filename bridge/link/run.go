@@ -12,6 +12,12 @@ import (
 // Run ends links whose time is over, writes down which are used, and asks services
 // whether accounts are the same, until ctx ends.
 func (b *Book) Run(ctx context.Context) {
+	b.mu.Lock()
+	for _, a := range b.unsaid {
+		b.note(a)
+	}
+	b.unsaid = nil
+	b.mu.Unlock()
 	tick := time.NewTicker(runFirst)
 	defer tick.Stop()
 	for {
