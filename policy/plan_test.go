@@ -84,6 +84,16 @@ func TestPlanChannel(t *testing.T) {
 			ChannelSeen{},
 			inspircd, "MODE #c +IeiRb R:bob R:bob R:eve",
 		},
+		{"who is not let in is sent on", Channel{Set: "i", Params: []Param{{'L', "#new"}, {'l', "1"}}}, ChannelSeen{}, ChannelCaps{SetModes: "Ll"}, "MODE #c +iLl #new 1"},
+		{"and where the server cannot, not", Channel{Params: []Param{{'L', "#new"}}}, ChannelSeen{}, ChannelCaps{SetModes: "l"}, ""},
+		{"sent on already", Channel{Params: []Param{{'f', "#new"}}}, ChannelSeen{Params: map[byte]string{'f': "#new"}}, ChannelCaps{ParamModes: "f"}, ""},
+		{
+			"nobody is sent on any more",
+			Channel{Params: []Param{{Mode: 'L'}, {Mode: 'f'}, {Mode: 'j'}}},
+			ChannelSeen{Params: map[byte]string{'L': "#new", 'f': "#x"}},
+			ChannelCaps{ParamModes: "f", SetModes: "Lj"},
+			"MODE #c -Lf #x",
+		},
 		{"a key in place of another: one line", Channel{Key: ptr("new")}, ChannelSeen{Key: "old"}, inspircd, "MODE #c -k+k old new"},
 		{"no more than MODES in a line", Channel{Set: "ntsim"}, ChannelSeen{}, ChannelCaps{Modes: 3}, "MODE #c +nts\nMODE #c +im"},
 		{

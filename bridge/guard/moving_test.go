@@ -77,6 +77,18 @@ func TestMovingAndBack(t *testing.T) {
 	})
 }
 
+// Where a server can, it sends on who wants into a closed channel.
+func TestMovingForwards(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Change(lobby, func(p *guardtestPlace) { p.Caps.SetModes = "Ll" })
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {Closed: true, Forward: "#new"}})
+		h.wait(time.Second)
+		if lines := strings.Join(h.irc.Lines(), "\n"); !strings.Contains(lines, "+iLl #new 1") {
+			t.Errorf("closed: %s", lines)
+		}
+	})
+}
+
 // What was set before a phase stays when it is taken back.
 func TestMovingLeavesWhatWasThere(t *testing.T) {
 	live(t, nil, func(h *house) {
