@@ -109,7 +109,8 @@ type MUCPlan struct {
 }
 
 // PlanMUC returns the fewest steps from seen to want. It is ErrTooMany if more
-// than most would be removed, counting those whom a members-only room evicts.
+// than most would be removed, counting those whom a members-only room evicts: then the
+// plan is there to be shown.
 func PlanMUC(want MUC, seen MUCSeen, caps MUCCaps, most int) (MUCPlan, error) {
 	if caps.Items <= 0 {
 		caps.Items = 50
@@ -131,7 +132,7 @@ func PlanMUC(want MUC, seen MUCSeen, caps MUCCaps, most int) (MUCPlan, error) {
 	p.subject()
 	p.fields()
 	if len(p.gone) > most {
-		return MUCPlan{}, fmt.Errorf("%w: %d from a room, and %d may go", ErrTooMany, len(p.gone), most)
+		return p.plan, fmt.Errorf("%w: %d from a room, and %d may go", ErrTooMany, len(p.gone), most)
 	}
 	return p.plan, nil
 }

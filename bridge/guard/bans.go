@@ -59,11 +59,11 @@ func (m *marks) of(kind string, place bridge.Room) (out []mark) {
 
 // projected notes that an entry stands, or is about to, for a ban.
 func (g *Guard) projected(sd *side, b *policy.BanRecord, mask string) {
-	g.mark(sd, mark{timerBan, b.ID, sd.place.String(), mask}, b.Until)
+	g.mark(sd.room.name, mark{timerBan, b.ID, sd.place.String(), mask}, b.Until)
 }
 
-// mark keeps a mark.
-func (g *Guard) mark(sd *side, m mark, due time.Time) {
+// mark keeps a mark of a room.
+func (g *Guard) mark(room string, m mark, due time.Time) {
 	g.marks.mu.Lock()
 	_, known := g.marks.set[m.id()]
 	g.marks.set[m.id()] = m
@@ -71,7 +71,7 @@ func (g *Guard) mark(sd *side, m mark, due time.Time) {
 	if known {
 		return
 	}
-	x := Timer{ID: m.id(), Kind: m.kind, Room: sd.room.name, Who: m.mask, Due: due}
+	x := Timer{ID: m.id(), Kind: m.kind, Room: room, Who: m.mask, Due: due}
 	g.scribe.keep(x.ID, func(ctx context.Context, s Store) error { return s.PutTimer(ctx, x) })
 }
 

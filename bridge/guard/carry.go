@@ -256,7 +256,7 @@ func (sd *side) muteEntryLocked(sub *subject) {
 	case sub.mute && sub.muted == nil && ok:
 		sub.muted = &e
 		sd.lists = append(sd.lists, e)
-		sd.room.g.mark(sd, sd.muteMark(e), time.Time{})
+		sd.room.g.mark(sd.room.name, sd.muteMark(e), time.Time{})
 	case !sub.mute && sub.muted != nil:
 		sd.lists = append(sd.lists, entry{sub.muted.mode, sub.muted.mask, true})
 		sub.muted = nil

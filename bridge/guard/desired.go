@@ -210,7 +210,7 @@ func (sd *side) markDoorsLocked() {
 			continue
 		}
 		for _, mask := range l.Want {
-			sd.room.g.mark(sd, mark{timerDoor, string(l.Mode), sd.place.String(), mask}, time.Time{})
+			sd.room.g.mark(sd.room.name, mark{timerDoor, string(l.Mode), sd.place.String(), mask}, time.Time{})
 		}
 	}
 }

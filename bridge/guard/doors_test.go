@@ -1,8 +1,11 @@
 package guard_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"drawbridge/bridge/guard"
 	"drawbridge/policy"
@@ -29,6 +32,11 @@ func TestDoorsShutNoMemberOut(t *testing.T) {
 		{"one comes by a certificate: nothing", func(c *guard.Config, _ *guardtestPlace) {
 			c.Policy.People = append(c.Policy.People[:2:2], &policy.Person{Name: "dora", Groups: []string{"finance"}, IRC: map[string]policy.IRCIdentity{"corp": {CertFPs: []string{"dd"}}}})
 		}, "nts", []string{byHand}},
+		{"a rule lets guests in by host: nothing", func(c *guard.Config, _ *guardtestPlace) {
+			c.Policy.Rules = append(c.Policy.Rules, policy.Rule{
+				ID: "partners", Rooms: []string{"finance"}, Do: []policy.Do{policy.Join, policy.Speak}, Who: policy.Who{Hosts: []string{"*!*@*.partner.example"}}, Effect: policy.Allow,
+			})
+		}, "nts", []string{byHand}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -46,4 +54,50 @@ func TestDoorsShutNoMemberOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who may come by a host alone comes in, and stays, where others go.
+func TestGuestsByHostStay(t *testing.T) {
+	live(t, func(c *guard.Config) {
+		c.Policy.Rules = append(c.Policy.Rules, policy.Rule{
+			ID: "partners", Rooms: []string{"finance"}, Do: []policy.Do{policy.Join, policy.Speak}, Who: policy.Who{Hosts: []string{"*!*@*.partner.example"}}, Effect: policy.Allow,
+		})
+	}, func(h *house) {
+		guest := onIRC("gina", "")
+		guest.Host = "pc1.partner.example"
+		h.irc.Join(channel, guest)
+		h.irc.Join(channel, onIRC("eve", ""))
+		h.irc.Join(channel, onIRC("bob", "bob"))
+		h.wait(10 * time.Minute) // with looks at the room
+		h.same("there", h.irc.Nicks(channel), "bob", "gina")
+		h.irc.Change(channel, func(p *guardtestPlace) {
+			if strings.ContainsAny(p.Flags, "iR") {
+				t.Errorf("the door is shut by %q", p.Flags)
+			}
+		})
+	})
+}
+
+// The entries that let a person pass the door go with a ban, also of one who is not there,
+// and are back when it ends; another's stay.
+func TestBanTakesTheKeysOfTheDoor(t *testing.T) {
+	live(t, nil, func(h *house) {
+		lists := func(what string, want ...string) {
+			t.Helper()
+			h.wait(time.Second)
+			h.irc.Change(channel, func(p *guardtestPlace) {
+				h.same(what+": +I", p.Lists['I'], want...)
+			})
+		}
+		lists("before", "R:alice", "R:bob")
+		_, err := h.g.Ban(context.Background(), guard.BanOrder{Who: "bob", By: "alice", For: time.Hour})
+		must(t, err)
+		lists("banned", "R:alice")
+		h.stop()
+		h.start()
+		h.ready()
+		lists("banned, after a restart", "R:alice")
+		h.wait(time.Hour)
+		lists("after the ban", "R:alice", "R:bob")
+	})
 }

@@ -170,6 +170,7 @@ func TestMembersOnlyIsRefused(t *testing.T) {
 			t.Errorf("%d are left of 30", n)
 		}
 		h.has("alarms", h.takeAlarms(), "finance@rooms.corp.example is left as it is")
+		h.has("what is to change", h.g.Status().Rooms[0].Places[1].Plan, "is left as it is: ", "membersonly=1")
 		h.xmpp.Change(muc, func(p *guardtestPlace) {
 			if p.Config[policy.FieldMembersOnly] == "1" {
 				t.Error("the room is members-only")
@@ -184,7 +185,8 @@ func TestPeers(t *testing.T) {
 	live(t, func(c *guard.Config) {
 		c.ID = "b"
 		c.Peers = []guard.Peer{{ID: "a", Accounts: map[string]string{"corp": "otherbot"}}}
-		c.Policy.Rules[0].Who.AtLeast = policy.Host
+		c.Policy.Rules[0].Who.AtLeast = policy.Host // the door stays open
+		c.Policy.People[0].IRC["corp"] = policy.IRCIdentity{Hosts: []string{"alice!*@*"}}
 	}, func(h *house) {
 		h.irc.Join(channel, onIRC("otherbot", "otherbot"))
 		h.irc.Give(channel, "otherbot", "o", bridge.By{Nick: "ChanServ", Server: true})

@@ -49,7 +49,7 @@ type Guard struct {
 	loaded  bool
 	start   func(*side)          // starts its goroutines, while Run runs
 	seconds map[string]second    // orders that wait for a second admin
-	kept    map[string]RoomState // of rooms, as loaded
+	kept    map[string]*keptRoom // of rooms that are not held now: as loaded, or as they were last
 }
 
 type runState uint8
@@ -101,7 +101,7 @@ func New(cfg Config, d Deps) (*Guard, error) {
 		log: d.Log, now: d.Now, purge: d.Purge, tell: d.Tell, gauge: bridge.NewGauge(),
 		alarms: &alarms{tell: d.Alarm, log: d.Log, told: map[string]time.Time{}},
 		marks:  marks{set: map[string]mark{}}, stays: stays{places: map[string][]Timer{}}, tickets: tickets{book: proof.NewBook(d.Rand)},
-		verify: d.Verify, seconds: map[string]second{}, kept: map[string]RoomState{},
+		verify: d.Verify, seconds: map[string]second{}, kept: map[string]*keptRoom{},
 	}
 	g.ready = make(chan struct{})
 	g.scribe = newScribe(d.Store, d.Log, func(text string) { g.alarms.raise("store", text, false, g.now()) })
@@ -302,29 +302,20 @@ func (g *Guard) load(ctx context.Context) error {
 	bans = append(bans, k.Bans...)
 	g.bans.Store(&bans)
 	for _, state := range k.Rooms {
-		g.kept[state.Room] = state
+		g.keptOf(state.Room).state = state
+	}
+	for _, x := range k.Timers {
+		switch x.Kind {
+		case timerGuest:
+			g.keptOf(x.Room).guests[x.Who] = x.Due
+		case timerLeft:
+			g.keptOf(x.Room).left[x.Who] = true
+		}
 	}
 	t := g.table.Load()
 	for _, r := range t.rooms {
 		r.mu.Lock()
-		if state, known := g.kept[r.name]; known {
-			r.restoreLocked(&state, now)
-		} else {
-			r.keepLocked() // before who is admitted: a room that is known is known whole
-		}
-		for _, x := range k.Timers {
-			switch {
-			case x.Room != r.name:
-			case x.Kind == timerGuest:
-				r.guests[x.Who] = x.Due
-			case x.Kind == timerLeft:
-				for _, sd := range r.sides {
-					if !sd.channel() {
-						sd.left[x.Who] = true
-					}
-				}
-			}
-		}
+		r.takeOverLocked(now)
 		for _, sd := range r.sides {
 			sd.takeKeptLocked(k.Bans)
 		}
@@ -351,6 +342,11 @@ func (g *Guard) Reload(cfg Config, leave ...Leaver) error {
 	g.mu.Lock()
 	g.table.Store(t)
 	g.adopt(t)
+	for _, r := range old.rooms {
+		if t.byName[r.name] == nil && g.loaded {
+			g.kept[r.name] = r.park()
+		}
+	}
 	for place, sd := range t.sides {
 		if old.sides[place] != sd && g.start != nil {
 			g.start(sd)
@@ -364,10 +360,8 @@ func (g *Guard) Reload(cfg Config, leave ...Leaver) error {
 	loaded, now := g.loaded, g.now()
 	for _, r := range t.rooms {
 		r.mu.Lock()
-		if state, known := g.kept[r.name]; loaded && !r.loaded && known {
-			r.restoreLocked(&state, now)
-		} else if loaded && !r.loaded {
-			r.keepLocked()
+		if loaded && !r.loaded {
+			r.takeOverLocked(now)
 		}
 		for i := range leave {
 			r.leaveLocked(&leave[i], now)

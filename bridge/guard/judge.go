@@ -268,7 +268,9 @@ func (sd *side) guestLocked(sub *subject, f *policy.Facts, d *policy.Decision, n
 // removeLocked notes that somebody has to go.
 func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, do policy.Do, now time.Time) {
 	r := sd.room
-	if sub.removal != nil {
+	acts, peer := sd.actsLocked()
+	left := !acts && d.Basis == policy.ByDefault && sd.letInLocked(sub)
+	if was := sub.removal; was != nil && (was.left == left || !was.left && !was.sent.IsZero()) {
 		return
 	}
 	x := &removal{sub: sub, nick: sub.facts.Nick, reason: sd.reasonLocked(d), act: sd.actLocked(f, d, do, now)}
@@ -276,7 +278,7 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 		x.counts = false
 		x.reason = "your invitation has ended: ask me for another (!invite, in your encrypted chat with me)"
 	}
-	sub.removal = x
+	sub.removal, x.left = x, left
 	x.counts = d.Basis != policy.ByBan && !sd.leaverLocked(f, now) && (sub.here || d.Budgeted(f, now))
 	if !r.armed {
 		x.held, x.act.Result = true, resultDry
@@ -285,7 +287,14 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 		}
 		return
 	}
-	if acts, peer := sd.actsLocked(); !acts && d.Basis != policy.ByBan { // a ban was ordered here
+	if left {
+		x.held, x.counts, x.act.Result = true, false, "left to "+peer+", who let them in"
+		if sd.onceLocked(x.act, now) {
+			r.noteLocked(x.act)
+		}
+		return
+	}
+	if !acts && d.Basis != policy.ByBan { // a ban was ordered here
 		x.from = now.Add(peerTime)
 		x.act.Acts += " after " + peer
 	}

@@ -160,6 +160,7 @@ func (sd *side) seenLocked(o *bridge.Observed, now time.Time) {
 		sd.markKeptLocked()
 		defer sd.judgeAllLocked(now)
 	}
+	sd.passes = o.Channel.Lists['I']
 	if sd.flags = o.Channel.Flags; o.ServicesDown != sd.down {
 		sd.servicesLocked(o.ServicesDown, now)
 	}

@@ -24,7 +24,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	if sd.channel() {
 		lines, err := sd.planChannelLocked(o, now)
 		if err != nil {
-			sd.refusePlanLocked(err, now)
+			sd.refusePlanLocked(err, nil, now)
 			return nil, false, 0
 		}
 		for _, l := range lines {
@@ -38,7 +38,12 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 		sd.wantMUC = sd.wantMUCLocked(&o.MUC, self, now)
 		plan, err := policy.PlanMUC(sd.calmMUCLocked(&o.MUC, now), o.MUC, o.MUCCaps, most)
 		if err != nil {
-			sd.refusePlanLocked(err, now)
+			for i := range plan.Steps {
+				if s := &plan.Steps[i]; !s.Again {
+					words = append(words, describeStep(s))
+				}
+			}
+			sd.refusePlanLocked(err, words, now)
 			return nil, false, 0
 		}
 		sd.standLocked("muc", plan.Alarms, now)
@@ -78,7 +83,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 		}
 		return nil, false, 0
 	case removes > 0 && !r.budget.Take(removes, len(sd.present), now):
-		sd.refusePlanLocked(fmt.Errorf("%w: %d", policy.ErrTooMany, removes), now)
+		sd.refusePlanLocked(fmt.Errorf("%w: %d", policy.ErrTooMany, removes), words, now)
 		return nil, false, r.most.Span()
 	case !sd.mayRepairLocked(now):
 		return nil, false, repairsPer
@@ -142,14 +147,15 @@ func (sd *side) planChannelLocked(o *bridge.Observed, now time.Time) ([]policy.C
 	return policy.PlanChannel(want, o.Channel, o.ChannelCaps, 0)
 }
 
-// refusePlanLocked says that a plan is not carried out.
-func (sd *side) refusePlanLocked(err error, now time.Time) {
+// refusePlanLocked says that a plan is not carried out, and shows it.
+func (sd *side) refusePlanLocked(err error, words []string, now time.Time) {
 	r := sd.room
 	text := sd.place.String() + " is left as it is: " + err.Error()
 	r.alarmLocked("plan "+sd.place.String(), text, now)
-	if was := strings.Join(sd.plan, "\n"); was != text {
-		sd.plan = []string{text}
-		r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Actor: actorGuard, Result: "refused: " + err.Error()})
+	plan := append([]string{text}, words...)
+	if !slices.Equal(sd.plan, plan) {
+		sd.plan = plan
+		r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: strings.Join(words, "; "), Actor: actorGuard, Result: "refused: " + err.Error()})
 	}
 }
 

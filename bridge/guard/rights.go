@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -219,8 +220,16 @@ func (sd *side) matter(what string) string {
 	return sd.place.String() + " " + what
 }
 
-// trackLocked keeps the flags of a channel up to date.
+// trackLocked keeps the flags of a channel, and who may pass its door, up to date.
 func (sd *side) trackLocked(what string) {
+	if mask, pass := strings.CutPrefix(what, "+I "); pass && sd.channel() {
+		sd.passes = append(slices.Clone(sd.passes), mask)
+	} else if mask, pass := strings.CutPrefix(what, "-I "); pass && sd.channel() {
+		sd.passes = slices.DeleteFunc(slices.Clone(sd.passes), func(m string) bool { return strings.EqualFold(m, mask) })
+		if acts, _ := sd.actsLocked(); !acts {
+			sd.judgeAllLocked(sd.room.g.now()) // who was let in by it
+		}
+	}
 	if len(what) != 2 || !sd.channel() {
 		return
 	}

@@ -102,6 +102,7 @@ func (sd *side) cameLocked(s *bridge.Sight, now time.Time) {
 		sd.self = s.Facts.Nick
 		sd.ownLocked(sub)
 	}
+	sub.passed = strings.Contains(sd.flags, "i")
 	sd.knowLocked(sub, now)
 	sd.arrivedLocked(sub, now)
 	sd.present[s.Facts.Nick] = sub

@@ -44,6 +44,7 @@ type side struct {
 	caps      policy.ChannelCaps
 	mucCaps   policy.MUCCaps
 	flags     string         // of the channel, as last seen
+	passes    []string       // entries of the channel's list of exceptions from +i, as last seen
 	closed    bool           // the policy itself wants it invite-only, or members-only
 	want      policy.Channel // as last compiled
 	wantMUC   policy.MUC
@@ -99,6 +100,7 @@ type subject struct {
 	again   time.Time
 	stay    *Timer // by which it was invited, if that is good
 	guest   bool   // it was invited
+	passed  bool   // came through a door that was shut
 	removal *removal
 	byOther bool // its rights were changed by somebody else than the guard
 }
@@ -128,6 +130,7 @@ type removal struct {
 	sent   time.Time
 	tries  int
 	held   bool // over the budget, or a dry run: nothing is sent
+	left   bool // to a peer, which let them in: held, too
 }
 
 type (

@@ -92,6 +92,22 @@ func (g *Guard) dropStay(x *Timer) {
 	g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
 }
 
+// leaveStay ends a stay in a place that is not held any more: what it put into the
+// server's lists is taken back if the place is held again.
+func (g *Guard) leaveStay(x *Timer, now time.Time) {
+	switch {
+	case x.Kind == timerInvex:
+		g.mark(x.Room, mark{timerDoor, "I", x.Place, x.Who}, time.Time{})
+	case !x.byNick() && !strings.HasPrefix(x.Who, policy.MaskAccount): // a JID's membership
+		left := Timer{ID: leftID(x.Room, x.Who), Kind: timerLeft, Room: x.Room, Who: x.Who, Due: now}
+		g.mu.Lock()
+		g.keptOf(x.Room).left[x.Who] = true
+		g.mu.Unlock()
+		g.scribe.keep(left.ID, func(ctx context.Context, s Store) error { return s.PutTimer(ctx, left) })
+	}
+	g.dropStay(x)
+}
+
 // holdsLocked reports whether a stay is good: its time is not over, and the person may
 // still be invited there, by a key that still proves them. So it ends with a key that
 // is revoked, a ban, or a change of the rules.

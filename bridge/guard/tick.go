@@ -19,7 +19,7 @@ func (g *Guard) tick(now time.Time) {
 	g.tickets.sweep(g, now)
 	for _, x := range g.stays.all() { // of places that are not held any more
 		if !now.Before(x.Due) && !t.holds(x.Place) {
-			g.dropStay(&x)
+			g.leaveStay(&x, now)
 		}
 	}
 	for _, r := range t.rooms {
