@@ -165,8 +165,8 @@ func TestKeyOutlivesTheProcess(t *testing.T) {
 		if len(ways) != 2 || ways[1] != first || ways[0] == first {
 			t.Fatalf("ways in %q", ways)
 		}
-		go release()
 		h.stop()
+		release()
 		h.irc.Change(channel, func(p *guardtestPlace) { p.Key = ways[0] })
 		h.start()
 		h.same("the bot's own way in", h.irc.Keys(channel), ways...)
