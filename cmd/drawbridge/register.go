@@ -73,7 +73,7 @@ each account is tried by logging in.`,
 	f.StringSliceVar(&o.pins, "pin-sha256", nil, "`SHA256` of the server's certificate")
 	f.StringVar(&o.as, "as", "", "`JID` of an admin, by whose command it is done")
 	f.StringVar(&o.asPassword, "as-password-file", "", "`FILE` of that account's password")
-	f.IntVar(&o.invite, "invite", 0, "print so `many` links instead, by which people make accounts")
+	f.IntVar(&o.invite, "invite", 0, "print `N` links instead, by which people make accounts")
 	f.StringVar(&o.invitation, "invitation", "", "`URI` of an invitation (xmpp:…?register;preauth=…)")
 	f.StringArrayVar(&o.fields, "field", nil, "`NAME=VALUE` of the server's form; may be repeated")
 	f.BoolVar(&o.noInput, "no-input", false, "ask nothing: what a form lacks is an error")
