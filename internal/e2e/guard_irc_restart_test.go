@@ -5,6 +5,7 @@ package e2e
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"drawbridge/internal/lab"
 )
@@ -94,6 +95,7 @@ func TestGuardKilledInTheMiddle(t *testing.T) {
 func TestGuardWithoutServices(t *testing.T) {
 	t.Parallel()
 	h, ircd := newIRCHouse(t, withServices)
+	jump := h.withClock()
 	carl := h.member(ircd, "carl")
 	h.found(carl, "#hall")
 	// Members come by a certificate, too: no list can name them, and the door stays open.
@@ -113,8 +115,11 @@ rules:
 	h.IRCUser(ircd, "eve", "#hall")
 	h.guardSays([]string{"explain", "eve", "hall"}, "-> QUARANTINE")
 	ircd.StartServices()
+	h.asksUntil(carl, "ISON NickServ", ":NickServ", " 303 ")
 	h.guardSays([]string{"explain", "eve", "hall"}, "-> QUARANTINE")
 	h.never(carl, " KICK ")
+	jump(2 * time.Minute)
+	h.ok("reload") // which wakes the leg
 	if !lab.Poll(2*wait, func() bool { return kicks(carl, "#hall", "eve") > 0 }) {
 		t.Errorf("eve is never judged:\n%s", h.ok("guard", "explain", "eve", "hall"))
 	}
