@@ -18,6 +18,7 @@ type accountAsked struct {
 	name     string
 	reply    chan *bridge.AccountSeen // capacity 1; nil: nobody can be asked
 	seen     bridge.AccountSeen
+	begun    bool // what comes is about that account: not the late answer to an older question
 	deadline time.Time
 }
 
@@ -80,25 +81,32 @@ func (s *session) answerAccount() {
 // English; what else services say tells nothing.
 func (a *accountAsked) line(text string) (done bool) {
 	text = strings.TrimSpace(stripFormat(decode(text)))
-	switch {
+	if strings.HasSuffix(text, " is not registered.") || strings.HasSuffix(text, " isn't registered.") {
+		words := strings.Fields(strings.TrimPrefix(text, "Nick "))
+		if !strings.EqualFold(words[0], a.name) {
+			return false
+		}
+		a.seen = bridge.AccountSeen{Known: policy.No}
+		return true
+	}
+	switch about, rest, atheme := strings.Cut(text, "Information on "); {
+	case atheme && about == "":
+		name, account, _ := strings.Cut(strings.TrimRight(rest, "):"), " (account ")
+		if a.begun = strings.EqualFold(name, a.name); !a.begun {
+			return false
+		}
+		a.seen.Known = policy.Yes
+		if account != "" && !strings.EqualFold(account, a.name) { // the name is a nick of another account now
+			a.seen.Known = policy.No
+		}
+		return false
+	case len(text) > len(a.name) && strings.EqualFold(text[:len(a.name)], a.name) && strings.HasPrefix(text[len(a.name):], " is "):
+		a.begun = true
+		return false
+	case !a.begun:
+		return false
 	case strings.HasPrefix(text, "*** End of Info"):
 		return true
-	case strings.HasSuffix(text, " is not registered."), strings.HasSuffix(text, " isn't registered."):
-		words := strings.Fields(strings.TrimPrefix(text, "Nick "))
-		if strings.EqualFold(words[0], a.name) {
-			a.seen = bridge.AccountSeen{Known: policy.No}
-			return true
-		}
-		return false
-	case strings.HasPrefix(text, "Information on "):
-		a.seen.Known = policy.Yes
-		if _, account, ok := strings.Cut(text, "(account "); ok {
-			account, _, _ = strings.Cut(account, ")")
-			if !strings.EqualFold(account, a.name) { // the name is a nick of another account now
-				a.seen.Known = policy.No
-			}
-		}
-		return false
 	}
 	key, value, ok := strings.Cut(text, ":")
 	if !ok {
