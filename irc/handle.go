@@ -65,6 +65,7 @@ var commands = map[string]func(*session, *ircmsg.Message){
 	"276": (*session).onWhoisCert,
 	"303": (*session).onIson,
 	"311": (*session).onWhoisUser,
+	"313": (*session).onWhoisOper,
 	"318": (*session).onWhoisEnd,
 	"324": (*session).onChannelModes,
 	"329": (*session).onCreated,

@@ -165,12 +165,24 @@ func (s *session) whoisDue() {
 func (s *session) whoisOf(m *ircmsg.Message) *whois { return s.whois[s.fold(param(m, 1))] }
 
 func (s *session) onWhoisUser(m *ircmsg.Message) {
-	if s.fold(param(m, 1)) == s.fold(nickServ) && !s.builtIn() {
-		s.services.host = strings.Clone(param(m, 3))
+	if s.asksServices(m) {
+		s.services.seen, s.services.vouched = strings.Clone(param(m, 3)), false
 	}
 	if w := s.whoisOf(m); w != nil {
 		w.there, w.nick, w.user, w.host = true, strings.Clone(param(m, 1)), strings.Clone(param(m, 2)), strings.Clone(param(m, 3))
 	}
+}
+
+// onWhoisOper handles 313: operators, and services.
+func (s *session) onWhoisOper(m *ircmsg.Message) {
+	if s.asksServices(m) {
+		s.services.vouched = true
+	}
+}
+
+// asksServices reports whether a numeric of WHOIS is about NickServ.
+func (s *session) asksServices(m *ircmsg.Message) bool {
+	return !s.builtIn() && s.fold(param(m, 1)) == s.fold(nickServ)
 }
 
 func (s *session) onWhoisAccount(m *ircmsg.Message) {
@@ -195,6 +207,9 @@ func (s *session) onWhoisCert(m *ircmsg.Message) {
 }
 
 func (s *session) onWhoisEnd(m *ircmsg.Message) {
+	if s.asksServices(m) {
+		s.metServices()
+	}
 	if w := s.whoisOf(m); w != nil {
 		w.ended = true
 		s.whoisDone(s.fold(w.nick), w)

@@ -46,6 +46,9 @@ type services struct {
 	ask      time.Time // when to ask next, without MONITOR; zero: not at all
 	fresh    time.Time // when to ask who is logged in, after their return
 	host     string    // "" while unknown
+	home     string    // where they were first; it outlasts their absence
+	seen     string    // the host of who has the nick NickServ, of a WHOIS under way
+	vouched  bool      // the server calls them a service, or an operator
 	family   policy.Services
 	unnamed  bool // they were asked what they are, and have not answered
 	// elsewhere: no NickServ is there, and yet somebody logged us in. The network's services
@@ -163,6 +166,23 @@ func (s *session) meetServices() {
 	if s.services.family == policy.NoServices {
 		s.services.unnamed = true
 		_ = s.win.command("PRIVMSG "+chanServ+" :\x01VERSION\x01", nil)
+	}
+}
+
+// metServices takes the answer in to who has the nick NickServ. While services are away
+// anybody may take it: it is them if they come from where they were, or if the server
+// vouches for them.
+func (s *session) metServices() {
+	v := &s.services
+	host := v.seen
+	v.seen = ""
+	switch {
+	case host == "":
+	case v.home == "" || v.home == host || v.vouched:
+		v.home, v.host = host, host
+	default:
+		s.log.Warn("somebody else has the nick of services", "leg", s.cfg.Name, "from", host)
+		s.servicesAre(false)
 	}
 }
 
