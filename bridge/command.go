@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"drawbridge/policy"
 )
 
 // chatCommand is one row of the table of chat commands.
@@ -238,7 +240,7 @@ func (c *Core) answerWho(q *question) string {
 func (c *Core) whoIs(q *question, m *member, nick, account string) string {
 	s := Sender{Nick: nick}
 	if account != "" {
-		s.Person = c.table.Load().accounts[ircAccount{m.room.Leg, strings.ToLower(account)}]
+		s.Person = c.table.Load().accounts[ircAccount{m.room.Leg, policy.FoldAccount(account)}]
 	}
 	name := m.bridge.names.show(s)
 	if s.Person != "" && q.private() && !strings.EqualFold(name, s.Person) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"drawbridge/policy"
@@ -40,7 +39,7 @@ type ircAccount struct{ network, name string }
 // to. A nick proves nothing.
 func (t *table) identify(m *Message) {
 	if m.Room.Kind == Channel && m.From.Account != "" && m.From.Person == "" {
-		m.From.Person = t.accounts[ircAccount{m.Room.Leg, strings.ToLower(m.From.Account)}]
+		m.From.Person = t.accounts[ircAccount{m.Room.Leg, policy.FoldAccount(m.From.Account)}]
 	}
 }
 
@@ -110,7 +109,7 @@ func newTable(cfg Config, outboxOf func(Room) *outbox, lastingOf func(string) *l
 		t.people[p.Name] = p
 		for network, id := range p.IRC {
 			for _, name := range id.Accounts {
-				t.accounts[ircAccount{network, strings.ToLower(name)}] = p.Name
+				t.accounts[ircAccount{network, policy.FoldAccount(name)}] = p.Name
 			}
 		}
 	}

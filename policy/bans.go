@@ -56,7 +56,7 @@ const (
 func (b *BanRecord) meets(f *Facts) bool {
 	if account, ok := strings.CutPrefix(b.Mask, MaskAccount); ok {
 		leg, name, _ := strings.Cut(account, "/")
-		return f.Account.Known == Yes && f.Leg == leg && strings.EqualFold(f.Account.Value, name)
+		return f.Account.Known == Yes && f.Leg == leg && SameAccount(f.Account.Value, name)
 	}
 	if jid, ok := strings.CutPrefix(b.Mask, MaskJID); ok {
 		return f.JID.Known == Yes && f.JID.Value == jid

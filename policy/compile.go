@@ -212,7 +212,7 @@ func (p *Policy) bind(id ident, person string, set groupSet) {
 		id.leg = ""
 	}
 	if id.kind == Account {
-		id.value = strings.ToLower(id.value)
+		id.value = FoldAccount(id.value)
 	}
 	have := p.who[id]
 	have.or(set)

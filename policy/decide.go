@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"strings"
 	"time"
 )
 
@@ -291,7 +290,7 @@ func (p *Policy) identify(f *Facts, s *subject) {
 		case Yes:
 			value := fact.Value
 			if kind == Account {
-				value = strings.ToLower(value) // allocates only where it must
+				value = FoldAccount(value) // allocates only where it must
 			}
 			s.have[kind].or(p.who[ident{kind, leg, value}])
 		case Unknown:

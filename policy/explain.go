@@ -37,7 +37,7 @@ func (p *Policy) bound(f *Facts, kind Strength) string {
 	case RealJID, Key:
 		leg = ""
 	case Account:
-		value = strings.ToLower(value)
+		value = FoldAccount(value)
 	}
 	return p.names[ident{kind, leg, value}]
 }

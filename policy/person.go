@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // Person is one human with many names. Only proven identities count: an IRC
 // account, a certificate, a real JID, a key; a host weakly, a nick never.
 type Person struct {
@@ -28,3 +30,22 @@ type IRCIdentity struct {
 	CertFPs  []string // client certificate fingerprints, lower-case hex
 	Hosts    []string // masks nick!user@host: weak, and never enough to be protected
 }
+
+// FoldAccount returns the name of an account in the form that is compared: with the
+// capitals of ASCII in lower case, and nothing else folded. Networks fold no more, and
+// what Unicode takes for a capital, as the sign of the kelvin, may be somebody else's.
+func FoldAccount(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return 'A' <= r && r <= 'Z' }) {
+		return name
+	}
+	b := []byte(name)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+// SameAccount reports whether two names are of one account.
+func SameAccount(a, b string) bool { return FoldAccount(a) == FoldAccount(b) }

@@ -64,7 +64,7 @@ func (g *Guard) OffBoard(l Leaver) {
 func (r *room) leaveLocked(l *Leaver, now time.Time) (n int) {
 	for _, sd := range r.sides {
 		for _, account := range slices.Concat(l.Accounts, l.Links) {
-			sd.leavers[strings.ToLower(account)] = now
+			sd.leavers[policy.FoldAccount(account)] = now
 		}
 		if sd.channel() {
 			continue
@@ -85,7 +85,7 @@ func (r *room) leaveLocked(l *Leaver, now time.Time) (n int) {
 func (sd *side) leaverLocked(f *policy.Facts, now time.Time) bool {
 	who := f.JID.Value
 	if sd.channel() {
-		who = strings.ToLower(f.Leg + "/" + f.Account.Value)
+		who = policy.FoldAccount(f.Leg + "/" + f.Account.Value)
 	}
 	at, left := sd.leavers[who]
 	return left && now.Sub(at) < leaveTime
@@ -133,7 +133,7 @@ func (g *Guard) Present(network, account string) bool {
 	for _, sd := range g.table.Load().byLeg[network] {
 		sd.room.mu.Lock()
 		there := sd.channel() && slices.ContainsFunc(sd.factsLocked(), func(f policy.Facts) bool {
-			return f.Account.Known == policy.Yes && strings.EqualFold(f.Account.Value, account)
+			return f.Account.Known == policy.Yes && policy.SameAccount(f.Account.Value, account)
 		})
 		sd.room.mu.Unlock()
 		if there {

@@ -233,7 +233,7 @@ func keyOf(f *policy.Facts, who []string) string {
 	case len(who) > 0:
 		return "person " + who[0]
 	case f.Account.Known == policy.Yes:
-		return "account " + f.Leg + "/" + strings.ToLower(f.Account.Value)
+		return "account " + f.Leg + "/" + policy.FoldAccount(f.Account.Value)
 	case f.JID.Known == policy.Yes:
 		return "jid " + f.JID.Value
 	case f.Host != "":
@@ -257,7 +257,7 @@ func source(f *policy.Facts) string {
 func (t *table) peerOf(f *policy.Facts) *Peer {
 	for i := range t.cfg.Peers {
 		p := &t.cfg.Peers[i]
-		if f.Account.Known == policy.Yes && p.Accounts[f.Leg] != "" && strings.EqualFold(p.Accounts[f.Leg], f.Account.Value) {
+		if f.Account.Known == policy.Yes && p.Accounts[f.Leg] != "" && policy.SameAccount(p.Accounts[f.Leg], f.Account.Value) {
 			return p
 		}
 		if f.JID.Known != policy.Yes {

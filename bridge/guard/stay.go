@@ -158,7 +158,7 @@ func (x *Timer) fits(f *policy.Facts) bool {
 	case x.Kind != timerMember:
 		return false
 	case isAccount:
-		return f.Account.Known == policy.Yes && strings.EqualFold(account, f.Leg+"/"+f.Account.Value)
+		return f.Account.Known == policy.Yes && policy.SameAccount(account, f.Leg+"/"+f.Account.Value)
 	case f.JID.Known == policy.Yes:
 		return x.Who == f.JID.Value
 	}

@@ -32,7 +32,7 @@ type Asked struct {
 // it wants to act as them. Whether there is such a person does not show. Errors: ErrOff,
 // ErrNoAccount, ErrLinked, and those of proof.Book.
 func (b *Book) Ask(ctx context.Context, network, name, nick, whom string) (Asked, error) {
-	t := proof.Ticket{Kind: proof.Link, By: "account " + network + "/" + strings.ToLower(name), Person: nobody, Network: network, Nick: nick, Account: name}
+	t := proof.Ticket{Kind: proof.Link, By: "account " + network + "/" + policy.FoldAccount(name), Person: nobody, Network: network, Nick: nick, Account: name}
 	b.mu.Lock()
 	if p := b.findLocked(whom); p != nil && b.mayLocked(p) {
 		t.Person = p.Name

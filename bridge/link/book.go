@@ -119,10 +119,10 @@ type Book struct {
 	unsaid []*guard.Act // of links that ended before there was an audit
 }
 
-// account is a services account of a network, in lower case.
+// account is a services account of a network, as policy.FoldAccount has it.
 type account struct{ network, name string }
 
-func accountOf(network, name string) account { return account{network, strings.ToLower(name)} }
+func accountOf(network, name string) account { return account{network, policy.FoldAccount(name)} }
 
 // entry is a link, with what this process knows of it.
 type entry struct {
@@ -195,7 +195,7 @@ func (b *Book) endedLocked(l *guard.Link) string {
 // ownerLocked is the person to whom the configuration gives an account, or "".
 func (b *Book) ownerLocked(network, name string) string {
 	for _, p := range b.cfg.People {
-		if slices.ContainsFunc(p.IRC[network].Accounts, func(a string) bool { return strings.EqualFold(a, name) }) {
+		if slices.ContainsFunc(p.IRC[network].Accounts, func(a string) bool { return policy.SameAccount(a, name) }) {
 			return p.Name
 		}
 	}
