@@ -35,10 +35,10 @@ func botAsked(s *lab.XMPPServer) (out []string) {
 	return out
 }
 
-// Scenario: a room with people in it becomes one of members. On the wire (of
-// Prosody, which shows it whole) its list is written, read back, and only then is the door shut. Where that would put out more than may
-// go at once the room stays as it is: that is told, and the difference shown, until the rules
-// let them stay.
+// Scenario: a room with people in it becomes one of members. On the wire (of Prosody, which
+// shows it whole) its list is written, read back, and only then is the door shut. Where that
+// would put out more than may go at once the room stays as it is: that is told, and the
+// difference shown, until the rules let them stay.
 func TestMembersOnlyOnTheWire(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, h *house, s *lab.XMPPServer) {
