@@ -141,3 +141,34 @@ func TestPurge(t *testing.T) {
 		same(t, "irc", told(h.irc), "#dev: <bob@jabber> two")
 	})
 }
+
+// A gate that panics lets nothing through, neither as a line is taken in nor as it is
+// sent, and the bridge goes on.
+func TestGatePanics(t *testing.T) {
+	gated(t, func(h *house, g *gate) {
+		broken := true
+		g.set(func() {
+			g.in = func(m *bridge.Message) bool {
+				if broken && m.From.Nick == "eve" {
+					panic("broken")
+				}
+				return false
+			}
+		})
+		must(t, h.irc.Say(dev, "eve", "one"))
+		same(t, "taken in", told(h.xmpp))
+		h.xmpp.SetError(alice, bridge.ErrNotReady)
+		must(t, h.irc.Say(dev, "carol", "two"))
+		same(t, "before", told(h.xmpp), "bob: <carol@irc> two")
+		g.set(func() { g.out = func(bridge.Sender, bridge.Room) bool { panic("broken") } })
+		h.xmpp.SetError(alice, nil)
+		must(t, h.xmpp.RoomUp(alice))
+		time.Sleep(time.Minute)
+		if sent := strings.Join(told(h.xmpp), "; "); strings.Contains(sent, "two") {
+			t.Errorf("sent: %s", sent)
+		}
+		g.set(func() { g.out, broken = nil, false })
+		must(t, h.irc.Say(dev, "carol", "three"))
+		same(t, "after", told(h.xmpp), "alice: <carol@irc> three", "bob: <carol@irc> three")
+	})
+}

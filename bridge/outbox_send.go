@@ -246,11 +246,14 @@ func (o *outbox) send(ctx context.Context) bool {
 }
 
 // withheld asks the gate once more whether a row may leave: much can have happened
-// while it waited. "": it may. Of its speaker no more is known than the person.
-func (o *outbox) withheld(r *Row) string {
+// while it waited. "": it may. Of its speaker no more is known than the person. A gate
+// that panics lets nothing through.
+func (o *outbox) withheld(r *Row) (why string) {
 	if o.c.gate == nil || r.Kind >= RowOwn {
 		return ""
 	}
+	why = reasonInternal
+	defer o.c.contain("gate")
 	ruling := o.c.gate.Out(Sender{Person: r.Person}, r.From, r.To, Line{}, r.Rung, o.c.now())
 	if !ruling.Refused {
 		return ""
