@@ -16,6 +16,9 @@ func (w *window) land(i int, o bridge.Outcome, reason error, netID string) {
 	w.lag = w.now().Sub(f.at)
 	j := f.job
 	if j == nil {
+		if f.then != nil {
+			w.due = append(w.due, f.then)
+		}
 		return
 	}
 	j.flying--
@@ -34,6 +37,15 @@ func (w *window) land(i int, o bridge.Outcome, reason error, netID string) {
 	if j.ended {
 		w.settle(j)
 	}
+}
+
+// answered takes what is to be called now that labelled commands were answered.
+func (w *window) answered() []func() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	due := w.due
+	w.due = nil
+	return due
 }
 
 // labelled handles a response with our label: an echo or an ACK (err nil), or a

@@ -83,7 +83,19 @@ func (w *window) admits(size, lines, bytes int) bool {
 	return w.lines < lines && (w.bytes+size <= bytes || w.lines == 0)
 }
 
+// emitCommand writes a command. Where guards have to be quick it bears a label, if the
+// server answers those: a PING behind it costs as much as a command, where a server slows
+// us. A JOIN is left alone: what it has the server replay is known by its own batch.
 func (w *window) emitCommand(c command) {
+	if w.guarded && w.labels && c.line[0] != '@' && !strings.HasPrefix(c.line, "JOIN ") {
+		f := flying{how: byLabel, label: commandLabel + strconv.FormatUint(w.seq+1, 36), then: c.then}
+		from := len(w.out)
+		w.out = append(append(append(w.out, "@label="...), f.label...), ' ')
+		w.out = append(append(w.out, c.line...), '\r', '\n')
+		f.size = len(w.out) - from
+		w.fly(f)
+		return
+	}
 	w.out = append(append(w.out, c.line...), '\r', '\n')
 	w.fly(flying{size: len(c.line) + 2})
 	if c.then != nil {

@@ -120,15 +120,17 @@ func (s *session) handle(line []byte) {
 		}
 		return
 	}
-	if h := commands[m.Command]; h != nil {
+	h := commands[m.Command]
+	if h != nil {
 		h(s, &m)
-		if l := tag(&m, "label"); strings.HasPrefix(l, orderLabel) && m.Command != "BATCH" {
-			s.win.labelled(l, "", nil) // an order's answer; a batch of them ends it by itself
-		}
-		return
-	}
-	if len(m.Command) == 3 && (m.Command[0] == '4' || m.Command[0] == '5' || m.Command[0] == '6' || m.Command[0] == '7' || m.Command[0] == '9' || m.Command == "263") {
+	} else if len(m.Command) == 3 && (m.Command[0] == '4' || m.Command[0] == '5' || m.Command[0] == '6' || m.Command[0] == '7' || m.Command[0] == '9' || m.Command == "263") {
 		s.onError(&m)
+	}
+	if l := tag(&m, "label"); (strings.HasPrefix(l, orderLabel) || strings.HasPrefix(l, commandLabel)) && m.Command != "BATCH" {
+		s.win.labelled(l, "", nil) // the answer; a batch of lines ends it by itself
+	}
+	for _, then := range s.win.answered() {
+		then()
 	}
 }
 

@@ -14,8 +14,11 @@ import (
 // have two lines of the window to themselves; questions, which go before chat and
 // leave those two free; and whispers, which take turns with chat.
 
-// orderLabel begins the labels of orders.
-const orderLabel = "g"
+// What begins the labels of orders, and of commands.
+const (
+	orderLabel   = "g"
+	commandLabel = "q"
+)
 
 const (
 	maxWhispers = 64

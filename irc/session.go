@@ -76,6 +76,7 @@ type session struct {
 	armed    time.Time // read deadline in force
 	proving  bool
 	unproven bool
+	joining  int // JOINs under way whose fence proves rooms
 	regain   regain
 	ctcp     ctcpLimit
 	bad      uint64    // lines that could not be parsed
@@ -196,7 +197,7 @@ func (s *session) serve(ctx context.Context, sink bridge.Sink) error {
 			return s.err
 		}
 		if !s.rd.more() {
-			if s.unproven && !s.proving {
+			if s.unproven && !s.proving && s.joining == 0 {
 				s.proveRooms()
 			}
 			s.win.flush()
@@ -302,6 +303,9 @@ func (s *session) nextDue() time.Time {
 		}
 	}
 	s.timer(s.regain.at)
+	if len(s.later) > 0 {
+		s.timer(s.laterAt)
+	}
 	s.timer(s.services.ask)
 	s.timer(s.services.fresh)
 	s.timer(s.merging.due)

@@ -81,6 +81,7 @@ type flying struct {
 	label string
 	body  string // payload, to know an unlabelled echo by
 	order string // the whole line, of a guard's order
+	then  func() // of a labelled command, once it is answered
 	at    time.Time
 }
 
@@ -125,6 +126,7 @@ type window struct {
 	whispered bool   // one went since the last line of chat
 	guarded   bool
 	lag       time.Duration // how long the last line took to be confirmed
+	due       []func()      // of labelled commands that were answered, for the reader
 
 	rooms    map[bridge.Room]*roomQueue
 	ready    []*roomQueue // rooms with lines waiting, next first

@@ -32,18 +32,35 @@ func (sd *side) carryOut(ctx context.Context) {
 // The first who has to go goes at once. Who follows on the heels is waited for, for a
 // moment: a hundred who join together come one by one, and each line costs a second.
 const (
-	heels  = 5 * time.Millisecond
-	moment = 2 * time.Millisecond
+	heels   = 5 * time.Millisecond
+	moment  = 2 * time.Millisecond
+	moments = 10 // at most, while more come
 )
 
 // gather waits a moment where many may be about to go. It reports whether ctx goes on.
 func (sd *side) gather(ctx context.Context) bool {
-	r := sd.room
-	r.mu.Lock()
-	d := r.g.now().Sub(sd.kicked)
-	many := len(sd.removals) > 0 && d >= 0 && d < heels
-	r.mu.Unlock()
-	return !many || sleep(ctx, moment)
+	d, n := sd.sinceKicked()
+	if n == 0 || d < 0 || d >= heels {
+		return true
+	}
+	for range moments {
+		if !sleep(ctx, moment) {
+			return false
+		}
+		_, more := sd.sinceKicked()
+		if more == n {
+			break
+		}
+		n = more
+	}
+	return true
+}
+
+// sinceKicked is how long ago the last were taken who had to go, and how many have to now.
+func (sd *side) sinceKicked() (d time.Duration, n int) {
+	sd.room.mu.Lock()
+	defer sd.room.mu.Unlock()
+	return sd.room.g.now().Sub(sd.kicked), len(sd.removals)
 }
 
 // work is what one round carries out.
