@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -244,4 +245,5 @@ func (s *session) showSights() {
 	}
 	clear(s.sights)
 	s.sights = s.sights[:0]
+	runtime.Gosched() // who has to kick somebody goes first, before the rest of our own work
 }

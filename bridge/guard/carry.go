@@ -33,8 +33,8 @@ func (sd *side) carryOut(ctx context.Context) {
 // moment: a hundred who join together come one by one, and each line costs a second.
 const (
 	heels   = 5 * time.Millisecond
-	moment  = 2 * time.Millisecond
-	moments = 10 // at most, while more come
+	moment  = 4 * time.Millisecond
+	moments = 12 // at most, while more come
 )
 
 // gather waits a moment where many may be about to go. It reports whether ctx goes on.

@@ -100,6 +100,15 @@ func TestAnchorFirstKick(t *testing.T) {
 
 func startDrawbridge(t *testing.T, l *lab.Lab, s *lab.IRCServer, effect string) {
 	t.Helper()
+	startDrawbridgeAt(t, l, s, effect, true)
+}
+
+func startDrawbridgeAt(t *testing.T, l *lab.Lab, s *lab.IRCServer, effect string, secure bool) {
+	t.Helper()
+	server := fmt.Sprintf("server: \"localhost%s\", ca_file: %q", s.TLSAddr[strings.LastIndexByte(s.TLSAddr, ':'):], l.CA.File)
+	if !secure {
+		server = fmt.Sprintf("server: %q, tls: off", s.Addr)
+	}
 	dir := filepath.Join(l.Dir, "bot")
 	program := filepath.Join(dir, "drawbridge")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -110,13 +119,13 @@ func startDrawbridge(t *testing.T, l *lab.Lab, s *lab.IRCServer, effect string) 
 	}
 	conf := fmt.Sprintf(`
 networks:
-  corp: {server: "localhost%s", ca_file: %q, nick: guard}
+  corp: {%s, nick: guard}
 store: {path: store}
 rooms:
   lobby: {irc: {network: corp, channel: "#lobby"}, default: allow, dry_run: false}
 rules:
   - {id: no-x, rooms: [lobby], do: join, who: {hosts: ["x*!*@*"]}, effect: %s, reason: "Not here"}
-`, s.TLSAddr[strings.LastIndexByte(s.TLSAddr, ':'):], l.CA.File, effect)
+`, server, effect)
 	if err := os.WriteFile(filepath.Join(dir, "drawbridge.yaml"), []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
