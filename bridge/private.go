@@ -62,7 +62,8 @@ func (a *Aside) Account() string {
 // AsideDesk answers people who speak to the bot alone.
 type AsideDesk interface {
 	// Aside returns what to answer, in as many lines as it takes; "" is no answer. ctx
-	// ends after 15 s. It is called from one goroutine.
+	// ends after 15 s. Lines of one nick come one after the other, those of others
+	// meanwhile.
 	Aside(ctx context.Context, a Aside) string
 }
 
@@ -81,6 +82,8 @@ func (c *Core) serves(command string, room Room) bool {
 // Bounds of what is said to the bot alone.
 const (
 	maxAsides  = 64 // that wait; more are dropped
+	maxLanes   = 32 // people who are answered at once
+	laneLength = 32 // lines of one of them that wait
 	asideBurst = 24 // lines of one user@host at once
 	asideEvery = 2500 * time.Millisecond
 	asideHosts = 4096 // that are told apart
@@ -96,27 +99,6 @@ func (c *Core) Heard(p Private) {
 	case c.privates <- p:
 	default:
 		c.log.Warn("too many private lines at once", "leg", p.Leg)
-	}
-}
-
-// answerPrivate answers people until ctx ends.
-func (c *Core) answerPrivate(ctx context.Context) {
-	rate := hostRate{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case p := <-c.privates:
-			ok, first := rate.allow(p.Leg+" "+p.From.User+"@"+p.From.Host, c.now())
-			if first {
-				c.TellNick(p.Leg, p.From.Nick, "Too many lines at once: wait half a minute, then go on.")
-			}
-			if !ok {
-				c.log.Debug("private line dropped: too many", "leg", p.Leg, "from", p.From.Nick)
-				continue
-			}
-			c.aside(ctx, &p)
-		}
 	}
 }
 

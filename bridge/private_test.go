@@ -2,7 +2,10 @@ package bridge
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +17,15 @@ import (
 type whisperer struct {
 	Leg
 	by   Listener
+	mu   sync.Mutex // guards told while several are answered
 	told []string
 }
 
 func (w *whisperer) Name() string    { return "corp" }
 func (w *whisperer) Hear(l Listener) { w.by = l }
 func (w *whisperer) Tell(nick, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.told = append(w.told, nick+": "+text)
 }
 
@@ -73,9 +79,59 @@ func TestPrivateLines(t *testing.T) {
 		from.Host = "other"
 		leg.by.Heard(Private{Leg: "corp", From: from, Text: NewText("!move")})
 		synctest.Wait()
-		if n := len(leg.told); n != asideBurst+2 || !strings.Contains(leg.told[asideBurst], "Too many lines") {
+		tooMany := func(s string) bool { return strings.Contains(s, "Too many lines") }
+		if n := len(leg.told); n != asideBurst+2 || !slices.ContainsFunc(leg.told, tooMany) {
 			t.Errorf("%d answers to a flood of 50 and one line of another, want %d: %q", n, asideBurst+2, leg.told)
 		}
+	})
+}
+
+// Who waits for a server that does not answer keeps nobody else waiting; their own lines
+// stay in order, and only so many wait.
+func TestNobodyWaitsForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leg := &whisperer{}
+		answered := make(chan struct{})
+		c, err := New(Config{Legs: []Leg{leg}}, Deps{Asides: map[string]AsideDesk{"": deskFunc(func(a Aside) string {
+			if strings.HasPrefix(a.From.Nick, "stuck") {
+				<-answered
+			}
+			return a.Words[0]
+		})}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ran := make(chan struct{})
+		go func() { defer close(ran); _ = c.Run(ctx) }()
+		synctest.Wait()
+		says := func(nick, host, line string) {
+			leg.by.Heard(Private{Leg: "corp", From: policy.NewIRCFacts("corp", nick, "u", host), Text: NewText(line)})
+			synctest.Wait()
+		}
+		for _, word := range []string{"one", "two", "three"} {
+			says("stuck", "h", word)
+		}
+		says("al", "other", "hello")
+		if got := strings.Join(leg.told, "; "); got != "al: hello" {
+			t.Errorf("while one waits, told is %q", got)
+		}
+		for i := range 2 * maxLanes { // all lanes are taken: the rest waits, and comes later
+			says(fmt.Sprint("stuck", i), fmt.Sprint("h", i), "x")
+		}
+		close(answered)
+		synctest.Wait()
+		var own []string
+		for _, l := range leg.told {
+			if strings.HasPrefix(l, "stuck: ") {
+				own = append(own, l)
+			}
+		}
+		if got := strings.Join(own, "; "); got != "stuck: one; stuck: two; stuck: three" || len(leg.told) != 4+2*maxLanes {
+			t.Errorf("then told is %q, and %d lines in all", got, len(leg.told))
+		}
+		cancel()
+		<-ran
 	})
 }
 

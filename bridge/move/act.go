@@ -18,6 +18,14 @@ import (
 // codeTries is how often something else than the code may come back.
 const codeTries = 5
 
+// proveTime bounds how long an answer to the test message waits for what the same person
+// does on IRC: it holds up what others say in their chats.
+const proveTime = time.Second
+
+// askTime bounds what a server is asked in one turn: there has to be time left to keep
+// what came of it.
+const askTime = 6 * time.Second
+
 // invitations is where it is kept which were given out.
 const invitations = "invitations"
 
@@ -45,31 +53,27 @@ func (d *Desk) domain(v *visit) string {
 }
 
 // invite gives an invitation, within the limits. One that is still good is given again.
+// Where it cannot be had nobody is sent to in-band registration: servers with invitations
+// mostly refuse it without one.
 func (d *Desk) invite(ctx context.Context, v *visit) ([]Say, error) {
 	if v.talk.Invitation == "" || !v.now.Before(v.talk.Until) {
-		kept, _, err := d.d.Store.Talk(ctx, invitations)
-		if err != nil {
+		g := given{v.id, v.From.Host, v.now}
+		if why, err := d.give(ctx, g); err != nil {
 			return nil, err
-		}
-		all := readLedger(kept.Data, v.now)
-		if why := all.why(v.id, v.From.Host, v.now); why != "" {
+		} else if why != "" {
 			return []Say{{"make_limit", map[string]string{"why": d.say(v, Say{Key: why})}}}, nil
 		}
-		if err := d.note(ctx, v, append(all, given{v.id, v.From.Host, v.now})); err != nil {
-			return nil, err
-		}
-		inv, err := d.d.World.Invite(ctx, v.b.Leg)
+		within, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		inv, err := d.d.World.Invite(within, v.b.Leg)
 		if err != nil {
 			d.log.Warn("no invitation", "leg", v.b.Leg, "from", v.id, "err", err)
-			if err := d.note(ctx, v, all); err != nil {
+			if err := d.takeBack(ctx, g); err != nil {
 				return nil, err
 			}
 			domain := map[string]string{"domain": d.domain(v)}
-			if d.d.World.Server(ctx, v.b.Leg).InBand {
-				return []Say{{"make_inband", domain}}, nil
-			}
 			d.tellAdmins(v, Say{"admin_account", domain})
-			return []Say{{"make_none", domain}}, nil
+			return []Say{{"make_failed", domain}}, nil
 		}
 		if inv.Until.IsZero() {
 			inv.Until = v.now.Add(day)
@@ -80,14 +84,42 @@ func (d *Desk) invite(ctx context.Context, v *visit) ([]Say, error) {
 	return []Say{{"make_link", map[string]string{"link": v.talk.Invitation, "until": clock(v.talk.Until)}}}, nil
 }
 
-// note writes down which invitations were given out: before they are, so that no crash
-// gives more.
-func (d *Desk) note(ctx context.Context, v *visit, all ledger) error {
+// give notes an invitation before it is given, so that no crash gives more; or says which
+// limit stands in its way.
+func (d *Desk) give(ctx context.Context, g given) (why string, err error) {
+	d.gave.Lock()
+	defer d.gave.Unlock()
+	kept, _, err := d.d.Store.Talk(ctx, invitations)
+	if err != nil {
+		return "", err
+	}
+	all := readLedger(kept.Data, g.At)
+	if why := all.why(g.Account, g.Host, g.At); why != "" {
+		return why, nil
+	}
+	return "", d.note(ctx, append(all, g), g.At)
+}
+
+// takeBack forgets one that could not be given.
+func (d *Desk) takeBack(ctx context.Context, g given) error {
+	d.gave.Lock()
+	defer d.gave.Unlock()
+	kept, _, err := d.d.Store.Talk(ctx, invitations)
+	if err != nil {
+		return err
+	}
+	all := slices.DeleteFunc(readLedger(kept.Data, g.At), func(x given) bool {
+		return x.Account == g.Account && x.Host == g.Host && x.At.Equal(g.At)
+	})
+	return d.note(ctx, all, g.At)
+}
+
+func (d *Desk) note(ctx context.Context, all ledger, now time.Time) error {
 	data, err := json.Marshal(all)
 	if err != nil {
 		return err
 	}
-	return d.d.Store.PutTalk(ctx, migrate.Talk{ID: invitations, At: v.now, Data: data})
+	return d.d.Store.PutTalk(ctx, migrate.Talk{ID: invitations, At: now, Data: data})
 }
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
@@ -112,7 +144,11 @@ func (d *Desk) askLink(ctx context.Context, v *visit) ([]Say, error) {
 		return nil, err
 	}
 	t := turn{Talk: v.talk, texts: v.b.Texts}
-	return []Say{{"link_ask", map[string]string{"bot": bot, "code": code, "until": until.UTC().Format("15:04"), "next": t.first("word_next")}}}, nil
+	ask := "link_ask"
+	if v.talk.Method == "openpgp" {
+		ask = "link_sign"
+	}
+	return []Say{{ask, map[string]string{"bot": bot, "code": code, "until": until.UTC().Format("15:04"), "next": t.first("word_next")}}}, nil
 }
 
 // sendTest seals a code to the person.
@@ -132,6 +168,8 @@ func (d *Desk) sendTest(v *visit) ([]Say, error) {
 // askIn invites the person to the rooms, which is the end.
 func (d *Desk) askIn(ctx context.Context, v *visit) (out []Say) {
 	var asked, failed []string
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
 	if p, _ := d.d.World.Person(v.Leg, v.Account()); p != nil && len(p.JIDs) > 0 {
 		for _, room := range v.b.Rooms {
 			if err := d.d.World.AskIn(ctx, v.b.Leg, room, p.JIDs[0]); err != nil {
@@ -170,10 +208,18 @@ func (d *Desk) tellAdmins(v *visit, what Say) {
 // Prove implements the answer to the test message: "!move CODE" in a person's own
 // encrypted chat.
 func (d *Desk) Prove(ctx context.Context, c *bridge.Claim) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	now := d.d.Now()
 	v, err := d.tested(ctx, c.Person)
+	if v != nil && err == nil {
+		within, cancel := context.WithTimeout(ctx, proveTime)
+		defer cancel()
+		leave, ok := d.turns.enter(within, v.id)
+		if !ok { // they wait for something on IRC
+			return d.say(v, Say{Key: "broken"})
+		}
+		defer leave()
+		v, err = d.tested(ctx, c.Person) // as it is now
+	}
 	words := strings.Fields(c.Text)
 	switch {
 	case err != nil:

@@ -113,7 +113,8 @@ type Desk struct {
 
 	bridges atomic.Pointer[[]Bridge] // read without a lock: a World may wait for who reloads
 
-	mu sync.Mutex // conversations go on one by one
+	turns turns      // of conversations: each goes on one line at a time
+	gave  sync.Mutex // guards the list of invitations, never while a server is asked
 }
 
 var _ bridge.RoomDesk = (*Desk)(nil)
@@ -129,7 +130,7 @@ func New(d Deps) *Desk {
 	if d.Code == nil {
 		d.Code = func() string { return rand.Text()[:8] }
 	}
-	desk := &Desk{d: d, log: d.Log, builtin: Builtin()}
+	desk := &Desk{d: d, log: d.Log, builtin: Builtin(), turns: turns{by: map[string]*gate{}}}
 	desk.bridges.Store(&[]Bridge{})
 	return desk
 }
@@ -163,8 +164,6 @@ type visit struct {
 
 // Aside implements bridge.AsideDesk: "!move", or an answer to what was asked.
 func (d *Desk) Aside(ctx context.Context, a bridge.Aside) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	command := a.Words[0] == "!move"
 	v := &visit{Aside: &a, now: d.d.Now()}
 	here := d.here(&a)
@@ -180,6 +179,11 @@ func (d *Desk) Aside(ctx context.Context, a bridge.Aside) string {
 		return d.stranger(ctx, v, command, word)
 	}
 	v.id = a.Leg + "/" + strings.ToLower(a.Account())
+	leave, ok := d.turns.enter(ctx, v.id)
+	if !ok {
+		return d.failed(v, context.Cause(ctx))
+	}
+	defer leave()
 	if err := d.load(ctx, v, here); err != nil {
 		return d.failed(v, err)
 	}

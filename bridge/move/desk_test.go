@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"drawbridge/bridge"
@@ -319,6 +320,48 @@ func TestInvitationsAreBounded(t *testing.T) {
 			t.Errorf("day %d: %v", n+1, got)
 		}
 	}
+}
+
+// deadWorld is a world whose server never answers.
+type deadWorld struct{ *stage }
+
+func (deadWorld) Invite(ctx context.Context, _ string) (Invitation, error) {
+	<-ctx.Done()
+	return Invitation{}, ctx.Err()
+}
+
+// TestDeadServer: who asks a server that does not answer hears so, with the place in the
+// conversation kept; meanwhile others go on, on IRC and in their chats, and the limits
+// count no invitation that was not given.
+func TestDeadServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.server = Server{Invites: true, InBand: true}
+		s.desk.d.World = deadWorld{s}
+		s.irc("alice", "alice", "h", "!move", channel("#dev"))
+		began, answer := time.Now(), make(chan string)
+		go func() { answer <- s.irc("alice", "alice", "h", "2", channel("#dev")) }()
+		synctest.Wait()
+		if got := s.irc("bob", "bob", "h2", "!move", channel("#dev")); !strings.Contains(got, "You are bob here") {
+			t.Errorf("bob hears %q", got)
+		}
+		if got := s.desk.Prove(t.Context(), &bridge.Claim{Text: "!move CODE", Person: "bob", Leg: "bot", Rung: policy.Signed}); !strings.Contains(got, "Nothing is asked of you") {
+			t.Errorf("bob hears in the chat %q", got)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("others waited %v", took)
+		}
+		if got := <-answer; !strings.Contains(got, "could not get an invitation") || strings.Contains(got, "yourself") {
+			t.Errorf("alice hears %q", got)
+		}
+		s.desk.d.World = s
+		if got := s.irc("alice", "alice", "h", "2", channel("#dev")); !strings.Contains(got, "preauth=") {
+			t.Errorf("when it answers again alice hears %q", got)
+		}
+		if n := len(s.desk.turns.by); n != 0 {
+			t.Errorf("%d turns never end", n)
+		}
+	})
 }
 
 // TestTalksAreBounded: what is kept does not grow for ever, and what is old goes.

@@ -164,13 +164,15 @@ type moveWorld struct {
 // serverSeen is what a server was seen to offer.
 type serverSeen struct {
 	move.Server
-	at time.Time
+	at    time.Time
+	asked chan struct{} // closed once the question under way is answered; nil: there is none
 }
 
 // A server is asked anew after serverAgain, or serverFailed where it did not answer.
 const (
 	serverAgain  = 10 * time.Minute
 	serverFailed = time.Minute
+	serverTime   = 6 * time.Second // for one question
 )
 
 // Person is whom an IRC account is proven to be.
@@ -248,24 +250,52 @@ func (w *moveWorld) leg(name string) leg {
 	return w.b.legs[i]
 }
 
-// Server asks the server of an account what it offers, once in serverAgain.
+// Server asks the server of an account what it offers, once in serverAgain. Who asks
+// meanwhile waits for the same answer.
 func (w *moveWorld) Server(ctx context.Context, name string) move.Server {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if seen := w.servers[name]; time.Since(seen.at) < serverAgain {
+	seen := w.servers[name]
+	if time.Since(seen.at) < serverAgain {
+		w.mu.Unlock()
 		return seen.Server
 	}
+	if seen.asked == nil {
+		seen.asked = make(chan struct{})
+		w.servers[name] = seen
+		w.mu.Unlock()
+		return w.ask(ctx, name, seen)
+	}
+	w.mu.Unlock()
+	select {
+	case <-seen.asked:
+	case <-ctx.Done():
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.servers[name].Server
+}
+
+// ask asks, and keeps the answer.
+func (w *moveWorld) ask(ctx context.Context, name string, before serverSeen) move.Server {
+	now := serverSeen{}
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.servers[name] = now
+		close(before.asked)
+	}()
 	l := w.leg(name)
 	if l.newcomers == nil {
 		return move.Server{}
 	}
+	ctx, cancel := context.WithTimeout(ctx, serverTime)
+	defer cancel()
 	s, err := l.newcomers.server(ctx)
+	now = serverSeen{Server: s, at: time.Now()}
 	if err != nil {
 		w.b.log.Warn("the server does not say how accounts are made", "leg", name, "err", err)
-		w.servers[name] = serverSeen{s, time.Now().Add(serverFailed - serverAgain)}
-		return s
+		now.at = now.at.Add(serverFailed - serverAgain)
 	}
-	w.servers[name] = serverSeen{s, time.Now()}
 	return s
 }
 
