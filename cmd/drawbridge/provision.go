@@ -131,7 +131,7 @@ func provisionRow(b *bot) admin.Row {
 		if err := json.Unmarshal(raw, &a); err != nil {
 			return nil, err
 		}
-		out, err := b.provision(ctx, a)
+		out, err := b.provision(ctx, a, atSocket)
 		if err != nil {
 			return nil, &admin.Error{Err: errors.New(strings.TrimPrefix(err.Error(), "provision: ")), Hint: provisionHint(err)}
 		}
@@ -158,7 +158,7 @@ func provisionHint(err error) string {
 }
 
 // provision makes the room of a bridge, or says what it would do.
-func (b *bot) provision(ctx context.Context, a provisionArgs) (*provisionAnswer, error) {
+func (b *bot) provision(ctx context.Context, a provisionArgs, by string) (*provisionAnswer, error) {
 	b.mu.Lock()
 	cfg, spec, legs := b.cfg, policySpec(b.cfg, b.keys, b.links), b.legs
 	b.mu.Unlock()
@@ -198,6 +198,9 @@ func (b *bot) provision(ctx context.Context, a provisionArgs) (*provisionAnswer,
 		out.Result, err = job.Look(ctx)
 	} else {
 		out.Result, err = job.Run(ctx)
+		if act := provisionAct(a.Bridge, ch, room, by, &out.Result, err); act != nil {
+			b.guard.Note(*act)
+		}
 		b.log.Info("provisioned", "room", room, "from", ch, "n", len(out.Changes), "done", out.Done)
 	}
 	if err != nil {
@@ -207,6 +210,39 @@ func (b *bot) provision(ctx context.Context, a provisionArgs) (*provisionAnswer,
 		out.Left = append([]string{"services are away, so ChanServ's list is not known: run this again when they are back"}, out.Left...)
 	}
 	return out, nil
+}
+
+// maxActChanges bounds the changes that one line of the audit names.
+const maxActChanges = 40
+
+// provisionAct is the line of the audit for what was done to a room, also where it ended
+// with an error; nil: nothing was.
+func provisionAct(name string, ch, room bridge.Room, by string, r *provision.Result, err error) *guard.Act {
+	if len(r.Changes) == 0 {
+		return nil
+	}
+	act := &guard.Act{
+		At: time.Now(), Place: room.String(), Effect: policy.Alert, Actor: by, Result: "done",
+		Acts: fmt.Sprintf("provision %s from %s: %s", name, ch, listed(r.Changes)),
+	}
+	if len(r.PutOut) > 0 {
+		act.Acts += "; put out as no members: " + listed(r.PutOut)
+	}
+	if len(r.Invited) > 0 {
+		act.Acts += "; invited: " + listed(r.Invited)
+	}
+	if err != nil {
+		act.Result = "not whole: " + err.Error()
+	}
+	return act
+}
+
+// listed names items, as many as a line holds.
+func listed(items []string) string {
+	if more := len(items) - maxActChanges; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(items[:maxActChanges], "; "), more)
+	}
+	return strings.Join(items, "; ")
 }
 
 // notThere says of a room that the bot is not in it, if that is the error.

@@ -70,3 +70,24 @@ func TestProvisionText(t *testing.T) {
 		}
 	}
 }
+
+// What was done stands in the audit, with who ordered it; also where it ended half-way.
+func TestProvisionIsAudited(t *testing.T) {
+	ch, room := bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#dev"}, bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: "dev@rooms.x"}
+	r := provision.Result{Changes: []string{"admin: alice@x", "configuration: members-only"}, PutOut: []string{"mallory"}, Invited: []string{"alice@x"}}
+	act := provisionAct("dev", ch, room, "console", &r, nil)
+	want := "provision dev from corp/#dev: admin: alice@x; configuration: members-only; put out as no members: mallory; invited: alice@x"
+	if act == nil || act.Acts != want || act.Actor != "console" || act.Result != "done" || act.Place != "bot/dev@rooms.x" {
+		t.Errorf("%+v", act)
+	}
+	if act := provisionAct("dev", ch, room, "console", &r, errors.New("gone")); act == nil || act.Result != "not whole: gone" {
+		t.Errorf("%+v", act)
+	}
+	if act := provisionAct("dev", ch, room, "console", &provision.Result{Done: true}, nil); act != nil {
+		t.Errorf("nothing was done, and %+v", act)
+	}
+	r.Changes = make([]string, maxActChanges+3)
+	if act := provisionAct("dev", ch, room, "console", &r, nil); !strings.Contains(act.Acts, "and 3 more") {
+		t.Errorf("%+v", act)
+	}
+}
