@@ -49,13 +49,18 @@ func onBothServers(t *testing.T, test func(t *testing.T, h *house, s *lab.XMPPSe
 
 // onServers runs a test against Prosody and ejabberd, where only the bot has an account.
 func onServers(t *testing.T, test func(t *testing.T, h *house, s *lab.XMPPServer)) {
+	onServersWith(t, lab.Prosody{}, test)
+}
+
+// onServersWith is onServers with a Prosody as asked for.
+func onServersWith(t *testing.T, prosody lab.Prosody, test func(t *testing.T, h *house, s *lab.XMPPServer)) {
 	for _, name := range []string{"prosody", "ejabberd"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
 			var s *lab.XMPPServer
 			if name == "prosody" {
-				s = h.Prosody(lab.Prosody{})
+				s = h.Prosody(prosody)
 			} else {
 				s = h.Ejabberd(lab.Ejabberd{})
 			}

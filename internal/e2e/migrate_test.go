@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,9 @@ import (
 // The ten of the team: the first three have real Jabber clients, the others come over
 // one by one.
 var team = []string{"anna", "ben", "cleo", "dan", "eve", "fay", "gus", "hal", "ida", "jo"}
+
+// mover has no Jabber account, and is led to one by !move.
+const mover = "dan"
 
 // straggler is the one who never links an account.
 const straggler = "jo"
@@ -49,6 +53,7 @@ func newMoving(t *testing.T, h *house, s *lab.XMPPServer) *moving {
 	m.ircd.Register("bridgeacct", "sesame")
 	m.carl = h.IRCUser(m.ircd, "carl", channel)
 	var people []*person
+	var moved *person
 	crowd := h.IRCCrowd(m.ircd, "w", len(team))
 	for i, name := range team {
 		u := crowd[i]
@@ -59,6 +64,10 @@ func newMoving(t *testing.T, h *house, s *lab.XMPPServer) *moving {
 		m.users[name] = u
 		if i < 3 {
 			people = append(people, h.person(s, name, lab.Key{}))
+			continue
+		}
+		if name == mover {
+			moved = h.keyed(name, lab.Key{})
 			continue
 		}
 		h.vars[name] = h.ok("keys", "generate", "--jid", name+"@localhost", "--out", filepath.Join(h.dir, name+".asc"))
@@ -78,7 +87,73 @@ func newMoving(t *testing.T, h *house, s *lab.XMPPServer) *moving {
 	h.statusShows(", ready")
 	m.anna.Talk(botJID, h.botKey)
 	m.ben.Talk(botJID, h.botKey)
+	m.provisioned()
+	m.led(moved)
 	return m
+}
+
+// provisioned has the bridge's room made from the channel.
+func (m *moving) provisioned() {
+	m.t.Helper()
+	m.showsRoom("dev@rooms.localhost", "up")
+	out := ""
+	if !lab.Poll(wait, func() (ok bool) {
+		code := 0
+		out, _, code = m.try("migrate", "provision", "dev", "--yes")
+		return code == 0 && strings.Contains(out, "nothing to do")
+	}) {
+		m.t.Fatalf("the room is never whole:\n%s", out)
+	}
+	m.guardSays([]string{"audit"}, "provision dev from corp/#dev: ")
+	m.guardSays([]string{"audit"}, "member: dan@localhost")
+}
+
+// led has somebody go all of !move: an account by invitation, or in-band where the server
+// lets everybody make one, a client without signatures, the link by a clear-signed
+// sentence, the test message, and the room, which is for members alone.
+func (m *moving) led(p *person) {
+	m.t.Helper()
+	u := m.users[mover]
+	m.moves(u, "!move", "Hello dan!", "Step 1, account")
+	m.moves(u, "dan@elsewhere.example", "elsewhere.example is another server")
+	said := m.moves(u, "2", "write the address")
+	m.file("dan-password", lab.Password+"\n")
+	args := []string{"register", "dan@localhost", "--server", m.xmpp.Addr, "--ca-file", m.CA.File, "--password-file", filepath.Join(m.dir, "dan-password")}
+	if link := invitationURI.FindString(said); link != "" {
+		args = append(args, "--invitation", link)
+	} else if !strings.Contains(said, "lets you make an account by yourself") {
+		m.t.Fatalf("no way to an account: %s", said)
+	}
+	m.ok(args...)
+	m.xmpp.Befriend(botName, mover)
+	m.moves(u, "dan@localhost", "Noted: dan@localhost", "Step 2, client")
+	m.moves(u, "Psi", "Step 3, key", "Encryption required")
+	client := m.scripted(m.xmpp, p)
+	m.showsRoom("dan", "openpgp")
+	code := regexp.MustCompile(`in the place of CODE: (\S+)`).FindStringSubmatch(m.moves(u, "next", "Step 4, link", "gpg --clearsign", "good until"))
+	m.reads("dan", heard(client), "IRC account dan on corp wants to act as you")
+	lines := heard(client)()
+	_, sentence, _ := strings.Cut(lines[len(lines)-1], "echo '")
+	sentence, _, _ = strings.Cut(sentence, "'")
+	if code == nil || !strings.Contains(sentence, "CODE") {
+		m.t.Fatalf("no code, or no sentence in %q", lines)
+	}
+	m.moves(u, "next", "not proven yet")
+	client.say(p.gpg.Run(strings.Replace(sentence, "CODE", code[1], 1)+"\n", "--local-user", p.fpr, "--clearsign"))
+	m.reads("dan", heard(client), "Done: what the IRC account dan on corp does counts as yours")
+	m.moves(u, "next", "are one person already", "Step 5, test", "sent an encrypted message to dan")
+	m.reads("dan", heard(client), "the test message of your move")
+	for _, l := range heard(client)() {
+		if c := testCode.FindStringSubmatch(l); c != nil {
+			client.say("!move " + c[1])
+		}
+	}
+	m.reads("dan", heard(client), "came back encrypted")
+	m.moves(u, "next", "invited you on Jabber to dev@rooms.localhost", "you have moved to")
+	client.Expect(func(st string) bool {
+		return strings.Contains(st, "<invite") && lab.Attr(st, "from") == "dev@rooms.localhost"
+	}, "the room's invitation")
+	client.JoinRoom("dev@rooms.localhost", mover)
 }
 
 // op gives the bot op, once it is there.
@@ -94,6 +169,9 @@ func (m *moving) write(linked, keyed int) {
 	m.t.Helper()
 	var people strings.Builder
 	for i, name := range team[:linked] {
+		if name == mover {
+			continue // linked by !move
+		}
 		key := ""
 		if i < keyed {
 			key = fmt.Sprintf(", openpgp: [%q]", m.vars[name])
@@ -108,11 +186,12 @@ accounts:
   bot: {jid: bridge@localhost/bridge, server: "${xmpp}", ca_file: "${ca}", password_file: password, openpgp: {key_file: bot.asc}}
 keyring: {paths: [keys/]}
 people:
+  dan: {jids: [dan@localhost], openpgp: ["${dan}"]}
 ` + people.String() + `
 bridges:
   dev:
     irc: [{network: corp, channel: "#dev"}]
-    xmpp: {account: bot, people: [anna, ben, cleo]}
+    xmpp: {account: bot, people: [anna, ben, cleo, dan], rooms: [{room: dev@rooms.localhost, require: clear}]}
     announce: off
 rooms:
   office: {irc: {network: corp, channel: "#dev"}, default: allow, dry_run: false, lock: {modes: +nt}}
@@ -122,6 +201,7 @@ migration:
     gates: {linked: 90%, verified: 80%, encrypted: 40%}
     to: "xmpp:dev@rooms.localhost?join"
     ignore: [carl]
+safety: {link: open}
 admin: {people: [anna], at_least: jid, socket: "${socket}"}
 `)
 }
@@ -215,12 +295,13 @@ func (m *moving) modes(has, not string) {
 	}
 }
 
-// A team of ten leaves IRC for Jabber, in fake time: announced, held back by its gates,
+// A team of ten leaves IRC for Jabber, in fake time: a room is made of the channel, one of
+// them is led to an account, a link and the room; then announced, held back by its gates,
 // read-only with a straggler, farewell, closed, and one step back; nothing that is said
 // gets lost on the way.
 func TestTeamMovesOffIRC(t *testing.T) {
 	t.Parallel()
-	onBothServers(t, func(t *testing.T, h *house, s *lab.XMPPServer) {
+	onServersWith(t, lab.Prosody{Invites: true}, func(t *testing.T, h *house, s *lab.XMPPServer) {
 		m := newMoving(t, h, s)
 		jo := m.users[straggler]
 
@@ -232,7 +313,7 @@ func TestTeamMovesOffIRC(t *testing.T) {
 			h.reads("anna", heard(m.anna), name, "good morning from "+name)
 		}
 		h.reads("ben", heard(m.ben), "anna", "good morning from anna")
-		m.shows("dev: mirror", "3 of 10 who spoke on IRC lately")
+		m.shows("dev: mirror", "4 of 10 who spoke on IRC lately")
 		if plan := h.ok("migrate", "plan"); !hasAll([]string{"corp/#dev: MODE #dev +m", "corp/#dev: MODE #dev +i", "TOPIC #dev :This team has moved to xmpp:dev@rooms.localhost?join"})(plan) {
 			t.Errorf("the plan\n%s", plan)
 		}
@@ -261,8 +342,8 @@ func TestTeamMovesOffIRC(t *testing.T) {
 		m.clock(20*teamDay - time.Hour/2)
 		m.both(1, "minutes (", "irc-readonly: ")
 		m.clock(20*teamDay + time.Minute)
-		h.reads("anna", heard(m.anna), "Migration: Bridge dev does not become irc-readonly", "30 % (3 of 10)")
-		if _, errs, code := h.try("migrate", "advance", "dev"); code != 1 || !hasAll([]string{"the gates are shut", "(3 of 10)", "migrate report"})(errs) {
+		h.reads("anna", heard(m.anna), "Migration: Bridge dev does not become irc-readonly", "40 % (4 of 10)")
+		if _, errs, code := h.try("migrate", "advance", "dev"); code != 1 || !hasAll([]string{"the gates are shut", "(4 of 10)", "migrate report"})(errs) {
 			t.Errorf("advance with shut gates: %d %s", code, errs)
 		}
 		if _, errs, code := h.try("migrate", "advance", "dev", "closed"); code != 1 || !strings.Contains(errs, "cannot be skipped") {
