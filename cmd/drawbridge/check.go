@@ -14,6 +14,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/internal/config"
+	"drawbridge/xmpp/openpgp"
 )
 
 // finding is one thing that check has to say.
@@ -100,7 +101,36 @@ func checkAll(path string) (*config.Config, []finding) {
 			add("warning", c.Errorf(key, "", "%s", expiryWarning(r, r.Expires.Sub(now))))
 		}
 	}
+	add("warning", k.ofOthers(c)...)
 	return c, found
+}
+
+// ofOthers are keys of people that name addresses (xmpp:), and none of theirs: mostly
+// somebody else's key. Their owner's word alone makes them neither right nor wrong.
+func (k *keys) ofOthers(c *config.Config) (out []config.Error) {
+	all := k.ring.List(time.Now())
+	for i := range c.People {
+		p := &c.People[i]
+		for _, fpr := range p.OpenPGP {
+			at := slices.IndexFunc(all, func(key openpgp.Info) bool { return key.Fingerprint == fpr })
+			if at < 0 {
+				continue
+			}
+			var named []string
+			for _, id := range all[at].UserIDs {
+				if j, ok := strings.CutPrefix(id, "xmpp:"); ok {
+					named = append(named, clean(j))
+				}
+			}
+			theirs := func(j string) bool {
+				return slices.ContainsFunc(p.JIDs, func(own string) bool { return strings.EqualFold(own, j) })
+			}
+			if len(named) > 0 && !slices.ContainsFunc(named, theirs) {
+				out = append(out, c.Errorf("people."+p.Name+".openpgp", "compare its fingerprint with "+p.Name, "the key %s is of %s, as its owner says, and of no address of %s", fpr, strings.Join(named, ", "), p.Name))
+			}
+		}
+	}
+	return out
 }
 
 // configErrors makes a list of whatever err is.
