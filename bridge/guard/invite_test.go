@@ -326,6 +326,26 @@ func TestInviteIntoMUC(t *testing.T) {
 	})
 }
 
+// Guests whose time is over go whatever the budget of a small room: that is no mistake
+// of the rules, and the room is not shut for it.
+func TestGuestsGoWhateverTheBudget(t *testing.T) {
+	invites(t, nil, func(h *house) {
+		for _, name := range []string{"dora", "erin"} {
+			code, _ := h.ask(name, "!invite finance@rooms.corp.example", policy.Verified)
+			h.answers("the code", h.say(name, "!invite "+code, policy.Verified), "is a member of")
+			h.wait(time.Second)
+			h.xmpp.Join(muc, onXMPP(name, name+"@corp.example"))
+		}
+		h.wait(30 * time.Minute)
+		h.same("who is there", h.xmpp.Nicks(muc), "dora", "erin")
+		h.wait(31 * time.Minute)
+		h.same("who is there", h.xmpp.Nicks(muc))
+		if s := h.g.Status().Rooms[0]; !s.Shut.IsZero() || len(s.Alarms) > 0 {
+			t.Errorf("shut until %v, alarms %q", s.Shut, s.Alarms)
+		}
+	})
+}
+
 // A restart at each step changes nothing: tickets, stays and entries are kept, codes are
 // not.
 func TestInviteOutlivesRestarts(t *testing.T) {

@@ -274,12 +274,12 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 		return
 	}
 	x := &removal{sub: sub, nick: sub.facts.Nick, reason: sd.reasonLocked(d), act: sd.actLocked(f, d, do, now)}
+	sub.removal, x.left = x, left
+	x.counts = d.Basis != policy.ByBan && !sd.leaverLocked(f, now) && (sub.here || d.Budgeted(f, now))
 	if sub.guest && d.Basis == policy.ByDefault { // as was agreed: that is no mistake of the rules
 		x.counts = false
 		x.reason = "your invitation has ended: ask me for another (!invite, in your encrypted chat with me)"
 	}
-	sub.removal, x.left = x, left
-	x.counts = d.Basis != policy.ByBan && !sd.leaverLocked(f, now) && (sub.here || d.Budgeted(f, now))
 	if !r.armed {
 		x.held, x.act.Result = true, resultDry
 		if sd.onceLocked(x.act, now) {

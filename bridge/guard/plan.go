@@ -17,7 +17,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	now := r.g.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	free := sd.leaversLocked(now)
+	free := sd.leaversLocked(now) + sd.overstayLocked(&o.MUC)
 	most := r.most.Limit(len(sd.present)) + free
 	var words []string
 	removes := 0

@@ -269,6 +269,16 @@ func (sd *side) staysLocked(now time.Time) {
 	}
 }
 
+// overstayLocked counts those who are in a MUC though their stay has ended.
+func (sd *side) overstayLocked(o *policy.MUCSeen) (n int) {
+	for _, x := range sd.room.g.stays.of(sd.place.String()) {
+		if sd.ending[x.ID] && slices.ContainsFunc(o.Occupants, func(oc policy.Occupant) bool { return oc.JID == x.Who }) {
+			n++
+		}
+	}
+	return n
+}
+
 // forgetStaysLocked forgets those that ended and have left nothing behind.
 func (sd *side) forgetStaysLocked(o *bridge.Observed, now time.Time) {
 	there := map[string]bool{}
