@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,8 @@ func (tr *triangle) killIRC() {
 }
 
 // killXMPP kills the XMPP server for ten seconds, likewise. What it had for people
-// when it died they find in their archives.
+// when it died they find in their archives; what they had read is read, though an
+// ejabberd may lose its archive's last lines.
 func (tr *triangle) killXMPP() {
 	tr.t.Helper()
 	tr.fromRoom.now(nil)
@@ -134,6 +136,7 @@ func (tr *triangle) killXMPP() {
 	}
 	tr.xmpp.Kill()
 	tr.toJab.Cut()
+	tr.load.collect()
 	tr.load.goesOn(50)
 	tr.xmpp.Restart()
 	tr.peopleOnXMPP()
@@ -146,9 +149,11 @@ func (tr *triangle) killXMPP() {
 	tr.toJab.Restore()
 }
 
-// fromArchive makes an archive what a reader has read in this round.
+// fromArchive makes an archive what a reader has read in this round, with what was read
+// before and is not in it.
 func (tr *triangle) fromArchive(r *reader, archive []string, text func(string) (string, bool)) {
-	clear(r.read)
+	before := r.read
+	r.read = map[string][]int{}
 	for _, st := range archive {
 		s, _ := text(st)
 		sender, n, ok := parseLoadLine(s)
@@ -158,6 +163,17 @@ func (tr *triangle) fromArchive(r *reader, archive []string, text func(string) (
 		for _, sp := range tr.load.speakers {
 			if sp.name == sender && n >= sp.first {
 				r.read[sender] = append(r.read[sender], n)
+			}
+		}
+	}
+	for sender, lines := range before {
+		for _, n := range lines {
+			if got := r.read[sender]; !slices.Contains(got, n) {
+				at := slices.IndexFunc(got, func(later int) bool { return later > n })
+				if at < 0 {
+					at = len(got)
+				}
+				r.read[sender] = slices.Insert(got, at, n)
 			}
 		}
 	}
