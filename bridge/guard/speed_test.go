@@ -41,7 +41,12 @@ func BenchmarkSeeToApply(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}()
 	for looked := false; !looked; { // the room's own state, once what was kept is loaded
 		leg.Ready(lobby)
 		select {
