@@ -51,26 +51,38 @@ func parseIrssi(s string) (parsed, bool) {
 	if !ok {
 		return parsed{}, false
 	}
+	p, ok := spoken(st, rest, "-!- ", " * ")
+	switch p.Kind {
+	case Said:
+		p.Nick = bare(p.Nick)
+	case Notice:
+		p.Nick, _, _ = strings.Cut(p.Nick, ":")
+	}
+	return p, ok || strings.HasPrefix(rest, "!")
+}
+
+// spoken reads what stands behind the time, where event and act begin lines of those
+// kinds.
+func spoken(st stamp, rest, event, act string) (parsed, bool) {
 	p := parsed{Line: Line{Time: st.time, Kind: Event, Text: rest}, day: st.day}
-	if text, is := strings.CutPrefix(rest, "-!- "); is {
+	if text, is := strings.CutPrefix(rest, event); is {
 		p.Text = text
 		return p, true
 	}
-	if act, is := strings.CutPrefix(rest, " * "); is {
+	if text, is := strings.CutPrefix(rest, act); is {
 		p.Kind = Action
-		p.Nick, p.Text, _ = strings.Cut(act, " ")
+		p.Nick, p.Text, _ = strings.Cut(text, " ")
 		return p, true
 	}
 	if nick, text, is := between(rest, '<', "> "); is {
-		p.Kind, p.Nick, p.Text = Said, bare(nick), text
+		p.Kind, p.Nick, p.Text = Said, nick, text
 		return p, true
 	}
-	if who, text, is := between(rest, '-', "- "); is {
-		p.Kind, p.Text = Notice, text
-		p.Nick, _, _ = strings.Cut(who, ":")
+	if nick, text, is := between(rest, '-', "- "); is {
+		p.Kind, p.Nick, p.Text = Notice, nick, text
 		return p, true
 	}
-	return p, strings.HasPrefix(rest, "!")
+	return p, false
 }
 
 // parseZNC reads "[12:34:56] <nick> text", "[12:34:56] * nick acts", "[12:34:56]
