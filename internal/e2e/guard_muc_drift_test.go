@@ -18,29 +18,7 @@ const (
 
 // guardedRooms is a closed room whose affiliations are kept, and an open one with a
 // subject that is.
-const guardedRooms = `
-accounts:
-  bot:
-    jid: bridge@localhost/bridge
-    server: "${xmpp}"
-    ca_file: "${ca}"
-    password_file: password
-store: {path: store}
-people:
-  alice: {jids: [alice@localhost], groups: [staff]}
-  carol: {jids: [carol@localhost], groups: [staff, ops]}
-bridges:
-  dev:
-    xmpp:
-      account: bot
-      rooms: [{room: dev@rooms.localhost, require: clear}, {room: lobby@rooms.localhost, require: clear}]
-    announce: off
-rooms:
-  office:
-    xmpp: {account: bot, room: dev@rooms.localhost}
-    default: deny
-    lock: {affiliations: true}
-    dry_run: false
+const guardedRooms = officeRoom + `    dry_run: false
   hall:
     xmpp: {account: bot, room: lobby@rooms.localhost}
     default: allow

@@ -10,7 +10,8 @@ import (
 	"drawbridge/internal/lab"
 )
 
-const guardedRoom = `
+// officeRoom is a bot in two rooms, of which it guards one whose affiliations it keeps.
+const officeRoom = `
 accounts:
   bot:
     jid: bridge@localhost/bridge
@@ -32,7 +33,9 @@ rooms:
     xmpp: {account: bot, room: dev@rooms.localhost}
     default: deny
     lock: {affiliations: true}
-rules:
+`
+
+const guardedRoom = officeRoom + `rules:
   - {id: staff-in, rooms: [office], do: [join, speak], who: {groups: [staff]}, effect: allow}
   - {id: ops-op, rooms: [office], do: [op], who: {groups: [ops]}, effect: allow}
 safety: {max_removals: {count: 20, share: 100%}} # of three people, one may go in a minute else
