@@ -29,16 +29,18 @@ func TestExamplesLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, block, _ := strings.Cut(string(readme), "```yaml\n")
-	block, _, ok := strings.Cut(block, "```")
+	_, rest, _ := strings.Cut(string(readme), "```yaml\n")
+	block, rest, _ := strings.Cut(rest, "```")
+	_, rest, _ = strings.Cut(rest, "```yaml\n")
+	rooms, _, ok := strings.Cut(rest, "```")
 	if !ok {
-		t.Fatal("README.md has no configuration")
+		t.Fatal("README.md has no configuration, or none of a guarded room")
 	}
 	alone, err := os.ReadFile("../../contrib/examples/guard-only.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"config.example.yaml": example(t), "README.md": block, "guard-only.yaml": string(alone)} {
+	for name, text := range map[string]string{"config.example.yaml": example(t), "README.md": block, "README.md, with a guarded room": block + rooms, "guard-only.yaml": string(alone)} {
 		t.Run(name, func(t *testing.T) { loads(t, text) })
 	}
 }
