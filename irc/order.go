@@ -65,6 +65,7 @@ func (w *window) order(ctx context.Context, room bridge.Room, lines []string) er
 	case <-ctx.Done():
 		w.mu.Lock()
 		w.dropOrders(ctx.Err(), func(x *order) bool { return x == o })
+		o.end(ctx.Err()) // what is written right now is not known to be, either
 		w.unlock()
 	}
 	return o.err

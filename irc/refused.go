@@ -48,12 +48,29 @@ func (s *session) onChangeRefused(m *ircmsg.Message) bool {
 		return known
 	}
 	if c := s.orderedIn(order); c != nil && !s.isMoot(c, m) {
-		s.seeIn(c, bridge.Sight{Kind: bridge.SightRefused, What: order, Text: cleanText(strings.Join(append(names, param(m, -1)), " ")) + " (" + m.Command + ")"})
+		what, text := withoutKeys(order, strings.Join(append(names, param(m, -1)), " "))
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightRefused, What: what, Text: cleanText(text) + " (" + m.Command + ")"})
 	}
 	if own := tag(m, "label"); own != "" {
 		s.win.labelled(own, "", nil) // that was the whole answer
 	}
 	return known || label != ""
+}
+
+// withoutKeys takes the parameters of an order that changes a channel's key out of what
+// is shown of it, and out of the server's words: the old key may be somebody else's.
+func withoutKeys(order, text string) (what, words string) {
+	f := strings.Fields(order)
+	if len(f) < 4 || f[0] != "MODE" || !strings.Contains(f[2], "k") {
+		return order, text
+	}
+	for i, p := range f[3:] {
+		if p = strings.TrimPrefix(p, ":"); p != "" {
+			text = strings.ReplaceAll(text, p, "***")
+		}
+		f[3+i] = "***"
+	}
+	return strings.Join(f, " "), text
 }
 
 // isMoot reports whether a numeric says that somebody is not there who is not: who
