@@ -210,6 +210,19 @@ func (g *Guard) newID(now time.Time) string {
 // names cost an intruder nothing. Admins may set more.
 const maxBans = 2000
 
+// banThoseLocked bans those who go by a rule that bans. Who is kept by the budget is not
+// banned, either: a ban would remove them past it.
+func (sd *side) banThoseLocked(going []*removal, now time.Time) {
+	for _, x := range going {
+		if x.makes == nil || x.ban != nil {
+			continue
+		}
+		if x.ban = sd.banByRule(x.sub, x.makes, now); x.ban != nil {
+			x.act.Undo = "guard forgive " + x.ban.ID
+		}
+	}
+}
+
 // banByRule makes the ban that a rule asks for, of the strongest identity that is
 // known: nil where only a host is, behind which others are too.
 func (sd *side) banByRule(sub *subject, d *policy.Decision, now time.Time) *policy.BanRecord {

@@ -39,6 +39,27 @@ func (h *house) fill(n int) {
 	h.irc.Lines()
 }
 
+// A rule that bans more than may be removed at once bans nobody: the bans would remove
+// them past the budget, and outlive the rule.
+func TestBudgetHoldsForRulesThatBan(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.fill(30)
+		cfg := h.cfg
+		cfg.Policy.Rules = append(cfg.Policy.Rules[:len(cfg.Policy.Rules):len(cfg.Policy.Rules)], policy.Rule{ID: "oops", Rooms: []string{"lobby"}, Do: []policy.Do{policy.Join}, Who: policy.Who{Anonymous: true}, Effect: policy.Ban})
+		must(t, h.g.Reload(cfg))
+		h.wait(time.Second)
+		must(t, h.g.Reload(cfg)) // judged once more
+		h.wait(time.Second)
+		h.has("alarms", h.takeAlarms(), "more would be removed at once")
+		must(t, h.g.Reload(h.cfg)) // the mistake is mended
+		h.wait(11 * time.Minute)
+		h.same("kicks", h.kicked())
+		if s := h.g.Status(); s.Bans != 0 || len(h.irc.Nicks(lobby)) != 30 {
+			t.Errorf("%d bans, %d are left of 30", s.Bans, len(h.irc.Nicks(lobby)))
+		}
+	})
+}
+
 // More than may be removed at once are not removed: the room is shut instead.
 func TestBudget(t *testing.T) {
 	live(t, nil, func(h *house) {

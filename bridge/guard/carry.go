@@ -119,6 +119,7 @@ func (sd *side) take(now time.Time) *work {
 	if sd.ready {
 		if w.removals = sd.goingLocked(w, now); len(w.removals) > 0 {
 			sd.kicked = now
+			sd.banThoseLocked(w.removals, now)
 		}
 		w.status, sd.status = sd.status, nil
 		for _, sub := range w.status {

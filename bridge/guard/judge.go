@@ -301,11 +301,10 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 	switch {
 	case d.Basis == policy.ByBan:
 		x.ban = f.Ban
-	case d.Effect == policy.Ban:
-		x.ban = sd.banByRule(sub, d, now)
-	}
-	if x.ban != nil {
 		x.act.Undo = "guard forgive " + x.ban.ID
+	case d.Effect == policy.Ban:
+		makes := *d
+		x.makes = &makes
 	}
 	sd.removals = append(sd.removals, x)
 	poke(sd.wake)

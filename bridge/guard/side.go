@@ -124,6 +124,7 @@ type removal struct {
 	reason string
 	counts bool // for the budget
 	ban    *policy.BanRecord
+	makes  *policy.Decision // of a rule that bans: the ban begins as they go, within the budget
 	act    *Act
 	from   time.Time // not before then
 	behind bool      // or before the room's own state was set right: it was enabled just now
