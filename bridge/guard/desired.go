@@ -178,7 +178,9 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 		return m
 	}, c.Clear)
 	if r.cfg.Topic {
-		sd.keepTopicLocked(&seen.Topic)
+		if !only { // else seen may be what a plan would lead to
+			sd.keepTopicLocked(&seen.Topic)
+		}
 		c.Topic, c.TopicLock = sd.topic, keeps
 	}
 	sd.wantMovingLocked(&c, seen, mv, only)
@@ -186,7 +188,7 @@ func (sd *side) wantLocked(seen *policy.ChannelSeen, mv Moving, only bool, now t
 	sd.wantMutesLocked(&c)
 	sd.wantInvexLocked(&c, now)
 	sd.dropDoorsLocked(&c)
-	sd.wantKeyLocked(&c, seen, now)
+	sd.wantKeyLocked(&c, seen, only, now)
 	if keeps && server.Set+server.Clear != "" {
 		clear := strings.Map(func(m rune) rune {
 			if strings.ContainsRune(mv.modes(), m) {

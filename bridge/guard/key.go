@@ -93,14 +93,15 @@ func (sd *side) giveKeysLocked() {
 	}
 }
 
-// wantKeyLocked adds the key that the channel shall have.
-func (sd *side) wantKeyLocked(c *policy.Channel, seen *policy.ChannelSeen, now time.Time) {
+// wantKeyLocked adds the key that the channel shall have. only: seen is what a plan would
+// lead to, and notes nothing.
+func (sd *side) wantKeyLocked(c *policy.Channel, seen *policy.ChannelSeen, only bool, now time.Time) {
 	r := sd.room
 	k := &r.keys
 	if r.cfg.RotateKey <= 0 {
 		return
 	}
-	if k.next != "" && seen.Key == k.next {
+	if k.next != "" && seen.Key == k.next && !only {
 		sd.keySetLocked(now)
 	}
 	key := k.now

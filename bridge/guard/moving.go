@@ -306,7 +306,7 @@ func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Movin
 				return nil, err
 			}
 			for _, l := range lines {
-				step.Lines = append(step.Lines, l.Line())
+				step.Lines = append(step.Lines, l.Words())
 			}
 			seen = applied(seen, &want)
 		}
