@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"drawbridge/policy"
 )
@@ -113,26 +112,13 @@ func (c *Core) reply(ctx context.Context, q *question) {
 		text = c.answerTo(q)
 	}
 	if !q.private() {
-		text = shortened(text, publicAnswer)
+		text = Shorten(text, publicAnswer)
 	}
 	c.sayNow(q.member, text)
 }
 
 // publicAnswer bounds what one question costs a channel or MUC, in bytes.
 const publicAnswer = 1000
-
-// shortened cuts s to at most limit bytes, "…" included.
-func shortened(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	const more = "…"
-	cut := limit - len(more)
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + more
-}
 
 // answerTo makes the answer to q. A panic below, in a leg's status, is contained
 // by legState.

@@ -121,3 +121,18 @@ func cutGraphemes(s string, limit int) string {
 	}
 	return s
 }
+
+// Shorten cuts s to at most limit bytes, "…" included and never inside a character: for
+// foreign words that are said back, or logged. A limit below the 3 bytes of "…" is taken
+// for them.
+func Shorten(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	const more = "…"
+	cut := max(limit-len(more), 0)
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + more
+}

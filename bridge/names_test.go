@@ -117,3 +117,26 @@ func isASCII(s string) bool {
 	}
 	return true
 }
+
+// Foreign words that are said back are cut between characters.
+func TestShorten(t *testing.T) {
+	for _, tt := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"", 0, ""},
+		{"short", 5, "short"},
+		{"shorter", 6, "sho…"},
+		{"größer", 8, "größer"},
+		{"größer", 7, "grö…"},
+		{"größer", 6, "gr…"}, // not the half of ö
+		{"日本語", 5, "…"},
+		{"\xbf\xbf\xbf\xbf", 3, "…"},
+		{"abcdef", 1, "…"},
+	} {
+		if got := Shorten(tt.in, tt.limit); got != tt.want {
+			t.Errorf("Shorten(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
+		}
+	}
+}

@@ -105,7 +105,7 @@ func (c *Core) Heard(p Private) {
 // aside answers one line.
 func (c *Core) aside(ctx context.Context, p *Private) {
 	defer c.contain("private")
-	a := Aside{Leg: p.Leg, From: p.From, Rooms: p.Rooms, Words: strings.Fields(shortened(p.Text.canonical().s, asideLine))}
+	a := Aside{Leg: p.Leg, From: p.From, Rooms: p.Rooms, Words: strings.Fields(Shorten(p.Text.canonical().s, asideLine))}
 	if len(a.Words) == 0 {
 		return
 	}

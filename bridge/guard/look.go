@@ -289,11 +289,3 @@ func bare(jid string) string {
 	out, _, _ := strings.Cut(jid, "/")
 	return out
 }
-
-// clipped keeps a log line readable.
-func clipped(s string) string {
-	if len(s) > 300 {
-		return s[:300] + "…"
-	}
-	return s
-}

@@ -10,6 +10,9 @@ import (
 	"drawbridge/policy"
 )
 
+// maxLogged bounds what a log line says of a plan, in bytes.
+const maxLogged = 300
+
 // planned returns what has to be done, whether the state is to be read again after it,
 // and when to look again before lookEvery: once what forbids a plan now has passed.
 func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, more bool, later time.Duration) {
@@ -96,7 +99,7 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	r.overLocked("plan " + sd.place.String())
 	r.noteLocked(diff)
 	sd.markDoorsLocked()
-	r.g.log.Info("guard changes a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", clipped(diff.Acts))
+	r.g.log.Info("guard changes a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", bridge.Shorten(diff.Acts, maxLogged))
 	return out, more, 0
 }
 

@@ -139,13 +139,10 @@ func refusal(err error) string {
 	return "Not done: " + err.Error() + "."
 }
 
-// signedMark begins a clear-signed text (RFC 4880 §7).
-const signedMark = "-----BEGIN PGP SIGNED MESSAGE-----"
-
 // Claims implements bridge.Proofs. A clear-signed text is an answer only from who was
 // asked for one lately; others may want to show one to everybody.
 func (g *Guard) Claims(person, text string) bool {
-	if strings.Contains(text, signedMark) {
+	if proof.IsSigned(text) {
 		return g.tickets.has(person)
 	}
 	if len(text) < len("invite ") || len(text) > 512 || !strings.EqualFold(text[:len("invite ")], "invite ") {
@@ -165,7 +162,7 @@ func (g *Guard) Claims(person, text string) bool {
 
 // Prove implements bridge.Proofs.
 func (g *Guard) Prove(ctx context.Context, c *bridge.Claim) string {
-	if strings.Contains(c.Text, signedMark) {
+	if proof.IsSigned(c.Text) {
 		return g.proveSigned(ctx, c)
 	}
 	words := strings.Fields(c.Text)

@@ -46,3 +46,7 @@ func Says(t *Ticket, code, text string) bool {
 	want, got := strings.Fields(Sentence(t, code)), strings.Fields(text)
 	return subtle.ConstantTimeCompare([]byte(strings.Join(want, " ")), []byte(strings.Join(got, " "))) == 1
 }
+
+// IsSigned reports whether a text holds a clear-signed one (RFC 4880 §7). Who signed it,
+// and whether that holds, is not looked at.
+func IsSigned(text string) bool { return strings.Contains(text, "-----BEGIN PGP SIGNED MESSAGE-----") }
