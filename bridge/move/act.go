@@ -12,6 +12,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/migrate"
+	"drawbridge/bridge/wording"
 	"drawbridge/policy"
 )
 
@@ -199,7 +200,7 @@ func (d *Desk) tellAdmins(v *visit, what Say) {
 		return
 	}
 	v.talk.Told = v.now
-	say := func(s Say) string { return v.b.Texts.Say(v.b.Language, s) }
+	say := func(s Say) string { return v.b.Texts.Say(v.b.Language, s.Key, s.Args) }
 	d.d.World.TellAdmins(say(Say{"admin_waits", map[string]string{
 		"account": v.Account(), "network": v.Leg, "bridge": v.b.Name, "what": say(what),
 	}}))
@@ -224,9 +225,9 @@ func (d *Desk) Prove(ctx context.Context, c *bridge.Claim) string {
 	switch {
 	case err != nil:
 		d.log.Error("a move cannot go on", "from", c.Person, "err", err)
-		return d.builtin.Say(English, Say{Key: "broken"})
+		return d.builtin.Say(wording.English, "broken", nil)
 	case v == nil:
-		return d.builtin.Say(English, Say{Key: "chat_none"})
+		return d.builtin.Say(wording.English, "chat_none", nil)
 	case c.Stale || c.Rung < policy.Sealed || c.Leg != v.b.Leg:
 		return d.say(v, Say{Key: "chat_proof"})
 	}

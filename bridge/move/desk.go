@@ -14,6 +14,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/migrate"
+	"drawbridge/bridge/wording"
 	"drawbridge/policy"
 )
 
@@ -88,12 +89,12 @@ type World interface {
 type Bridge struct {
 	Name     string
 	Channels []bridge.Room
-	Leg      string   // the account of the bot's that its people talk to
-	Schemes  []string // in which they can be talked to
-	Rooms    []string // MUCs
-	To       string   // where people find the team from now on
-	Language string   // "" is English
-	Texts    *Texts   // nil is Builtin
+	Leg      string         // the account of the bot's that its people talk to
+	Schemes  []string       // in which they can be talked to
+	Rooms    []string       // MUCs
+	To       string         // where people find the team from now on
+	Language string         // "" is English
+	Texts    *wording.Texts // nil is wording.Builtin
 }
 
 // Deps are what a Desk needs from outside.
@@ -109,7 +110,7 @@ type Deps struct {
 type Desk struct {
 	d       Deps
 	log     *slog.Logger
-	builtin *Texts
+	builtin *wording.Texts
 
 	bridges atomic.Pointer[[]Bridge] // read without a lock: a World may wait for who reloads
 
@@ -130,7 +131,7 @@ func New(d Deps) *Desk {
 	if d.Code == nil {
 		d.Code = func() string { return rand.Text()[:8] }
 	}
-	desk := &Desk{d: d, log: d.Log, builtin: Builtin(), turns: turns{by: map[string]*gate{}}}
+	desk := &Desk{d: d, log: d.Log, builtin: wording.Builtin(), turns: turns{by: map[string]*gate{}}}
 	desk.bridges.Store(&[]Bridge{})
 	return desk
 }
@@ -169,7 +170,7 @@ func (d *Desk) Aside(ctx context.Context, a bridge.Aside) string {
 	here := d.here(&a)
 	if len(here) == 0 {
 		if command && len(*d.bridges.Load()) > 0 {
-			return d.builtin.Say(English, Say{Key: "not_here"})
+			return d.builtin.Say(wording.English, "not_here", nil)
 		}
 		return ""
 	}
@@ -379,7 +380,9 @@ func (d *Desk) help(v *visit) string {
 }
 
 // say writes one thing in the language of the conversation.
-func (d *Desk) say(v *visit, s Say) string { return v.b.Texts.Say(v.b.language(&v.talk), s) }
+func (d *Desk) say(v *visit, s Say) string {
+	return v.b.Texts.Say(v.b.language(&v.talk), s.Key, s.Args)
+}
 
 func (b *Bridge) language(t *Talk) string {
 	for _, l := range []string{t.Language, b.Language} {
@@ -387,7 +390,7 @@ func (b *Bridge) language(t *Talk) string {
 			return l
 		}
 	}
-	return English
+	return wording.English
 }
 
 // failed says that something did not work, and notes why.

@@ -5,11 +5,13 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"drawbridge/bridge/wording"
 )
 
 // Next is one turn: somebody whose conversation is at t said word; "" asks for the step
 // again. It returns what comes of that, what to say, and what to do.
-func Next(t Talk, texts *Texts, word string, f *Facts) (Talk, []Say, Act) {
+func Next(t Talk, texts *wording.Texts, word string, f *Facts) (Talk, []Say, Act) {
 	turn := turn{Talk: t, texts: texts, f: f}
 	switch t.Step {
 	case Account, Make:
@@ -31,7 +33,7 @@ func Next(t Talk, texts *Texts, word string, f *Facts) (Talk, []Say, Act) {
 }
 
 // Back is !move back: one step back, which is asked for again.
-func Back(t Talk, texts *Texts, f *Facts) (Talk, []Say, Act) {
+func Back(t Talk, texts *wording.Texts, f *Facts) (Talk, []Say, Act) {
 	turn := turn{Talk: t, texts: texts, f: f}
 	step := t.Step.before()
 	if step == Link && f.Person != "" {
@@ -43,7 +45,7 @@ func Back(t Talk, texts *Texts, f *Facts) (Talk, []Say, Act) {
 
 // Goto is !move with the name of a step: that step is asked for, or the first before it
 // without which it cannot be.
-func Goto(t Talk, texts *Texts, step Step, f *Facts) (Talk, []Say, Act) {
+func Goto(t Talk, texts *wording.Texts, step Step, f *Facts) (Talk, []Say, Act) {
 	turn := turn{Talk: t, texts: texts, f: f}
 	switch {
 	case t.JID == "" && slices.Index(steps, step) > slices.Index(steps, Make):
@@ -60,7 +62,7 @@ func Goto(t Talk, texts *Texts, step Step, f *Facts) (Talk, []Say, Act) {
 // turn is one turn under way.
 type turn struct {
 	Talk
-	texts *Texts
+	texts *wording.Texts
 	f     *Facts
 	said  []Say
 	act   Act
@@ -75,7 +77,7 @@ func (t *turn) say(key string, args ...string) {
 }
 
 // is reports whether word means key: word_next, word_yes …
-func (t *turn) is(key, word string) bool { return word != "" && t.texts.word(t.Language, key, word) }
+func (t *turn) is(key, word string) bool { return word != "" && t.texts.Means(t.Language, key, word) }
 
 // to goes to a step, and asks for it.
 func (t *turn) to(s Step) {
@@ -221,7 +223,7 @@ func (t *turn) askKey() {
 
 // first is the first word of a key.
 func (t *turn) first(key string) string {
-	word, _, _ := strings.Cut(t.texts.Say(t.Language, Say{Key: key}), ",")
+	word, _, _ := strings.Cut(t.texts.Say(t.Language, key, nil), ",")
 	return strings.TrimSpace(word)
 }
 

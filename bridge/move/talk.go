@@ -144,3 +144,11 @@ func (c *client) speaks(schemes []string) (out []string) {
 
 // methodNames are schemes as people know them.
 var methodNames = map[string]string{"openpgp": "OpenPGP (GPG)", "ox": "OX (OpenPGP for XMPP)", "otr": "OTR"}
+
+// clip bounds foreign words.
+func clip(s string, most int) string {
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}

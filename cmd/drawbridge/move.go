@@ -16,6 +16,7 @@ import (
 	"drawbridge/bridge/migrate"
 	"drawbridge/bridge/move"
 	"drawbridge/bridge/proof"
+	"drawbridge/bridge/wording"
 	"drawbridge/internal/config"
 	"drawbridge/irc"
 	"drawbridge/policy"
@@ -56,15 +57,15 @@ func moveBridges(c *config.Config) ([]move.Bridge, error) {
 }
 
 // moveTexts are the texts of a migration: the program's own, or those of a file.
-func moveTexts(c *config.Config, m *config.Migration) (*move.Texts, config.Errors) {
+func moveTexts(c *config.Config, m *config.Migration) (*wording.Texts, config.Errors) {
 	if m.Texts == "" {
-		return move.Builtin(), nil
+		return wording.Builtin(), nil
 	}
 	data, err := os.ReadFile(m.Texts)
 	if err != nil {
 		return nil, config.Errors{c.Errorf("migration."+m.Name+".texts", "drawbridge migrate texts > FILE writes one to edit", "%v", err)}
 	}
-	texts, problems := move.ParseTexts(data)
+	texts, problems := wording.Parse(data)
 	var bad config.Errors
 	for _, p := range problems {
 		bad = append(bad, config.Error{Pos: config.Pos{File: m.Texts, Line: p.Line}, What: p.What, Fix: "compare with drawbridge migrate texts"})

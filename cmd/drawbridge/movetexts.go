@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"drawbridge/bridge/move"
+	"drawbridge/bridge/wording"
 )
 
 func newMigrateTexts(g *globals) *cobra.Command {
@@ -15,7 +15,7 @@ edited copy, or one with further languages, takes its place by migration.BRIDGE.
 "drawbridge check" names each key and placeholder that it lacks, with its line.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := g.out.Write(move.Source)
+			_, err := g.out.Write(wording.Source)
 			return err
 		},
 	}

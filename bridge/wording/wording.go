@@ -1,4 +1,7 @@
-package move
+// Package wording holds what people on their way off IRC are told, by language: all that
+// !move says, and what all of a channel are told. It is one file of texts, which an
+// edited or translated copy may stand for.
+package wording
 
 import (
 	_ "embed" // texts.yaml
@@ -13,7 +16,7 @@ import (
 )
 
 // Source is the file that the program brings: all that is ever said, in each language.
-// An edited copy takes its place (config key texts).
+// An edited copy takes its place (config key migration.BRIDGE.texts).
 //
 //go:embed texts.yaml
 var Source []byte
@@ -43,24 +46,24 @@ var (
 func Builtin() *Texts { return builtin() }
 
 var builtin = sync.OnceValue(func() *Texts {
-	t, bad := parse(Source, nil)
+	t, bad := read(Source, nil)
 	if len(bad) > 0 {
-		panic(fmt.Sprintf("move: texts.yaml:%d: %s", bad[0].Line, bad[0].What)) // the program's own
+		panic(fmt.Sprintf("wording: texts.yaml:%d: %s", bad[0].Line, bad[0].What)) // the program's own
 	}
 	return t
 })
 
-// ParseTexts reads a file of texts. Each language must have the keys of the program's
+// Parse reads a file of texts. Each language must have the keys of the program's
 // English, with their placeholders. All that is wrong is returned at once, by line.
-func ParseTexts(data []byte) (*Texts, []Problem) {
-	return parse(data, Builtin().by[English])
+func Parse(data []byte) (*Texts, []Problem) {
+	return read(data, Builtin().by[English])
 }
 
 // English is the language whose keys are those that there have to be.
 const English = "english"
 
-// parse reads data; with nil, its own English says what there has to be.
-func parse(data []byte, want map[string]string) (*Texts, []Problem) {
+// read reads data; with nil, its own English says what there has to be.
+func read(data []byte, want map[string]string) (*Texts, []Problem) {
 	if len(data) > maxTexts {
 		return nil, []Problem{{What: fmt.Sprintf("is larger than %d KiB", maxTexts>>10)}}
 	}
@@ -108,7 +111,7 @@ func (p *reading) bad(line int, format string, args ...any) {
 func (p *reading) language(name, body *yaml.Node) {
 	switch {
 	case !language.MatchString(name.Value):
-		p.bad(name.Line, "%q is no name of a language: small letters, as in deutsch", clip(name.Value, 40))
+		p.bad(name.Line, "%.40q is no name of a language: small letters, as in deutsch", name.Value)
 		return
 	case p.t.by[name.Value] != nil:
 		p.bad(name.Line, "%s stands twice", name.Value)
@@ -125,7 +128,7 @@ func (p *reading) language(name, body *yaml.Node) {
 		_, twice := have[key.Value]
 		switch {
 		case !known:
-			p.bad(key.Line, "%s: unknown key %q", name.Value, clip(key.Value, 40))
+			p.bad(key.Line, "%s: unknown key %.40q", name.Value, key.Value)
 			continue
 		case twice:
 			p.bad(key.Line, "%s: %s stands twice", name.Value, key.Value)
@@ -154,7 +157,7 @@ func (p *reading) placeholders(lang string, key *yaml.Node, text, want string) {
 	}
 	for _, x := range braces.FindAllString(text, -1) {
 		if !slices.Contains(need, x) {
-			p.bad(key.Line, "%s: %s knows no %s", lang, key.Value, clip(x, 40))
+			p.bad(key.Line, "%s: %s knows no %.40s", lang, key.Value, x)
 		}
 	}
 }
@@ -166,27 +169,30 @@ func used(text string) []string {
 	return slices.Compact(out)
 }
 
+// Keys lists the keys that each language has.
+func (t *Texts) Keys() []string { return slices.Sorted(maps.Keys(t.by[English])) }
+
 // Languages lists the languages there are.
 func (t *Texts) Languages() []string { return slices.Sorted(maps.Keys(t.by)) }
 
 // Has reports whether there is such a language.
 func (t *Texts) Has(lang string) bool { return t.by[lang] != nil }
 
-// Say writes one text. Values are put in as they are, on one line; a language or key
-// that is not there is said in English.
-func (t *Texts) Say(lang string, s Say) string {
-	text, ok := t.by[lang][s.Key]
+// Say writes the text of a key. Values of args are put in as they are, on one line; a
+// language or key that is not there is said in English.
+func (t *Texts) Say(lang, key string, args map[string]string) string {
+	text, ok := t.by[lang][key]
 	if !ok {
-		text = t.by[English][s.Key]
+		text = t.by[English][key]
 	}
 	return placeholder.ReplaceAllStringFunc(text, func(x string) string {
-		return strings.Join(strings.Fields(s.Args[x[1:len(x)-1]]), " ")
+		return strings.Join(strings.Fields(args[x[1:len(x)-1]]), " ")
 	})
 }
 
-// word reports whether somebody said one of the words of a key, in their language or in
+// Means reports whether somebody said one of the words of a key, in their language or in
 // English.
-func (t *Texts) word(lang, key, said string) bool {
+func (t *Texts) Means(lang, key, said string) bool {
 	for _, l := range []string{lang, English} {
 		for w := range strings.SplitSeq(t.by[l][key], ",") {
 			if strings.EqualFold(strings.TrimSpace(w), said) {
@@ -195,12 +201,4 @@ func (t *Texts) word(lang, key, said string) bool {
 		}
 	}
 	return false
-}
-
-// clip bounds foreign words.
-func clip(s string, most int) string {
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }
