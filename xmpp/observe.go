@@ -130,8 +130,9 @@ func (l *Leg) whoIsThere(m *muc, out *bridge.Observed) (own policy.Affiliation) 
 
 // count compares who has a role, as the room lists it (XEP-0045 §8.5, §9.8), with what
 // presences told: Prosody 0.12 tells nobody whom it puts out as it turns members-only
-// (shut), and a room may be set to show no visitors. A list that a room does not give,
-// or that is not whole, changes nothing.
+// (shut), a room may be set to show no visitors, and ejabberd 23.01 shows who has become
+// moderator only the JIDs of those who come next. A list that a room does not give, or
+// that is not whole, changes nothing.
 func (l *Leg) count(m *muc, role policy.Role, answer *element.Element, shut bool) {
 	q := answer.Child(nsMUCAdmin, "query")
 	if q == nil || len(q.Children) > maxOccupants {
@@ -161,8 +162,13 @@ func (l *Leg) count(m *muc, role policy.Role, answer *element.Element, shut bool
 		l.went(m, nick, u)
 	}
 	for _, nick := range slices.Sorted(maps.Keys(there)) {
-		if m.occupants[nick] == nil && m.inside() {
+		switch o := m.occupants[nick]; {
+		case o == nil && m.inside():
 			l.present(m, nick, there[nick])
+		case o != nil && o.jid == "" && there[nick].jid != "":
+			u := there[nick]
+			u.role, u.is = o.role, o.is
+			l.present(m, nick, u)
 		}
 	}
 	l.mu.Unlock()
