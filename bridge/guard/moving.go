@@ -19,7 +19,7 @@ type Moving struct {
 	// Closed: nobody comes in any more, and nothing is relayed to or from there.
 	Closed  bool
 	Topic   string // "": as it was before
-	Entry   string // said to who comes in, once an hour each; "": nothing
+	Entry   string // said to who comes in, line by line, once an hour each; "": nothing
 	Forward string // channel to which the server sends who is not let in; "": to none
 }
 
@@ -207,7 +207,9 @@ func (sd *side) entryLocked(sub *subject, now time.Time) {
 		clear(sd.room.entries)
 	}
 	sd.room.entries[key] = now
-	sd.words = append(sd.words, whisper{sub.facts.Nick, words})
+	for line := range strings.SplitSeq(words, "\n") {
+		sd.words = append(sd.words, whisper{sub.facts.Nick, line})
+	}
 	poke(sd.wake)
 }
 
@@ -311,7 +313,9 @@ func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Movin
 			seen = applied(seen, &want)
 		}
 		if mv.Entry != "" && before.Entry == "" {
-			step.Lines = append(step.Lines, "NOTICE to who comes in: "+mv.Entry)
+			for line := range strings.SplitSeq(mv.Entry, "\n") {
+				step.Lines = append(step.Lines, "NOTICE to who comes in: "+line)
+			}
 		}
 		if mv.Closed && !before.Closed {
 			step.Lines = append(step.Lines, "nothing is relayed to or from there")

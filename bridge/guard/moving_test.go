@@ -23,7 +23,7 @@ func TestMovingAndBack(t *testing.T) {
 		h.wait(6 * time.Minute)
 		h.irc.Lines()
 
-		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true, Entry: "Write !move"}})
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true, Entry: "Schreib !move\nWrite !move"}})
 		h.wait(time.Second)
 		lines := strings.Join(h.irc.Lines(), "\n")
 		if !strings.Contains(lines, "MODE #lobby +m") || !strings.Contains(lines, "MODE #lobby -v dave") {
@@ -31,7 +31,7 @@ func TestMovingAndBack(t *testing.T) {
 		}
 		h.irc.Join(lobby, onIRC("erin", "erin"))
 		h.wait(time.Second)
-		h.same("who comes in hears", h.irc.Whispers(), "erin: Write !move")
+		h.same("who comes in hears", h.irc.Whispers(), "erin: Schreib !move", "erin: Write !move")
 		h.irc.Part(lobby, "erin", false)
 		h.irc.Join(lobby, onIRC("erin", "erin"))
 		h.wait(time.Second)

@@ -261,7 +261,7 @@ func (m *Mover) actLocked(mv *Move, s *State, a Action, now time.Time) {
 	case Announce:
 		m.d.Log.Info("migration: announced", "rule", mv.Bridge+" "+a.Phase.String(), "took", a.Due.Sub(now))
 		m.note(mv, byDate, "announce "+a.Phase.String()+" for "+since(a.Due), "", "said")
-		m.tell(mv, announcement(mv, a.Phase, a.Due, now))
+		m.tell(mv, func(v voice) string { return v.soon(a.Phase, a.Due, now) })
 	case Enter:
 		m.enteredLocked(mv, s, byDate)
 	case Warn:
@@ -269,7 +269,7 @@ func (m *Mover) actLocked(mv *Move, s *State, a Action, now time.Time) {
 		m.note(mv, byDate, "enter "+a.Phase.String(), "", "refused: "+a.Text)
 		m.d.Alarm("Bridge " + mv.Bridge + " does not become " + a.Phase.String() + ", though its date has come: " + a.Text + ".")
 	case Point:
-		m.d.Core.Announce(mv.Bridge, pointer(mv), bridge.Channel)
+		m.d.Core.Announce(mv.Bridge, mv.all(voice.pointer), bridge.Channel)
 	}
 }
 
@@ -283,7 +283,7 @@ func (m *Mover) enteredLocked(mv *Move, s *State, by string) {
 	m.note(mv, by, "enter "+s.Phase.String(), undo, "done")
 	// Told before the door is shut: +m would not stop the bot, but a closed channel
 	// hears nothing any more.
-	m.tell(mv, begun(mv, s.Phase))
+	m.tell(mv, func(v voice) string { return v.begun(s.Phase) })
 	m.applyLocked()
 }
 
@@ -299,9 +299,9 @@ func (m *Mover) note(mv *Move, by, acts, undo, result string) {
 	m.d.Guard.Note(a)
 }
 
-// tell says something in both places.
-func (m *Mover) tell(mv *Move, text string) {
-	m.d.Core.Announce(mv.Bridge, text, bridge.Channel, bridge.MUC, bridge.Chat)
+// tell says something in both places, in each language.
+func (m *Mover) tell(mv *Move, say func(voice) string) {
+	m.d.Core.Announce(mv.Bridge, mv.all(say), bridge.Channel, bridge.MUC, bridge.Chat)
 }
 
 // applyLocked has the guard and the core follow the phases.
@@ -311,7 +311,7 @@ func (m *Mover) applyLocked() {
 		mv := &m.moves[i]
 		p := m.states[mv.Bridge].Phase
 		if p >= EncryptedFirst {
-			marks[mv.Bridge] = clearMark
+			marks[mv.Bridge] = mv.voice().say("mark")
 		}
 		for _, place := range mv.Channels {
 			moving[place] = channelMoving(mv, p)
@@ -328,10 +328,10 @@ func (m *Mover) applyLocked() {
 func channelMoving(m *Move, p Phase) guard.Moving {
 	out := guard.Moving{ReadOnly: p >= ReadOnly, Closed: p >= Closed}
 	if p >= ReadOnly {
-		out.Entry = entry(m, p)
+		out.Entry = m.all(func(v voice) string { return v.greeting(p) })
 	}
 	if p >= Farewell {
-		out.Topic = pointer(m)
+		out.Topic = m.voice().pointer()
 	}
 	if p >= Closed {
 		out.Forward = m.Forward
@@ -343,7 +343,7 @@ func channelMoving(m *Move, p Phase) guard.Moving {
 func oldMoving(m *Move, p Phase) guard.Moving {
 	out := guard.Moving{Closed: p >= Closed}
 	if p >= Farewell {
-		out.Topic, out.Entry = pointer(m), entry(m, p)
+		out.Topic, out.Entry = m.voice().pointer(), m.all(func(v voice) string { return v.greeting(p) })
 	}
 	return out
 }

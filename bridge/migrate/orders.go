@@ -9,6 +9,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/wording"
 )
 
 // Orders is what admins ask of migrations, and what Mover answers. All methods are safe
@@ -121,7 +122,7 @@ func (m *Mover) Plan(ctx context.Context, name string) (Plan, error) {
 
 	out := Plan{Bridge: mv.Bridge, Phase: s.Phase, Held: s.Held}
 	for p := s.Phase + 1; p < phases; p++ {
-		step := PlanStep{Phase: p, Date: mv.Dates[p], Means: phaseMeans[p], Gates: mv.Gates[p], Shut: mv.shut(p, f, now)}
+		step := PlanStep{Phase: p, Date: mv.Dates[p], Means: (voice{&mv, wording.Builtin(), wording.English}).means(p), Gates: mv.Gates[p], Shut: mv.shut(p, f, now)}
 		if p == s.Phase+1 && !s.Due.IsZero() {
 			step.Date = s.Due
 		}
@@ -130,8 +131,10 @@ func (m *Mover) Plan(ctx context.Context, name string) (Plan, error) {
 				step.Announced = append(step.Announced, at)
 			}
 		}
-		if step.Says = []string{begun(&mv, p)}; p == Farewell {
-			step.Says = append(step.Says, "once a day: "+pointer(&mv))
+		for _, v := range mv.voices() {
+			if step.Says = append(step.Says, v.begun(p)); p == Farewell {
+				step.Says = append(step.Says, "once a day: "+v.pointer())
+			}
 		}
 		out.Steps = append(out.Steps, step)
 	}

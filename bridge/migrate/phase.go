@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"drawbridge/bridge"
+	"drawbridge/bridge/wording"
 )
 
 // Phase is how far a bridge's way off IRC is. Phases come one after the other.
@@ -74,6 +75,10 @@ type Move struct {
 	Recent time.Duration
 	// To says where people find the team from now on: one line, for topic and notices.
 	To string
+	// Texts are what all are told; nil is wording.Builtin. Languages are those in which
+	// they are: topics and marks in the first alone; nil is English.
+	Texts     *wording.Texts
+	Languages []string
 	// Forward is the channel to which the server sends who wants into the closed one; "":
 	// to none.
 	Forward string

@@ -37,7 +37,7 @@ func journey(m *Move, s *State, from, to time.Time, figures func(time.Time) Figu
 			line := fmt.Sprintf("%d %02d:%02d ", at/oneDay, at%oneDay/time.Hour, at%time.Hour/time.Minute)
 			switch a.Kind {
 			case Announce:
-				line += fmt.Sprintf("announce %s in %s", a.Phase, left(a.Due.Sub(now)))
+				line += fmt.Sprintf("announce %s %s", a.Phase, strings.ToLower(testMove().voice().left(a.Due.Sub(now))))
 			case Enter:
 				line += "enter " + a.Phase.String()
 			case Warn:

@@ -59,6 +59,9 @@ func Parse(data []byte) (*Texts, []Problem) {
 	return read(data, Builtin().by[English])
 }
 
+// lists are the keys that hold so many words.
+var lists = map[string]int{"all_weekdays": 7, "all_months": 12}
+
 // English is the language whose keys are those that there have to be.
 const English = "english"
 
@@ -135,8 +138,13 @@ func (p *reading) language(name, body *yaml.Node) {
 			continue
 		case text.Kind != yaml.ScalarNode || strings.TrimSpace(text.Value) == "":
 			p.bad(text.Line, "%s: %s is no text", name.Value, key.Value)
+		case strings.HasPrefix(key.Value, "all_") && strings.Contains(strings.TrimSpace(text.Value), "\n"):
+			p.bad(text.Line, "%s: %s must be one line", name.Value, key.Value)
 		default:
 			p.placeholders(name.Value, key, text.Value, want)
+			if most := lists[key.Value]; most > 0 && len(strings.Split(text.Value, ",")) != most {
+				p.bad(key.Line, "%s: %s must be %d words with a comma between them", name.Value, key.Value, most)
+			}
 		}
 		have[key.Value] = strings.TrimSpace(text.Value)
 	}

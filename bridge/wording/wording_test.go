@@ -45,6 +45,8 @@ func TestParse(t *testing.T) {
 		{"not YAML", "english:", "english", "0: is not YAML"},
 		{"no mapping", good, "- a", "0: must be a mapping of languages"},
 		{"a language of one text", "\ndeutsch:", "\nplatt: moin\ndeutsch:", fmt.Sprintf("%d: platt must be a mapping", line("deutsch:"))},
+		{"a text for all of two lines", `all_mark: "(clear)"`, `all_mark: "(clear)\n(still)"`, fmt.Sprintf("%d: english: all_mark must be one line", line("all_mark:"))},
+		{"a week of six days", "Mo, Di, Mi", "Mo, Di", fmt.Sprintf("%d: deutsch: all_weekdays must be 7 words", line(`all_weekdays: "Mo, Di`))},
 		{"an odd name", "\ndeutsch:", "\nDeutsch !:", fmt.Sprintf("%d: \"Deutsch !\" is no name", line("deutsch:"))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -88,10 +88,12 @@ func newBot(c *config.Config, k *keys, build builder, st *store.Store, log *slog
 	if err := b.newGuard(&deps); err != nil {
 		return nil, err
 	}
-	b.newMover(&deps)
-	if err := b.newMoves(&deps); err != nil {
+	texts, err := readTexts(c)
+	if err != nil {
 		return nil, err
 	}
+	b.newMover(&deps, texts)
+	b.newMoves(&deps, texts)
 	core, err := bridge.New(coreConfig(c, b.legs, b.links), deps)
 	if err != nil {
 		return nil, err
@@ -188,11 +190,11 @@ func (b *bot) change(c *config.Config) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
-	people, err := moveBridges(c)
+	texts, err := readTexts(c)
 	if err != nil {
 		return nil, err
 	}
-	moves := migrateMoves(c)
+	people, moves := moveBridges(c, texts), migrateMoves(c, texts)
 	if err := b.mover.CheckDates(moves); err != nil {
 		return nil, pastDates(c, err)
 	}

@@ -12,10 +12,10 @@ import (
 )
 
 // migrateMoves are the bridges of c that are on their way off IRC.
-func migrateMoves(c *config.Config) (out []migrate.Move) {
+func migrateMoves(c *config.Config, texts migrationTexts) (out []migrate.Move) {
 	for i := range c.Migration {
 		m := &c.Migration[i]
-		mv := migrate.Move{Bridge: m.Name, Recent: m.Recent, To: m.To, Forward: m.Forward, Ignore: m.Ignore}
+		mv := migrate.Move{Bridge: m.Name, Recent: m.Recent, To: m.To, Forward: m.Forward, Ignore: m.Ignore, Texts: texts[m.Name], Languages: m.Language}
 		mv.Begin, _ = migrate.ParsePhase(m.Phase) // checked
 		for _, p := range migrate.Phases() {
 			g := m.Gates.Of(p.String())
@@ -38,7 +38,7 @@ func migrateMoves(c *config.Config) (out []migrate.Move) {
 
 // newMover makes the mover, which counts for the core and has the guard do what phases
 // ask. Without a migration it does nothing, until a reload brings one.
-func (b *bot) newMover(core *bridge.Deps) {
+func (b *bot) newMover(core *bridge.Deps, texts migrationTexts) {
 	deps := migrate.Deps{
 		Log: b.log, Guard: b.guard, Core: lateCore{b}, People: func() *migrate.People { return b.people.Load() },
 		Alarm: func(text string) { b.core.TellAdmins("Migration: " + text) },
@@ -47,7 +47,7 @@ func (b *bot) newMover(core *bridge.Deps) {
 		deps.Store = b.store.Migrate()
 	}
 	b.people.Store(migrate.NewPeople(b.spec.People))
-	b.mover = migrate.New(migrateMoves(b.cfg), deps)
+	b.mover = migrate.New(migrateMoves(b.cfg, texts), deps)
 	core.Census, core.Migrate = b.mover, migrateDesk{b.migrateOrders}
 }
 

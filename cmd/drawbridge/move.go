@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"drawbridge/bridge/migrate"
 	"drawbridge/bridge/move"
 	"drawbridge/bridge/proof"
-	"drawbridge/bridge/wording"
 	"drawbridge/internal/config"
 	"drawbridge/irc"
 	"drawbridge/policy"
@@ -25,16 +23,15 @@ import (
 	"drawbridge/xmpp/stream"
 )
 
-// moveBridges are the bridges of c whose people move, with what is said to them. An
-// edited file of texts is read here; what is wrong with it is an error of the
-// configuration, by its lines.
-func moveBridges(c *config.Config) ([]move.Bridge, error) {
-	var out []move.Bridge
-	var bad config.Errors
+// moveBridges are the bridges of c whose people move, with what is said to them.
+func moveBridges(c *config.Config, texts migrationTexts) (out []move.Bridge) {
 	for i := range c.Migration {
 		m := &c.Migration[i]
 		b := &c.Bridges[slices.IndexFunc(c.Bridges, func(b config.Bridge) bool { return b.Name == m.Name })]
-		mb := move.Bridge{Name: m.Name, Leg: b.XMPP.Account, Schemes: b.Schemes, To: m.To, Language: m.Language}
+		mb := move.Bridge{Name: m.Name, Leg: b.XMPP.Account, Schemes: b.Schemes, To: m.To, Texts: texts[m.Name]}
+		if len(m.Language) > 0 {
+			mb.Language = m.Language[0]
+		}
 		for _, ch := range b.IRC {
 			mb.Channels = append(mb.Channels, irc.Room(ch.Network, ch.Channel))
 		}
@@ -43,52 +40,22 @@ func moveBridges(c *config.Config) ([]move.Bridge, error) {
 				mb.Rooms = append(mb.Rooms, r.Room)
 			}
 		}
-		texts, wrong := moveTexts(c, m)
-		bad = append(bad, wrong...)
-		if mb.Texts = texts; texts != nil && m.Language != "" && !texts.Has(m.Language) {
-			bad = append(bad, c.Errorf("migration."+m.Name+".language", "one of "+strings.Join(texts.Languages(), ", "), "there are no texts in %q", m.Language))
-		}
 		out = append(out, mb)
 	}
-	if len(bad) > 0 {
-		return nil, bad
-	}
-	return out, nil
-}
-
-// moveTexts are the texts of a migration: the program's own, or those of a file.
-func moveTexts(c *config.Config, m *config.Migration) (*wording.Texts, config.Errors) {
-	if m.Texts == "" {
-		return wording.Builtin(), nil
-	}
-	data, err := os.ReadFile(m.Texts)
-	if err != nil {
-		return nil, config.Errors{c.Errorf("migration."+m.Name+".texts", "drawbridge migrate texts > FILE writes one to edit", "%v", err)}
-	}
-	texts, problems := wording.Parse(data)
-	var bad config.Errors
-	for _, p := range problems {
-		bad = append(bad, config.Error{Pos: config.Pos{File: m.Texts, Line: p.Line}, What: p.What, Fix: "compare with drawbridge migrate texts"})
-	}
-	return texts, bad
+	return out
 }
 
 // newMoves makes the desk of !move. Without a migration it answers nobody, until a
 // reload brings one.
-func (b *bot) newMoves(core *bridge.Deps) error {
-	bridges, err := moveBridges(b.cfg)
-	if err != nil {
-		return err
-	}
+func (b *bot) newMoves(core *bridge.Deps, texts migrationTexts) {
 	deps := move.Deps{World: &moveWorld{b: b, servers: map[string]serverSeen{}}, Log: b.log}
 	if deps.Store = migrate.NewMemory(); b.store != nil {
 		deps.Store = b.store.Migrate()
 	}
 	b.moves = move.New(deps)
-	b.moves.Reload(bridges)
+	b.moves.Reload(moveBridges(b.cfg, texts))
 	core.Asides["!move"], core.Asides[""] = b.moves, b.moves
 	core.Proofs = moveProofs{core.Proofs, b.moves}
-	return nil
 }
 
 // moveProofs takes the answer to a test message out of what people prove in their own

@@ -24,7 +24,7 @@ var walls = map[string][]string{
 	"bridge":             {"policy"},
 	"bridge/guard":       {"bridge", "bridge/proof", "policy"},
 	"bridge/proof":       {},
-	"bridge/migrate":     {"bridge", "bridge/guard", "policy"},
+	"bridge/migrate":     {"bridge", "bridge/guard", "bridge/wording", "policy"},
 	"bridge/provision":   {"bridge", "policy"},
 	"bridge/move":        {"bridge", "bridge/migrate", "bridge/wording", "policy"},
 	"bridge/wording":     {},

@@ -25,9 +25,10 @@ type Migration struct {
 	Closes []string `yaml:"closes" cfg:"one,room,noun=room"`
 	// Ignore lists nicks and accounts that are not people.
 	Ignore []string `yaml:"ignore" cfg:"one,word"`
-	// Language is what !move speaks with people who have not chosen. Default: english.
-	Language string `yaml:"language" cfg:"word"`
-	// Texts is a file that stands for the program's own texts of !move.
+	// Language lists what all are told in; the first is what !move speaks with people who
+	// have not chosen. Default: english.
+	Language []string `yaml:"language" cfg:"one,word"`
+	// Texts is a file that stands for the program's own texts.
 	Texts string `yaml:"texts" cfg:"path"`
 }
 
