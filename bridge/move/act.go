@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -43,8 +44,39 @@ func (d *Desk) carryOut(ctx context.Context, v *visit, act Act) ([]Say, error) {
 		return d.askIn(ctx, v), nil
 	case TellAdmins:
 		d.tellAdmins(v, Say{"admin_account", map[string]string{"domain": d.domain(v)}})
+	case NoteKey:
+		return d.noteKey(v), nil
 	}
 	return nil, nil
+}
+
+// sayKey is what somebody is told whose key cannot be theirs.
+func sayKey(s KeyState, jid string) Say {
+	return Say{map[KeyState]string{KeyOther: "key_other", KeyOwn: "key_mine", KeyEnded: "key_ended"}[s], map[string]string{"jid": jid}}
+}
+
+// noteKey notes which key somebody says is theirs, and has the admins compare it. Whose
+// it is instead is not told.
+func (d *Desk) noteKey(v *visit) []Say {
+	state, person := d.d.World.Key(v.talk.JID, v.talk.Method, v.talk.Key)
+	t := turn{Talk: v.talk, texts: v.b.Texts}
+	args := map[string]string{"jid": v.talk.JID, "key": grouped(v.talk.Key), "next": t.first("word_next")}
+	switch {
+	case state == KeyGood:
+		return []Say{{"key_good", args}}
+	case state != KeyNew:
+		v.talk.Key = ""
+		return []Say{sayKey(state, v.talk.JID)}
+	case person == "":
+		d.tellAdmins(v, Say{"admin_person", map[string]string{"jid": v.talk.JID}})
+	default:
+		kind := "openpgp"
+		if v.talk.Method == "otr" {
+			kind = "otr"
+		}
+		d.tellAdmins(v, Say{"admin_key", map[string]string{"jid": v.talk.JID, "person": person, "kind": kind, "key": v.talk.Key}})
+	}
+	return []Say{{"key_noted", args}}
 }
 
 func (d *Desk) domain(v *visit) string {
@@ -58,7 +90,8 @@ func (d *Desk) domain(v *visit) string {
 // mostly refuse it without one.
 func (d *Desk) invite(ctx context.Context, v *visit) ([]Say, error) {
 	if v.talk.Invitation == "" || !v.now.Before(v.talk.Until) {
-		g := given{v.id, v.From.Host, v.now}
+		p, _ := d.d.World.Person(v.Leg, v.Account())
+		g := given{v.id, v.From.Host, v.now, p != nil}
 		if why, err := d.give(ctx, g); err != nil {
 			return nil, err
 		} else if why != "" {
@@ -82,7 +115,8 @@ func (d *Desk) invite(ctx context.Context, v *visit) ([]Say, error) {
 		d.log.Info("invitation given", "leg", v.b.Leg, "from", v.id)
 		v.talk.Invitation, v.talk.Until = inv.Link, inv.Until
 	}
-	return []Say{{"make_link", map[string]string{"link": v.talk.Invitation, "until": clock(v.talk.Until)}}}, nil
+	t := turn{Talk: v.talk, texts: v.b.Texts}
+	return []Say{{"make_link", map[string]string{"link": v.talk.Invitation, "until": clock(v.talk.Until), "no": t.first("word_no")}}}, nil
 }
 
 // give notes an invitation before it is given, so that no crash gives more; or says which
@@ -95,7 +129,7 @@ func (d *Desk) give(ctx context.Context, g given) (why string, err error) {
 		return "", err
 	}
 	all := readLedger(kept.Data, g.At)
-	if why := all.why(g.Account, g.Host, g.At); why != "" {
+	if why := all.why(g); why != "" {
 		return why, nil
 	}
 	return "", d.note(ctx, append(all, g), g.At)
@@ -194,12 +228,20 @@ func (d *Desk) askIn(ctx context.Context, v *visit) (out []Say) {
 	return append(out, Say{"done", map[string]string{"to": v.b.To, "bot": bot}})
 }
 
-// tellAdmins tells them that somebody waits, once a day.
+// tellAdmins tells them that somebody waits: once a day of the same thing, and of few
+// things in a day.
 func (d *Desk) tellAdmins(v *visit, what Say) {
-	if v.now.Sub(v.talk.Told) < adminsEvery {
+	asked := maps.Clone(v.talk.Asked)
+	maps.DeleteFunc(asked, func(_ string, at time.Time) bool { return v.now.Sub(at) >= adminsEvery })
+	matter := strings.Join([]string{what.Key, what.Args["jid"], what.Args["key"]}, " ")
+	if _, told := asked[matter]; told || len(asked) >= adminsMost {
 		return
 	}
-	v.talk.Told = v.now
+	if asked == nil {
+		asked = map[string]time.Time{}
+	}
+	asked[matter] = v.now
+	v.talk.Asked = asked
 	say := func(s Say) string { return v.b.Texts.Say(v.b.Language, s.Key, s.Args) }
 	d.d.World.TellAdmins(say(Say{"admin_waits", map[string]string{
 		"account": v.Account(), "network": v.Leg, "bridge": v.b.Name, "what": say(what),

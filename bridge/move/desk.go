@@ -25,7 +25,8 @@ const (
 	// MaxTalks are kept; who would be one more is told to come back later.
 	MaxTalks = 2000
 
-	adminsEvery = day // how often admins hear of the same person
+	adminsEvery = day // how often admins hear the same of a person
+	adminsMost  = 5   // things that they hear of a person in a day
 )
 
 // Errors that a World returns.
@@ -46,8 +47,9 @@ type Store interface {
 
 // Server is what the XMPP server of an account can do for newcomers.
 type Server struct {
-	Invites bool // gives invitations to accounts
-	InBand  bool // lets everybody make one
+	Invites bool   // gives invitations to accounts
+	InBand  bool   // lets everybody make one
+	Page    string // the web page where everybody can; "" is none
 }
 
 // Invitation is a link by which somebody makes an account.
@@ -73,6 +75,10 @@ type World interface {
 	Server(ctx context.Context, leg string) Server
 	Invite(ctx context.Context, leg string) (Invitation, error)
 	AskIn(ctx context.Context, leg, room, jid string) error
+	// Key is what is known of a key that somebody with that address names as theirs, by
+	// its scheme and fingerprint; person is who the configuration says has the address, ""
+	// is nobody.
+	Key(jid, scheme, fpr string) (s KeyState, person string)
 	// Bot is the bare JID of an account of the bot's, and its fingerprints for people.
 	Bot(leg string) (jid, keys string)
 	// Usable is the scheme by which something can be sealed to a person now; "" is none.
@@ -176,10 +182,13 @@ func (d *Desk) Aside(ctx context.Context, a bridge.Aside) string {
 	}
 	v.b = here[0]
 	word := said(a.Words, command)
+	if noise(a.Words) {
+		return ""
+	}
 	if a.Account() == "" {
 		return d.stranger(ctx, v, command, word)
 	}
-	v.id = a.Leg + "/" + strings.ToLower(a.Account())
+	v.id = a.Leg + "/" + policy.FoldAccount(a.Account())
 	leave, ok := d.turns.enter(ctx, v.id)
 	if !ok {
 		return d.failed(v, context.Cause(ctx))
@@ -198,10 +207,14 @@ func (d *Desk) Aside(ctx context.Context, a bridge.Aside) string {
 	return text
 }
 
-// said is the word of a line that counts: an address, wherever it stands, else the first.
+// said is the word of a line that counts: an address or a fingerprint, wherever it
+// stands, else the first.
 func said(words []string, command bool) string {
 	if command {
 		words = words[1:]
+	}
+	if fpr := fingerprintIn(words); fpr != "" {
+		return fpr
 	}
 	if i := slices.IndexFunc(words, func(w string) bool { return strings.Contains(w, "@") }); i >= 0 {
 		return words[i]
@@ -226,6 +239,9 @@ func (d *Desk) here(a *bridge.Aside) (out []*Bridge) {
 // stranger answers who has no account: nothing is changed, but that a nick is not
 // counted any more.
 func (d *Desk) stranger(ctx context.Context, v *visit, command bool, word string) string {
+	if secret := secretIn(v.Words); secret != "" {
+		return d.say(v, Say{Key: secret})
+	}
 	if !command {
 		return ""
 	}
@@ -260,82 +276,6 @@ func (d *Desk) load(ctx context.Context, v *visit, here []*Bridge) error {
 	return nil
 }
 
-// command carries a line out.
-func (d *Desk) command(ctx context.Context, v *visit, here []*Bridge, command bool, word string) (string, error) {
-	switch lower := strings.ToLower(word); {
-	case lower == "help":
-		return d.help(v), nil
-	case lower == "stop":
-		return d.stop(ctx, v)
-	case lower == "count":
-		return d.say(v, Say{Key: "counted"}), d.d.World.Refuse(ctx, v.Leg, v.Account(), false)
-	case v.b.Texts.Has(lower):
-		v.talk.Language = lower
-		if !v.was {
-			return d.begin(ctx, v, here, "")
-		}
-		return d.goOn(ctx, v, "", []Say{{Key: "language"}})
-	case !v.was || lower == "restart" || slices.ContainsFunc(here, func(b *Bridge) bool { return b != v.b && b.called(word) }):
-		v.talk = Talk{Language: v.talk.Language}
-		return d.begin(ctx, v, here, word)
-	case command && lower == "back":
-		t, said, act := Back(v.talk, v.b.Texts, d.facts(ctx, v))
-		return d.done(ctx, v, t, said, act)
-	case command && slices.Contains(steps, Step(lower)):
-		t, said, act := Goto(v.talk, v.b.Texts, Step(lower), d.facts(ctx, v))
-		return d.done(ctx, v, t, said, act)
-	case word == "", v.b.called(word):
-		return d.goOn(ctx, v, "", []Say{{Key: "resumed"}})
-	}
-	return d.goOn(ctx, v, word, nil)
-}
-
-// begin begins a conversation.
-func (d *Desk) begin(ctx context.Context, v *visit, here []*Bridge, word string) (string, error) {
-	if i := slices.IndexFunc(here, func(b *Bridge) bool { return b.called(word) }); i >= 0 {
-		v.b = here[i]
-	} else if len(here) > 1 {
-		var names []string
-		for _, b := range here {
-			names = append(names, b.Channels[0].Name)
-		}
-		return d.say(v, Say{"which_bridge", map[string]string{"list": strings.Join(names, ", ")}}), nil
-	}
-	if full, err := d.full(ctx, v.now); err != nil || full {
-		return d.say(v, Say{Key: "busy"}), err
-	}
-	v.talk.Bridge, v.talk.Step = v.b.Name, Account
-	first := []Say{{"hello", map[string]string{"account": v.Account(), "to": v.b.To}}}
-	if v.late {
-		first = []Say{{Key: "too_long_ago"}}
-	}
-	return d.goOn(ctx, v, "", first)
-}
-
-// called reports whether word names the bridge or its channel.
-func (b *Bridge) called(word string) bool {
-	return word != "" && (strings.EqualFold(b.Name, word) || slices.ContainsFunc(b.Channels, func(r bridge.Room) bool { return strings.EqualFold(r.Name, word) }))
-}
-
-// full forgets conversations that ended by themselves, and reports whether there are
-// too many all the same.
-func (d *Desk) full(ctx context.Context, now time.Time) (bool, error) {
-	all, err := d.d.Store.Talks(ctx)
-	if err != nil || len(all) < MaxTalks {
-		return false, err
-	}
-	left := len(all)
-	for _, t := range all {
-		if now.Sub(t.At) > Idle {
-			if err := d.d.Store.DropTalk(ctx, t.ID); err != nil {
-				return true, err
-			}
-			left--
-		}
-	}
-	return left >= MaxTalks, nil
-}
-
 // goOn takes a word to the conversation; "" asks for its step again.
 func (d *Desk) goOn(ctx context.Context, v *visit, word string, first []Say) (string, error) {
 	t, said, act := Next(v.talk, v.b.Texts, word, d.facts(ctx, v))
@@ -367,16 +307,6 @@ func (d *Desk) keep(ctx context.Context, v *visit) error {
 		return err
 	}
 	return d.d.Store.PutTalk(ctx, migrate.Talk{ID: v.id, Step: string(v.talk.Step), At: v.now, Data: data})
-}
-
-// stop ends the conversation, and has the account not counted.
-func (d *Desk) stop(ctx context.Context, v *visit) (string, error) {
-	err := errors.Join(d.d.Store.DropTalk(ctx, v.id), d.d.World.Refuse(ctx, v.Leg, v.Account(), true))
-	return d.say(v, Say{Key: "stopped"}), err
-}
-
-func (d *Desk) help(v *visit) string {
-	return d.say(v, Say{"help", map[string]string{"languages": strings.Join(v.b.Texts.Languages(), ", ")}})
 }
 
 // say writes one thing in the language of the conversation.
@@ -418,8 +348,10 @@ func (d *Desk) facts(ctx context.Context, v *visit) *Facts {
 		}
 	}
 	if v.talk.Step == Account || v.talk.Step == Make || v.talk.Step == Client {
-		s := w.Server(ctx, v.b.Leg)
-		f.Invites, f.InBand = s.Invites, s.InBand
+		f.Server = w.Server(ctx, v.b.Leg)
+	}
+	if v.talk.Key != "" {
+		f.Key, _ = w.Key(v.talk.JID, v.talk.Method, v.talk.Key)
 	}
 	return f
 }

@@ -23,6 +23,7 @@ var update = os.Getenv("UPDATE") != ""
 // stage is a desk with a world that does what the transcript says. A transcript is
 //
 //	alice> !move              what somebody with that account says to the bot alone, on IRC
+//	al=alice> !move           the same, where the nick is another
 //	eve?> !move               the same, by a nick without an account
 //	chat alice> !move CODE1   what a person says in their own encrypted chat; clear: "clear alice>"
 //	* restart                 and other stage directions: see direct
@@ -39,7 +40,8 @@ type stage struct {
 	links   map[string]string // account → person
 	waits   map[string]bool
 	server  Server
-	fails   map[string]bool // what does not work: "invite", "room", "tell", "link off", "link often", "store"
+	fails   map[string]bool     // what does not work: "invite", "room", "tell", "link off", "link often", "store"
+	keys    map[string]KeyState // by fingerprint
 	usable  string
 	schemes []string
 	rooms   []string
@@ -52,7 +54,7 @@ func newStage(t *testing.T) *stage {
 			{Name: "alice", JIDs: []string{"alice@corp.example"}},
 			{Name: "bob", JIDs: []string{"bob@corp.example", "bob@other.example"}, IRC: map[string]policy.IRCIdentity{"corp": {Accounts: []string{"bob"}}}},
 		},
-		links: map[string]string{}, waits: map[string]bool{}, fails: map[string]bool{}, schemes: []string{"otr", "ox", "openpgp"},
+		links: map[string]string{}, waits: map[string]bool{}, fails: map[string]bool{}, keys: map[string]KeyState{}, schemes: []string{"otr", "ox", "openpgp"},
 	}
 	s.start()
 	return s
@@ -126,6 +128,15 @@ func (s *stage) Link(_ context.Context, network, account, nick, jid string) (str
 }
 func (s *stage) Server(context.Context, string) Server { return s.server }
 
+func (s *stage) Key(jid, _, fpr string) (KeyState, string) {
+	for _, p := range s.people {
+		if slices.Contains(p.JIDs, jid) {
+			return s.keys[fpr], p.Name
+		}
+	}
+	return s.keys[fpr], ""
+}
+
 func (s *stage) Invite(context.Context, string) (Invitation, error) {
 	if s.fails["invite"] {
 		return Invitation{}, errors.New("forbidden")
@@ -184,8 +195,14 @@ func (s *stage) direct(words string) {
 			s.t.Fatal(err)
 		}
 		s.now = s.now.Add(d)
-	case "server": // invites, inband
+	case "server": // invites, inband, or the address of a web page
 		s.server = Server{Invites: strings.Contains(rest, "invites"), InBand: strings.Contains(rest, "inband")}
+		if strings.HasPrefix(rest, "https:") {
+			s.server.Page = rest
+		}
+	case "key": // FINGERPRINT new, good, other, own, ended
+		fpr, state, _ := strings.Cut(rest, " ")
+		s.keys[fpr] = map[string]KeyState{"new": KeyNew, "good": KeyGood, "other": KeyOther, "own": KeyOwn, "ended": KeyEnded}[state]
 	case "link": // ACCOUNT PERSON
 		account, person, _ := strings.Cut(rest, " ")
 		s.links[account] = person
@@ -232,7 +249,11 @@ func (s *stage) play(line string) {
 		name := strings.TrimSuffix(who, " in both")
 		answer = s.irc(name, name, "host", text, dev, channel("#ops"))
 	default:
-		answer = s.irc(who, who, "host", text, dev)
+		nick, account, other := strings.Cut(who, "=")
+		if !other {
+			account = nick
+		}
+		answer = s.irc(nick, account, "host", text, dev)
 	}
 	for l := range strings.Lines(answer) {
 		s.out.WriteString("  " + strings.TrimRight(l, "\n") + "\n")
@@ -313,6 +334,12 @@ func TestInvitationsAreBounded(t *testing.T) {
 		if n >= 20 {
 			t.Fatal("more than 20 in a day")
 		}
+	}
+	if !ask("bob", "h") {
+		t.Error("strangers have used up what is for bob, whom the configuration knows")
+	}
+	if ask("bob", "other") {
+		t.Error("bob gets two in a day")
 	}
 	for n := range 4 { // of a month
 		s.now = s.now.Add(25 * time.Hour)

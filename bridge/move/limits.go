@@ -5,7 +5,9 @@ import (
 	"time"
 )
 
-// Bounds of the invitations that are given out: each makes an account at the server.
+// Bounds of the invitations that are given out: each makes an account at the server. Those
+// of a host and of a day are for people of whom nobody has written down who they are: an
+// office behind one address gets on, and strangers cannot use up what is for the team.
 const (
 	perAccountDay   = 1
 	perAccountMonth = 3
@@ -21,6 +23,7 @@ type given struct {
 	Account string    `json:"account"` // "corp/alice"
 	Host    string    `json:"host"`
 	At      time.Time `json:"at"`
+	Known   bool      `json:"known,omitempty"` // the account is proven to be somebody's
 }
 
 // ledger is those of the last month.
@@ -38,20 +41,21 @@ func readLedger(data []byte, now time.Time) (l ledger) {
 }
 
 // why says which limit stands in the way of one more, as a key; "": none does.
-func (l ledger) why(account, host string, now time.Time) string {
+func (l ledger) why(one given) string {
 	var today, ofDay, ofMonth, ofHost int
 	for _, g := range l {
-		fresh := now.Sub(g.At) < day
-		if fresh {
-			today++
-		}
-		if g.Account == account {
+		fresh := one.At.Sub(g.At) < day
+		if g.Account == one.Account {
 			ofMonth++
 			if fresh {
 				ofDay++
 			}
 		}
-		if g.Host == host && fresh {
+		if !fresh || g.Known || one.Known {
+			continue
+		}
+		today++
+		if g.Host == one.Host {
 			ofHost++
 		}
 	}

@@ -121,7 +121,9 @@ func (t *turn) askMake() {
 	case t.f.Invites:
 		t.act = Invite
 	case t.f.InBand:
-		t.say("make_inband", "domain", t.f.Domains[0])
+		t.say("make_inband", "domain", t.f.Domains[0], "no", t.first("word_no"))
+	case t.f.Page != "":
+		t.say("make_page", "domain", t.f.Domains[0], "page", t.f.Page, "no", t.first("word_no"))
 	default:
 		t.say("make_none", "domain", t.f.Domains[0])
 		t.act = TellAdmins
@@ -136,11 +138,17 @@ func (t *turn) account(word string) {
 	case strings.Contains(word, "@"):
 		t.address(word)
 	case t.Step == Account && t.f.Person != "" && (t.is("word_yes", word) || word == "1"):
-		t.JID = t.f.JIDs[0]
+		t.JID, t.Key = t.f.JIDs[0], ""
 		t.to(Client)
-	case word == "2" || t.is("word_new", word):
+	case t.Step == Make && t.is("word_no", word):
+		t.say("make_refused", "domain", t.f.Domains[0])
+		t.act = TellAdmins
+	case word == "2" || t.is("word_new", word) || t.f.Person == "" && t.is("word_no", word):
 		t.to(Make)
-	case word == "1":
+	case word == "1" || t.is("word_yes", word):
+		t.say("account_type")
+	case t.Step == Make:
+		t.say("not_understood", "word", clip(word, 40))
 		t.say("account_type")
 	default:
 		t.say("not_understood", "word", clip(word, 40))
@@ -163,7 +171,9 @@ func (t *turn) address(word string) {
 	case t.f.Person == "" && !slices.Contains(t.f.Domains, domain):
 		t.say("jid_foreign", "domain", domain, "known", t.f.Domains[0])
 	default:
-		t.JID = jid
+		if t.JID != jid {
+			t.JID, t.Key = jid, ""
+		}
 		t.say("jid_noted", "jid", jid)
 		t.to(Client)
 	}
@@ -185,11 +195,21 @@ func (t *turn) client(word string) {
 			t.to(Client)
 			return
 		}
-		if t.Client, t.Method = c.name, ""; len(speaks) == 1 {
-			t.Method = speaks[0]
+		if t.Client = c.name; len(speaks) == 1 {
+			t.by(speaks[0])
+		} else {
+			t.by("")
 		}
 		t.to(Key)
 	}
+}
+
+// by sets the scheme of the client. A key of another kind is theirs no more.
+func (t *turn) by(method string) {
+	if method != t.Method && (method == "otr" || t.Method == "otr") {
+		t.Key = ""
+	}
+	t.Method = method
 }
 
 func names(schemes []string) string {
@@ -240,15 +260,35 @@ func (t *turn) key(word string) {
 		t.to(Link)
 		return
 	}
+	if chosen && t.named(word) {
+		return
+	}
+	if isFingerprint(word) { // of which kind?
+		t.to(Key)
+		return
+	}
 	if n, err := strconv.Atoi(word); err == nil && n >= 1 && n <= len(speaks) && len(speaks) > 1 {
-		t.Method = speaks[n-1]
+		t.by(speaks[n-1])
 	} else if slices.Contains(speaks, strings.ToLower(word)) {
-		t.Method = strings.ToLower(word)
+		t.by(strings.ToLower(word))
 	} else if t.say("not_understood", "word", clip(word, 40)); chosen {
 		t.say("key_compare", "keys", t.f.Own, "next", t.first("word_next"))
 		return
 	}
 	t.to(Key)
+}
+
+// named hears a fingerprint; false: word is none.
+func (t *turn) named(word string) bool {
+	switch {
+	case isFingerprint(word):
+		t.Key, t.act = word, NoteKey
+	case len(word) >= 8 && isHex(strings.TrimPrefix(strings.ToLower(word), "0x")):
+		t.say("key_short")
+	default:
+		return false
+	}
+	return true
 }
 
 // askLink makes the account and the person one.
@@ -287,9 +327,25 @@ func (t *turn) askTest() {
 	case t.tested():
 		t.say("test_done", "next", t.first("word_next"))
 	case t.f.Usable == "":
-		t.say("test_no_key", "bot", t.f.Bot, "next", t.first("word_next"))
+		t.unusable()
 	default:
 		t.act = SendTest
+	}
+}
+
+// unusable says why nothing can be sealed to the person.
+func (t *turn) unusable() {
+	next := t.first("word_next")
+	switch {
+	case t.Key == "":
+		t.say("test_no_key", "bot", t.f.Bot, "next", next)
+	case t.f.Key == KeyGood:
+		t.say("test_offline", "bot", t.f.Bot, "next", next)
+	case t.f.Key == KeyNew:
+		t.say("test_key_waits", "key", grouped(t.Key), "next", next)
+	default:
+		t.said = append(t.said, sayKey(t.f.Key, t.JID))
+		t.Step, t.Key = Key, ""
 	}
 }
 

@@ -43,6 +43,9 @@ type Talk struct {
 	Method   string `json:"method,omitempty"` // scheme of their client
 	Nick     string `json:"nick,omitempty"`   // where they were last
 
+	// Key is the fingerprint that they named, as e2ee writes it; not proven.
+	Key string `json:"key,omitempty"`
+
 	// Invitation is the link that they were given, and until when it is good.
 	Invitation string    `json:"invitation,omitempty"`
 	Until      time.Time `json:"until,omitzero"`
@@ -53,8 +56,8 @@ type Talk struct {
 	Tries  int    `json:"tries,omitempty"`
 	Tested string `json:"tested,omitempty"`
 
-	// Told is when admins were last told that somebody waits for them.
-	Told time.Time `json:"told,omitzero"`
+	// Asked is when admins were last told of each thing that somebody waits for.
+	Asked map[string]time.Time `json:"asked,omitempty"`
 }
 
 // Facts are what is known while somebody speaks.
@@ -67,13 +70,25 @@ type Facts struct {
 	Bot     string   // the bot's bare JID
 	To      string   // where people find the team from now on
 	Domains []string // where people of the team have accounts; the bot's first
-	Invites bool     // the server gives invitations to accounts
-	InBand  bool     // it lets everybody make one
+	Server           // what the server does for who has no account
 	Schemes []string // of the bridge
 	Usable  string   // the scheme by which something can be sealed to the person now; "" is none
 	Own     string   // the bot's own fingerprints
 	Rooms   []string // MUCs of the bridge
+	Key     KeyState // of the key that they named
 }
+
+// KeyState is what is known of a key that somebody names as theirs.
+type KeyState uint8
+
+// The states of keys.
+const (
+	KeyNew   KeyState = iota // an admin has to accept it
+	KeyGood                  // it counts for the person of the address
+	KeyOther                 // it is somebody else's, or made out to another address
+	KeyOwn                   // it is the bot's
+	KeyEnded                 // it is revoked, expired, or cannot be used
+)
 
 // Say is one thing to be said: a key of the texts.
 type Say struct {
@@ -92,6 +107,7 @@ const (
 	SendTest       // seal a test message to the person
 	AskIn          // invite to the rooms
 	TellAdmins     // somebody waits for them
+	NoteKey        // see whose the key is that they named
 )
 
 // client is one that people use.

@@ -83,14 +83,15 @@ type newcomers struct {
 // offersTime bounds the look at what a server offers before the login.
 const offersTime = 5 * time.Second
 
-// newNewcomers asks by the leg l of account a.
+// newNewcomers asks by the leg l, whose account is conf's.
 func newNewcomers(l *xmpp.Leg, conf xmpp.Config) *newcomers {
 	return &newcomers{
 		server: func(ctx context.Context) (s move.Server, err error) {
-			if s.Invites, err = l.Invites(ctx); err != nil {
+			if s.Invites, err = l.Invites(ctx); err != nil || s.Invites {
 				return s, err
 			}
-			s.InBand, err = offersAccounts(ctx, conf)
+			offer, err := offersAccounts(ctx, conf)
+			s.InBand, s.Page = offer.Open, offer.Page
 			return s, err
 		},
 		invite: func(ctx context.Context) (move.Invitation, error) {
@@ -101,24 +102,24 @@ func newNewcomers(l *xmpp.Leg, conf xmpp.Config) *newcomers {
 	}
 }
 
-// offersAccounts reports whether the server of an account lists in-band registration
-// (XEP-0077).
-func offersAccounts(ctx context.Context, conf xmpp.Config) (bool, error) {
+// offersAccounts asks what the server of an account offers to who has none. Nobody is
+// sent to a server without TLS: their password would go there in clear.
+func offersAccounts(ctx context.Context, conf xmpp.Config) (register.Offer, error) {
 	if conf.TLS.Mode == stream.NoTLS {
-		return false, nil
+		return register.Offer{}, nil
 	}
 	j, err := jid.Parse(conf.JID)
 	if err != nil {
-		return false, err
+		return register.Offer{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, offersTime)
 	defer cancel()
 	e, err := stream.DialEarly(ctx, stream.Config{JID: j.Bare(), Server: conf.Server, TLS: conf.TLS})
 	if err != nil {
-		return false, err
+		return register.Offer{}, err
 	}
 	defer e.Close()
-	return e.Offers(register.FeatureNS, register.FeatureName), nil
+	return register.Probe(e)
 }
 
 // moveWorld is the bot as the desk of !move sees it.
@@ -178,9 +179,7 @@ func (w *moveWorld) people() []config.Person {
 
 // Known reports whether the configuration names a JID.
 func (w *moveWorld) Known(jid string) bool {
-	return slices.ContainsFunc(w.people(), func(p config.Person) bool {
-		return slices.ContainsFunc(p.JIDs, func(j string) bool { return strings.EqualFold(j, jid) })
-	})
+	return slices.ContainsFunc(w.people(), func(p config.Person) bool { return hasJID(p, jid) })
 }
 
 // Domains are where people have accounts.
