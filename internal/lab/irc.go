@@ -2,12 +2,12 @@ package lab
 
 import (
 	"embed"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	texttemplate "text/template"
-	"time"
 )
 
 //go:embed templates
@@ -32,8 +32,9 @@ type IRCServer struct {
 	Cert     *Cert
 	Services *Proc // atheme, if asked for
 
-	lab  *Lab
-	port int
+	lab     *Lab
+	port    int
+	visitor *IRCUser // who talks to services
 }
 
 // InspIRCd asks for an InspIRCd 3.15.
@@ -134,7 +135,7 @@ func (s *IRCServer) startServices(c ircConf) {
 	s.Services = l.Start(&Proc{Name: "atheme", Dir: dir, Logs: []string{log}, Args: []string{
 		l.program("atheme-services"), "-n", "-c", conf, "-D", dir, "-l", log, "-p", filepath.Join(dir, "atheme.pid"),
 	}})
-	s.awaitServices()
+	s.awaitServices(true)
 }
 
 // SaveServices has atheme write down its accounts and channels, as it else does now and
@@ -152,37 +153,61 @@ func (s *IRCServer) SaveServices() {
 
 // StopServices ends atheme, as a crash of its machine does: who was logged in still
 // is, and nobody can log in any more.
-func (s *IRCServer) StopServices() { s.Services.Kill() }
+func (s *IRCServer) StopServices() {
+	s.lab.Helper()
+	// An InspIRCd that gets words and the end of them at once sees the end a minute later.
+	s.visits().asks("PRIVMSG NickServ :INFO nobody", " NOTICE visitor :")
+	s.Services.Kill()
+	s.awaitServices(false) // else it takes the next atheme for a second one
+}
 
 // StartServices starts atheme again, and waits until it is linked.
 func (s *IRCServer) StartServices() {
 	s.lab.Helper()
 	s.lab.must(s.Services.start())
-	s.awaitServices()
+	s.awaitServices(true)
 }
 
-func (s *IRCServer) awaitServices() {
-	l := s.lab
-	l.Helper()
-	u := l.IRCUser(s, "waiter")
-	defer u.Quit()
-	l.Await(patience, "atheme is linked", func() bool {
-		u.Send("WHOIS NickServ")
-		_, ok := u.Find(300*time.Millisecond, func(line string) bool { return strings.Contains(line, " 318 ") })
-		return ok && strings.Contains(strings.Join(u.Lines(), "\n"), " 311 ")
+// awaitServices waits until the server knows NickServ, or does not any more.
+func (s *IRCServer) awaitServices(there bool) {
+	s.lab.Helper()
+	u := s.visits()
+	s.lab.Await(patience, fmt.Sprint("atheme is linked: ", there), func() bool {
+		return strings.Contains(u.asks("WHOIS NickServ", " 318 "), " 311 ") == there
 	})
+}
+
+// visits returns the connection that talks to services. InspIRCd lets nobody in before
+// its next second, so one does it all.
+func (s *IRCServer) visits() *IRCUser {
+	s.lab.Helper()
+	if s.visitor == nil || s.visitor.Gone() {
+		s.visitor = s.lab.IRCUser(s, "visitor")
+	}
+	return s.visitor
 }
 
 // Register makes a services account, and ties certificate fingerprints to it.
 func (s *IRCServer) Register(account, password string, certfps ...string) {
-	l := s.lab
-	l.Helper()
-	u := l.IRCUser(s, account)
-	defer u.Quit()
-	u.Send("PRIVMSG NickServ :REGISTER " + password + " " + account + "@mail.example")
-	u.Expect("is now registered to")
+	s.lab.Helper()
+	u := s.visits()
+	u.asks("NICK "+account, " NICK :"+account)
+	u.asks("PRIVMSG NickServ :REGISTER "+password+" "+account+"@mail.example", "is now registered to")
 	for _, fp := range certfps {
-		u.Send("PRIVMSG NickServ :CERT ADD " + fp)
-		u.Expect("fingerprint")
+		u.asks("PRIVMSG NickServ :CERT ADD "+fp, "fingerprint")
 	}
+	u.asks("PRIVMSG NickServ :LOGOUT", " 901 ")
+	u.asks("NICK visitor", " NICK :visitor")
+}
+
+// asks sends a line and waits for an answer that contains part. It returns all that came
+// until then.
+func (u *IRCUser) asks(line, part string) string {
+	u.lab.Helper()
+	n, got := len(u.Lines()), ""
+	u.Send(line)
+	if !Poll(patience, func() bool { got = strings.Join(u.Lines()[n:], "\n"); return strings.Contains(got, part) }) {
+		u.lab.Fatalf("lab: %s on IRC never saw %q after %q, but:\n%s", u.Nick, part, strings.Fields(line)[0], got)
+	}
+	return got
 }

@@ -47,19 +47,30 @@ func (l *Lab) IRCUserTLS(s *IRCServer, nick string, cert *Cert, channels ...stri
 	return l.ircUser(c, nick, channels)
 }
 
-// IRCCrowd connects n people without TLS at once; their nicks are nick0, nick1 …
-func (l *Lab) IRCCrowd(s *IRCServer, nick string, n int) []*IRCUser {
+// IRCUsers connects people without TLS at once. An InspIRCd lets them in together, in its
+// next second; one after the other they cost a second each.
+func (l *Lab) IRCUsers(s *IRCServer, nicks ...string) []*IRCUser {
 	l.Helper()
-	out := make([]*IRCUser, n)
-	for i := range out {
+	out := make([]*IRCUser, len(nicks))
+	for i, nick := range nicks {
 		c, err := net.DialTimeout("tcp", s.Addr, 5*time.Second)
 		l.must(err)
-		out[i] = l.introduce(c, nick+strconv.Itoa(i))
+		out[i] = l.introduce(c, nick)
 	}
 	for _, u := range out {
 		u.Expect(" 001 ")
 	}
 	return out
+}
+
+// IRCCrowd connects n people at once, as IRCUsers does; their nicks are nick0, nick1 …
+func (l *Lab) IRCCrowd(s *IRCServer, nick string, n int) []*IRCUser {
+	l.Helper()
+	nicks := make([]string, n)
+	for i := range nicks {
+		nicks[i] = nick + strconv.Itoa(i)
+	}
+	return l.IRCUsers(s, nicks...)
 }
 
 func (l *Lab) ircUser(c net.Conn, nick string, channels []string) *IRCUser {
