@@ -220,6 +220,9 @@ func TestPhasesAreCarriedOut(t *testing.T) {
 	s.says("jo", "jo")
 	s.talk(20)
 	s.at(20)
+	if st := s.mover.Status()[0]; !st.Overdue || len(st.Shut) == 0 {
+		t.Errorf("its date has passed: %+v", st)
+	}
 	if len(s.alarms) != 1 || !strings.Contains(s.alarms[0], "66 % (2 of 3)") || s.moving[ircRoom].ReadOnly {
 		t.Errorf("with a straggler: %q, %+v", s.alarms, s.moving)
 	}

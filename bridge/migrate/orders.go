@@ -37,9 +37,10 @@ type Status struct {
 	By      string    `json:"by,omitempty"`
 	Held    bool      `json:"held,omitempty"`
 	HeldBy  string    `json:"held_by,omitempty"`
-	Next    *Phase    `json:"next,omitempty"` // nil: it is the last
-	Due     time.Time `json:"due,omitzero"`   // zero: by hand
-	Shut    []string  `json:"shut,omitempty"` // what stands before Next now
+	Next    *Phase    `json:"next,omitempty"`    // nil: it is the last
+	Due     time.Time `json:"due,omitzero"`      // zero: by hand
+	Overdue bool      `json:"overdue,omitempty"` // Due has passed, and Next was not entered
+	Shut    []string  `json:"shut,omitempty"`    // what stands before Next now
 	Figures Figures   `json:"figures"`
 }
 
@@ -104,6 +105,7 @@ func (m *Mover) statusLocked(mv *Move, people *People, now time.Time) Status {
 		if st.Due = mv.Dates[next]; !s.Due.IsZero() {
 			st.Due = s.Due
 		}
+		st.Overdue = !st.Due.IsZero() && !now.Before(st.Due)
 	}
 	return st
 }

@@ -285,8 +285,8 @@ func (b *bot) examine() []step {
 	for _, p := range b.trustProblems() {
 		steps = append(steps, step{What: "trust", Outcome: note, Said: p})
 	}
-	if o := b.guardOrders(); o != nil {
-		s := o.Status()
+	if b.guards() {
+		s := b.guard.Status()
 		steps = append(steps, guardDoubts(cfg, &s)...)
 	}
 	return steps

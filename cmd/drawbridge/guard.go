@@ -89,14 +89,15 @@ func (b *bot) verifySigned(c *bridge.Claim) (guard.Signed, error) {
 	return guard.Signed{Text: s.Text, At: s.At, Fingerprint: s.Fingerprint, Rung: s.Rung}, nil
 }
 
-// guardOrders is who takes orders about guarded rooms; nil where there are none.
-func (b *bot) guardOrders() guard.Orders {
+// guardOrders is who takes orders about guarded rooms. Where there are none it still
+// shows its audit: of rooms that were, of links, of what was provisioned.
+func (b *bot) guardOrders() guard.Orders { return b.guard }
+
+// guards reports whether any room is guarded.
+func (b *bot) guards() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.cfg.Rooms) == 0 {
-		return nil
-	}
-	return b.guard
+	return len(b.cfg.Rooms) > 0
 }
 
 // reloadGuard gives the guard the configuration in use, with the keys that count now.

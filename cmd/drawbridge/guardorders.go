@@ -278,7 +278,8 @@ func guardHint(err error) string {
 
 // carryOut does what a row says.
 func (o *guardOrder) carryOut(ctx context.Context, on guardOn, a guardArgs, by string) (guardAnswer, error) {
-	if on.Orders == nil && !strings.Contains(o.name, "link") { // accounts are linked without guarded rooms, too
+	// Accounts are linked, and the audit is kept, without guarded rooms, too.
+	if !strings.Contains(o.name, "link") && (on.Orders == nil || o.name != "audit" && len(on.Status().Rooms) == 0) {
 		return guardAnswer{}, errNoGuard
 	}
 	if a.Room != "" && o.name != "audit" { // which knows places, and rooms that were

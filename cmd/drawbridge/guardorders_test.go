@@ -161,6 +161,18 @@ func TestGuardRefuses(t *testing.T) {
 			t.Errorf("%s, want %s", got, tt.answer)
 		}
 	}
+	// Of what was provisioned, and of rooms that were, the audit is shown all the same.
+	unguarded, err := guard.New(guard.Config{}, guard.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := guardDesk{orders: func() guard.Orders { return unguarded }}
+	if got := bare.Order(t.Context(), bridge.Order{Verb: "audit"}); got != "nothing of that kind was done" {
+		t.Errorf("the audit without rooms: %s", got)
+	}
+	if got := bare.Order(t.Context(), bridge.Order{Verb: "status"}); !strings.Contains(got, "no room is guarded; add rooms:") {
+		t.Errorf("status without rooms: %s", got)
+	}
 	none := guardDesk{orders: func() guard.Orders { return nil }}
 	if got := none.Order(t.Context(), bridge.Order{Verb: "status"}); got != "Not done: no room is guarded; add rooms: to the configuration, and reload." {
 		t.Errorf("without rooms: %s", got)

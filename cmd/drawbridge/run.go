@@ -150,7 +150,7 @@ func newDaemon(c *config.Config, srv *admin.Server, log *slog.Logger, level *slo
 			}
 		}
 	}
-	src.Guard = b.guard.Status
+	src.Guard, src.Migrate = b.guard.Status, b.mover.Status
 	d.web = web.New(ln, src, log)
 	log.Info("metrics listen", "addr", ln.Addr().String())
 	return d, nil

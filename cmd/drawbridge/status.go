@@ -61,8 +61,8 @@ func (b *bot) status() report {
 			r.Warnings = append(r.Warnings, "the store takes nothing: "+p+"; nothing is lost, the networks wait")
 		}
 	}
-	if o := b.guardOrders(); o != nil {
-		s := o.Status()
+	if b.guards() {
+		s := b.guard.Status()
 		r.Guard = &s
 		r.Warnings = append(r.Warnings, guardWarnings(b.config(), &s)...)
 	}

@@ -48,7 +48,7 @@ var walls = map[string][]string{
 	"internal/archive":   {},
 	"internal/importer":  {"internal/config"},
 	"internal/lab":       {},
-	"internal/web":       {"bridge", "bridge/guard"},
+	"internal/web":       {"bridge", "bridge/guard", "bridge/migrate"},
 }
 
 // noNet lists the folders whose files may not touch the network, and policy may

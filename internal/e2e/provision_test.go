@@ -121,6 +121,7 @@ func TestProvision(t *testing.T) {
 		if out := h.ok("migrate", "provision", "dev", "--yes"); !hasAll([]string{"done:", "put out, as no members:", "invited:", "  alice@localhost", "  carol@localhost"})(out) {
 			t.Fatalf("done is\n%s", out)
 		}
+		h.guardSays([]string{"audit"}, "provision dev from corp/#dev: ") // no room is guarded here
 		for _, u := range []*lab.XMPPUser{alice, carol} {
 			u.Expect(func(st string) bool {
 				return strings.HasPrefix(st, "<message") && lab.Attr(st, "from") == devRoom && strings.Contains(st, "<invite")

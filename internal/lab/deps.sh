@@ -27,6 +27,7 @@ need=(
 	dbus-send dbus
 	gpg gnupg
 	tmux tmux
+	chromium chromium
 )
 
 has() {

@@ -92,6 +92,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if c.src.Guard != nil {
 		collectGuard(gauge, counter, c.src.Guard())
 	}
+	if c.src.Migrate != nil {
+		collectMigrations(gauge, c.src.Migrate())
+	}
 	if c.src.KeysEnd == nil {
 		return
 	}

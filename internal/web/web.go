@@ -18,6 +18,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/migrate"
 )
 
 const (
@@ -38,6 +39,8 @@ type Source struct {
 	Store func() StoreFigures
 	// Guard returns how guarded rooms are. It is nil where there are none.
 	Guard func() guard.Status
+	// Migrate returns how far bridges on their way off IRC are. It may be nil.
+	Migrate func() []migrate.Status
 }
 
 // StoreFigures are those of a store since it was opened.

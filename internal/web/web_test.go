@@ -14,6 +14,7 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/migrate"
 )
 
 var snapshot = bridge.Status{
@@ -49,6 +50,16 @@ func source(ready bool) Source {
 					{Room: bridge.Room{Leg: "bot", Kind: bridge.MUC, Name: "f@m"}, Ready: true},
 				},
 			}}}
+		},
+		Migrate: func() []migrate.Status {
+			next := migrate.Farewell
+			return []migrate.Status{
+				{
+					Bridge: "dev", Phase: migrate.ReadOnly, Next: &next, Due: time.Unix(1500, 0), Overdue: true, Shut: []string{"80 % are linked"},
+					Figures: migrate.Figures{Speakers: 10, Linked: 8, Verified: 6, Lines: 400, Encrypted: 300},
+				},
+				{Bridge: "old", Phase: migrate.Closed, Held: true, HeldBy: "alice"},
+			}
 		},
 		KeysEnd: func() (time.Time, time.Time) { return time.Time{}, time.Unix(5000, 0) },
 	}
@@ -103,6 +114,18 @@ func TestMetrics(t *testing.T) {
 		"drawbridge_guard_audit_lost_total 1",
 		"drawbridge_guard_audit_waiting 0",
 		"drawbridge_store_lost_rows 1",
+		`drawbridge_migration_phase{bridge="dev"} 2`,
+		`drawbridge_migration_phase{bridge="old"} 4`,
+		`drawbridge_migration_people{bridge="dev",state="speakers"} 10`,
+		`drawbridge_migration_people{bridge="dev",state="linked"} 8`,
+		`drawbridge_migration_people{bridge="dev",state="verified"} 6`,
+		`drawbridge_migration_lines{bridge="dev",state="all"} 400`,
+		`drawbridge_migration_lines{bridge="dev",state="encrypted"} 300`,
+		`drawbridge_migration_gates_open{bridge="dev"} 0`,
+		`drawbridge_migration_overdue{bridge="dev"} 1`,
+		`drawbridge_migration_next_timestamp_seconds{bridge="dev"} 1500`,
+		`drawbridge_migration_held{bridge="dev"} 0`,
+		`drawbridge_migration_held{bridge="old"} 1`,
 		`drawbridge_messages_total{bridge="dev",result="accepted"} 10`,
 		`drawbridge_messages_total{bridge="dev",result="refused"} 2`,
 		`drawbridge_copies_total{bridge="dev",fate="relayed"} 20`,
@@ -123,7 +146,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s", want)
 		}
 	}
-	for _, name := range []string{"alice", "bob", `of="bot"`} {
+	for _, name := range []string{"alice", "bob", `of="bot"`, `migration_gates_open{bridge="old"}`} {
 		if strings.Contains(body, name) {
 			t.Errorf("%q stands in the metrics", name)
 		}
