@@ -39,13 +39,7 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 	for _, h := range seen.Affiliations {
 		is[h.JID] = h.Is
 	}
-	named := map[string]bool{}
-	add := func(jid string, to policy.Affiliation, reason string) {
-		if !named[jid] {
-			named[jid] = true
-			m.Affiliations = append(m.Affiliations, policy.Holder{JID: jid, Is: to, Reason: reason})
-		}
-	}
+	add := naming(&m)
 	for _, p := range r.table.cfg.Peers { // who is to take over has to be owner
 		for _, jid := range p.JIDs {
 			m.Peers = append(m.Peers, jid)
@@ -96,17 +90,23 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 	return m
 }
 
-// wantOwnBansLocked is all that a guard keeps of a MUC where a peer acts: the bans that
-// it was ordered itself, of which the peer does not know.
-func (sd *side) wantOwnBansLocked(self string, now time.Time) policy.MUC {
-	m := policy.MUC{Self: self}
+// naming returns what adds to the affiliations that a MUC shall have: of a JID that is
+// named twice, the first word counts.
+func naming(m *policy.MUC) func(jid string, to policy.Affiliation, reason string) {
 	named := map[string]bool{}
-	add := func(jid string, to policy.Affiliation, reason string) {
+	return func(jid string, to policy.Affiliation, reason string) {
 		if !named[jid] {
 			named[jid] = true
 			m.Affiliations = append(m.Affiliations, policy.Holder{JID: jid, Is: to, Reason: reason})
 		}
 	}
+}
+
+// wantOwnBansLocked is all that a guard keeps of a MUC where a peer acts: the bans that
+// it was ordered itself, of which the peer does not know.
+func (sd *side) wantOwnBansLocked(self string, now time.Time) policy.MUC {
+	m := policy.MUC{Self: self}
+	add := naming(&m)
 	sd.wantOutcastsLocked(now, add)
 	for _, jid := range sd.endedLocked(now) {
 		add(jid, policy.NoOne, "")

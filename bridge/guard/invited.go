@@ -13,7 +13,7 @@ import (
 
 // provenInvite goes on once the person has proven who they are: with the invitation, or
 // with a second code where the nick is not logged in to an account of theirs.
-func (g *Guard) provenInvite(ctx context.Context, c *bridge.Claim, t *Ticket) string {
+func (g *Guard) provenInvite(ctx context.Context, t *Ticket) string {
 	f, err := g.mayCome(ctx, t)
 	if err != nil {
 		return refusal(err)

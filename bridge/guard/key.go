@@ -165,7 +165,7 @@ func (sd *side) tellKey() {
 	}
 	r.mu.Unlock()
 	for _, name := range may {
-		if r.g.tell != nil && r.g.tell(name, text) {
+		if r.g.tell(name, text) {
 			told = append(told, name)
 		} else {
 			not = append(not, name)

@@ -111,7 +111,7 @@ func (sd *side) lookOnce(ctx context.Context) time.Duration {
 			}
 		}
 		if len(steps) > 0 {
-			sd.repaired(&seen)
+			sd.repaired()
 		}
 		if !more {
 			return later
@@ -254,7 +254,7 @@ func (sd *side) forgetMarksLocked(o *bridge.Observed) {
 }
 
 // repaired notes the marks of bans that stand now.
-func (sd *side) repaired(*bridge.Observed) {
+func (sd *side) repaired() {
 	r := sd.room
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"drawbridge/bridge"
 	"drawbridge/policy"
 )
 
@@ -87,17 +88,16 @@ func (r *room) adoptLocked(t *table, cfg Room) {
 	}
 	r.table, r.cfg, r.policy = t, cfg, t.policy
 	r.sides = r.sides[:0]
-	for _, place := range [...]struct{ leg, name string }{{cfg.Channel.Leg, cfg.Channel.Name}, {cfg.MUC.Leg, cfg.MUC.Name}} {
-		for at, sd := range t.sides {
-			if place.name == "" || at.Leg != place.leg || at.Name != place.name || sd.room != r {
-				continue
-			}
-			if leg := t.legs[at.Leg]; sd.leg != leg {
-				sd.lostLocked()
-				sd.leg = leg
-			}
-			r.sides = append(r.sides, sd)
+	for _, place := range [...]bridge.Room{cfg.Channel, cfg.MUC} {
+		sd := t.sides[place]
+		if sd == nil {
+			continue
 		}
+		if leg := t.legs[place.Leg]; sd.leg != leg {
+			sd.lostLocked()
+			sd.leg = leg
+		}
+		r.sides = append(r.sides, sd)
 	}
 }
 

@@ -195,7 +195,7 @@ func (g *Guard) proveHere(ctx context.Context, c *bridge.Claim, kind, code strin
 	if err != nil {
 		return refusal(err)
 	}
-	return g.proven(ctx, c, &t)
+	return g.provenInvite(ctx, &t)
 }
 
 // proveSigned takes an answer that is clear-signed. What stands around the signed text
@@ -230,12 +230,7 @@ func (g *Guard) proveSigned(ctx context.Context, c *bridge.Claim) string {
 		return "Not done: it is signed at " + s.At.UTC().Format(time.DateTime) + " UTC, which is not within the time of its nonce. Is your clock right?"
 	}
 	t.Proof = s.Fingerprint
-	return g.proven(ctx, c, &t)
-}
-
-// proven goes on with a ticket whose person has proven who they are.
-func (g *Guard) proven(ctx context.Context, c *bridge.Claim, t *Ticket) string {
-	return g.provenInvite(ctx, c, t)
+	return g.provenInvite(ctx, &t)
 }
 
 // howToProve tells a person how to.
