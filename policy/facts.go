@@ -130,6 +130,8 @@ type BanRecord struct {
 	Reason string    `json:"reason,omitempty"`
 	Set    time.Time `json:"set,omitzero"`
 	Until  time.Time `json:"until,omitzero"` // zero: until forgiven
+	// Followed: an op set it in the server's own list, and can end it there.
+	Followed bool `json:"followed,omitempty"`
 }
 
 // Live reports whether the ban holds in a room at that time.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -336,6 +337,40 @@ func TestFollowOps(t *testing.T) {
 		h.wait(time.Second)
 		h.has("steps", h.xmpp.Lines(), "member bob@corp.example")
 	})
+}
+
+// A ban that was taken over ends by an op's hand, also in a later process; one that an
+// admin ordered does not, whatever its reason says.
+func TestOnlyFollowedBansEndByAnOpsHand(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		ban      func(h *house)
+		followed bool
+	}{
+		{"followed", func(h *house) { h.irc.Mode(channel, "+b R:bob", by("alice")) }, true},
+		{"ordered, in the words of one that was followed", func(h *house) {
+			_, err := h.g.Ban(context.Background(), guard.BanOrder{Who: "bob", Room: "finance", Reason: "banned by alice", By: "alice"})
+			must(h.t, err)
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			live(t, func(c *guard.Config) { c.Rooms[0].FollowOps = true }, func(h *house) {
+				h.irc.Join(channel, onIRC("alice", "alice"))
+				tt.ban(h)
+				h.wait(time.Second)
+				h.stop()
+				h.start()
+				h.ready()
+				h.has("bans", h.bansOf(channel), "R:bob")
+				h.irc.Mode(channel, "-b R:bob", by("alice"))
+				h.wait(time.Second)
+				ended := !slices.Contains(h.bansOf(channel), "R:bob")
+				if none := h.g.Status().Bans == 0; ended != tt.followed || none != tt.followed {
+					t.Errorf("after -b by an op: taken from the list %v, no ban in force %v; want %v", ended, none, tt.followed)
+				}
+			})
+		})
+	}
 }
 
 // Of a row that waited no more is known than the person: a doubt does not refuse it.

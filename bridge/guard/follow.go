@@ -42,7 +42,7 @@ func (sd *side) followLocked(s *bridge.Sight, now time.Time) bool {
 	if person == "" || r.table.refuses(person) != "" {
 		return false
 	}
-	b := policy.BanRecord{ID: r.g.newID(now), Person: person, Rooms: []string{r.name}, Author: author, Reason: "banned by " + author, Set: now}
+	b := policy.BanRecord{ID: r.g.newID(now), Person: person, Rooms: []string{r.name}, Author: author, Reason: "banned by " + author, Set: now, Followed: true}
 	r.g.projected(sd, r.g.putBan(b), mask)
 	r.noteLocked(&Act{
 		At: now, Room: r.name, Place: sd.place.String(), Who: person, Person: person, Effect: policy.Ban, Basis: policy.ByBan, Rule: b.ID,
@@ -59,9 +59,7 @@ func (sd *side) unfollowLocked(mask, author string, now time.Time) bool {
 		if !strings.EqualFold(m.mask, mask) {
 			continue
 		}
-		for _, b := range r.g.endBans(func(b *policy.BanRecord) bool {
-			return b.ID == m.ban && strings.HasPrefix(b.Reason, "banned by ") && len(b.Rooms) == 1
-		}) {
+		for _, b := range r.g.endBans(func(b *policy.BanRecord) bool { return b.ID == m.ban && b.Followed }) {
 			r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Who: b.Person, Person: b.Person, Basis: policy.ByBan, Rule: b.ID, Acts: "forgive", Actor: author, Result: "followed"})
 			r.judgeAllLocked(now)
 			return true

@@ -153,6 +153,12 @@ func (h *house) wait(d time.Duration) {
 	synctest.Wait()
 }
 
+// bansOf is what stands in the list of bans of a channel.
+func (h *house) bansOf(room bridge.Room) (out []string) {
+	h.irc.Change(room, func(p *guardtestPlace) { out = slices.Clone(p.Lists['b']) })
+	return out
+}
+
 func (h *house) takeAlarms() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

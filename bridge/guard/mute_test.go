@@ -19,12 +19,6 @@ func quietly(c *guard.Config) {
 
 const loudMute = "m:*!loud@loud.example"
 
-// muted is what stands against somebody's voice in the lobby.
-func (h *house) muted() (out []string) {
-	h.irc.Change(lobby, func(p *guardtestPlace) { out = slices.Clone(p.Lists['b']) })
-	return out
-}
-
 // kindsKept counts what the store keeps of a kind.
 func (h *house) kindsKept(kind string) (n int) {
 	h.t.Helper()
@@ -55,7 +49,7 @@ func TestMutesOutliveTheProcess(t *testing.T) {
 			live(t, quietly, func(h *house) {
 				h.irc.Join(lobby, onIRC("loud", "loud"))
 				h.wait(time.Second)
-				h.same("muted", h.muted(), loudMute)
+				h.same("muted", h.bansOf(lobby), loudMute)
 				if n := h.kindsKept("mute"); n != 1 {
 					t.Fatalf("%d mutes are kept", n)
 				}
@@ -65,7 +59,7 @@ func TestMutesOutliveTheProcess(t *testing.T) {
 				h.start()
 				h.irc.Ready(lobby)
 				h.wait(10 * time.Minute)
-				h.same("muted by the later process", h.muted(), tt.want...)
+				h.same("muted by the later process", h.bansOf(lobby), tt.want...)
 				if n := h.kindsKept("mute"); n != len(tt.want) {
 					t.Errorf("%d mutes are kept, want %d", n, len(tt.want))
 				}

@@ -59,7 +59,7 @@ func some() guard.Kept {
 	return guard.Kept{
 		Rooms: []guard.RoomState{{Room: "finance", Armed: true, Shut: at, Admitted: map[string]time.Time{"person alice": at, "account corp/x": at.Add(-time.Hour)}}},
 		Bans: []policy.BanRecord{{
-			ID: "ban-1", Person: "eve", Rooms: []string{"finance", "lobby"}, Author: "alice", Reason: "come back tomorrow", Set: at, Until: at.Add(24 * time.Hour),
+			ID: "ban-1", Person: "eve", Rooms: []string{"finance", "lobby"}, Author: "alice", Reason: "come back tomorrow", Set: at, Until: at.Add(24 * time.Hour), Followed: true,
 		}},
 		Timers:  []guard.Timer{{ID: "timer-1", Kind: "guest", Room: "lobby", Who: "account corp/x", Due: at.Add(time.Hour)}},
 		Tickets: []guard.Ticket{{ID: "ticket-1", Kind: "invite", Person: "bob", Room: "finance", Network: "corp", Nick: "bobby", Account: "bob", UserHost: "b@h", Hash: [32]byte{1, 2}, Until: at, Step: 2}},
