@@ -149,9 +149,7 @@ func (sd *side) voiceLocked(sub *subject, f *policy.Facts, d, speak *policy.Deci
 		sub.told = false
 	}
 	sub.mute = sd.muteLocked(sub, by)
-	if sub.give+sub.take != "" || sub.want != "" || sub.mute != (sub.muted != nil) {
-		sd.queueLocked(sub)
-	}
+	sd.queueLocked(sub)
 }
 
 const maxWords = 64
@@ -165,13 +163,16 @@ func (sd *side) muteLocked(sub *subject, by *policy.Decision) bool {
 	return sd.channel() && sub.quiet && by.Basis == policy.ByRule && !strings.Contains(sd.want.Set, "m") && sub.facts.Host != ""
 }
 
+// queueLocked has somebody's rights, role and silence changed as they shall be, if they
+// are not so. Rights about which somebody fights are left alone.
 func (sd *side) queueLocked(sub *subject) {
-	acts, _ := sd.actsLocked()
 	if sub.byOther && sd.room.breaker.Stopped(sd.rightsOf(sub), sd.room.g.now()) {
-		sub.give, sub.take, sub.want = "", "", "" // somebody fights about it
+		sub.give, sub.take, sub.want = "", "", ""
+	}
+	if sub.give+sub.take == "" && sub.want == "" && sub.mute == (sub.muted != nil) {
 		return
 	}
-	if !sub.queued && sd.room.armed && acts {
+	if acts, _ := sd.actsLocked(); !sub.queued && sd.room.armed && acts {
 		sub.queued = true
 		sd.status = append(sd.status, sub)
 		poke(sd.wake)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
 	"drawbridge/policy"
 )
@@ -69,6 +70,27 @@ func TestMutesOutliveTheProcess(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Somebody fights about an op of theirs, and the guard has stopped: who floods meanwhile is
+// silenced by an entry all the same, and the op is left alone.
+func TestMuteWhileRightsAreFoughtAbout(t *testing.T) {
+	live(t, func(c *guard.Config) {
+		c.Policy.Rules = append(c.Policy.Rules, policy.Rule{ID: "lobby-ops", Rooms: []string{"lobby"}, Do: []policy.Do{policy.Op}, Who: policy.Who{Groups: []string{"ops"}}, Effect: policy.Allow})
+	}, func(h *house) {
+		h.irc.Join(lobby, onIRC("eve", "eve"))
+		for range 4 {
+			h.irc.Give(lobby, "eve", "o", by("carol"))
+			h.wait(time.Second)
+		}
+		h.has("alarms", h.takeAlarms(), "the rights of eve")
+		h.irc.Lines()
+		for range 3 {
+			h.irc.See(bridge.Sight{Kind: bridge.SightSaid, Leg: "corp", Room: lobby, Facts: onIRC("eve", "eve"), Said: policy.Said{Hash: 1, Letters: 40, Capitals: 40}})
+		}
+		h.wait(time.Second)
+		h.same("lines", h.irc.Lines(), "MODE #lobby +b m:*!eve@eve.example")
+	})
 }
 
 // killedBetween is a store of a process that is killed before it has written what it put
