@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // MaxRemovals bounds how many subjects a guard removes from one room: Count, and
 // Share per cent of those who are there, in every span of Per; one may always go.
@@ -61,6 +64,17 @@ func (b *Budget) Take(n, present int, now time.Time) bool {
 	for range n {
 		b.times = append(b.times, now)
 	}
+	return true
+}
+
+// Again counts a removal that was counted at an earlier time as one of now, as what is
+// tried again, and reports whether it did: false is one that counts no more, or never did.
+func (b *Budget) Again(at, now time.Time) bool {
+	i := slices.IndexFunc(b.times, func(t time.Time) bool { return t.Equal(at) && now.Sub(t) < b.limit.Per })
+	if i < 0 {
+		return false
+	}
+	b.times[i] = now
 	return true
 }
 

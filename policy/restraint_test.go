@@ -236,6 +236,25 @@ func TestFoldMaskAndWild(t *testing.T) {
 	}
 }
 
+// A removal that is tried again counts once, at its last try: so no span sees more than may
+// be, and none is counted twice.
+func TestBudgetAgain(t *testing.T) {
+	b := NewBudget(MaxRemovals{Count: 2, Share: 100})
+	sec := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Second) }
+	if b.Again(sec(0), sec(0)) {
+		t.Error("one that was never counted")
+	}
+	if !b.Take(1, 10, sec(0)) || !b.Again(sec(0), sec(50)) || b.Again(sec(0), sec(51)) {
+		t.Error("not counted anew, once")
+	}
+	if b.Take(2, 10, sec(70)) || !b.Take(1, 10, sec(70)) {
+		t.Error("it does not count at its last try")
+	}
+	if b.Again(sec(50), sec(110)) {
+		t.Error("it counts for longer than its time")
+	}
+}
+
 // A removal counts for the budget where something is not known, where somebody was let
 // in before, and where they came long ago.
 func TestBudgetedUnlessCertain(t *testing.T) {

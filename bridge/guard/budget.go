@@ -17,6 +17,8 @@ func (sd *side) goingLocked(w *work, now time.Time) []*removal {
 		case x.from.After(now):
 			wait = append(wait, x)
 			continue
+		case x.counts && r.budget.Again(x.paid, now): // tried again: it is counted already
+			x.counts, x.paid = false, now
 		case x.counts:
 			counted++
 		}
@@ -30,6 +32,11 @@ func (sd *side) goingLocked(w *work, now time.Time) []*removal {
 		return sd.withheldLocked(w, go_, now)
 	case r.budget.Take(counted, len(sd.present), now):
 		r.calmLocked()
+		for _, x := range go_ {
+			if x.counts {
+				x.paid = now
+			}
+		}
 		return go_
 	case r.warned && counted <= r.most.Most():
 		return sd.fewLocked(go_, now)
@@ -72,6 +79,9 @@ func (sd *side) fewLocked(all []*removal, now time.Time) []*removal {
 			x.from = now.Add(r.most.Span())
 			sd.removals = append(sd.removals, x)
 			continue
+		}
+		if x.counts {
+			x.paid = now
 		}
 		within = append(within, x)
 	}

@@ -3,7 +3,6 @@ package guard
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,16 +65,26 @@ func (sd *side) sinceKicked() (d time.Duration, n int) {
 // work is what one round carries out.
 type work struct {
 	leg      bridge.Enforcer
-	changes  []bridge.Changes
+	changes  []change
 	removals []*removal
 	status   []*subject
-	acts     []*Act // noted once it is done
-	late     []*Act // noted whatever becomes of it
+	muted    []*entry // by which those of status were silenced before
+	acts     []*Act   // noted once it is done
+	late     []*Act   // noted whatever becomes of it
 	lookups  []lookup
 	words    []whisper
 	handed   *handed
-	orders   []*mucOrder
+	again    tasks // of what is carried out now, what no look and no judgement would make good soon
 }
+
+// change is what one Apply carries out.
+type change struct {
+	bridge.Changes
+	order *mucOrder // that it carries out; nil: none
+	err   error
+}
+
+func (w *work) add(c bridge.Changes) { w.changes = append(w.changes, change{Changes: c}) }
 
 // round carries out what waits, and reports whether there was anything.
 func (sd *side) round(ctx context.Context) bool {
@@ -84,14 +93,9 @@ func (sd *side) round(ctx context.Context) bool {
 	if w == nil {
 		return false
 	}
-	var err error
-	ctx, cancel := context.WithTimeout(ctx, applyTime)
+	actx, cancel := context.WithTimeout(ctx, applyTime)
 	defer cancel()
-	for _, c := range w.changes {
-		if err = w.leg.Apply(ctx, sd.place, c); err != nil {
-			break
-		}
-	}
+	err := w.apply(actx, sd.place)
 	if w.handed != nil {
 		w.handed.done <- err
 	}
@@ -101,8 +105,24 @@ func (sd *side) round(ctx context.Context) bool {
 	for _, x := range w.words {
 		w.leg.Whisper(sd.place, x.nick, x.words)
 	}
-	sd.carriedOut(w, err)
+	sd.carriedOut(w, err, ctx.Err() != nil)
 	return true
+}
+
+// apply carries the changes out, and returns the first error. What a service refuses does
+// not stop what has nothing to do with it; but a room does not end before all else is done.
+func (w *work) apply(ctx context.Context, place bridge.Room) (err error) {
+	for i := range w.changes {
+		c := &w.changes[i]
+		if err != nil && (c.Destroy != nil || ctx.Err() != nil || errors.Is(err, bridge.ErrNotReady)) {
+			c.err = err
+			continue
+		}
+		if c.err = w.leg.Apply(ctx, place, c.Changes); err == nil {
+			err = c.err
+		}
+	}
+	return err
 }
 
 // take takes what waits: first what is urgent, else one thing that lookAfter handed
@@ -131,11 +151,11 @@ func (sd *side) take(now time.Time) *work {
 			sd.mucChangesLocked(w)
 		}
 	} else if lines := sd.asksLocked(); len(lines) > 0 {
-		w.changes = append(w.changes, bridge.Changes{Lines: lines})
+		w.add(bridge.Changes{Lines: lines})
 	}
 	if len(w.changes) == 0 && sd.handed != nil {
 		w.handed, sd.handed = sd.handed, nil
-		w.changes = append(w.changes, w.handed.changes)
+		w.add(w.handed.changes)
 	}
 	if len(w.changes)+len(w.lookups)+len(w.words)+len(w.acts)+len(w.late) == 0 {
 		return nil
@@ -147,12 +167,12 @@ func (sd *side) take(now time.Time) *work {
 func (sd *side) channelChangesLocked(w *work) {
 	want := policy.Channel{Name: sd.place.Name}
 	seen := policy.ChannelSeen{Flags: sd.flags, Lists: map[byte][]string{}, Present: map[string]string{}}
-	if sd.doors {
-		sd.doors = false
+	doors := sd.doors
+	if sd.doors = false; doors {
 		sd.lockdownLocked(&want, &seen)
 	}
 	if acts, _ := sd.actsLocked(); !sd.room.armed || !acts {
-		want, sd.lists, sd.invites, sd.asks = policy.Channel{Name: sd.place.Name}, nil, nil, nil
+		doors, want, sd.lists, sd.invites, sd.asks = false, policy.Channel{Name: sd.place.Name}, nil, nil, nil
 	}
 	for _, x := range w.removals {
 		seen.Present[x.nick] = x.sub.rights
@@ -164,7 +184,9 @@ func (sd *side) channelChangesLocked(w *work) {
 		addWanted(&want, bans)
 		bans = nil
 	}
+	w.again = tasks{doors: doors, lists: sd.lists[:len(sd.lists):len(sd.lists)], invites: sd.invites}
 	for _, sub := range w.status {
+		w.muted = append(w.muted, sub.muted)
 		if sd.present[sub.facts.Nick] != sub || sub.removal != nil && !sub.removal.held {
 			continue
 		}
@@ -181,7 +203,7 @@ func (sd *side) channelChangesLocked(w *work) {
 		}
 		addEntry(&want, e)
 	}
-	sd.lists = nil
+	sd.lists, sd.invites = nil, nil
 	lines, _ := policy.PlanChannel(want, seen, sd.caps, len(want.Remove))
 	if len(bans) > 0 {
 		later := policy.Channel{Name: want.Name}
@@ -189,7 +211,7 @@ func (sd *side) channelChangesLocked(w *work) {
 		more, _ := policy.PlanChannel(later, policy.ChannelSeen{}, sd.caps, 0)
 		lines = append(lines, more...)
 	}
-	for _, nick := range sd.invites {
+	for _, nick := range w.again.invites {
 		line := policy.Command{Verb: "INVITE", Params: []string{nick, want.Name}}
 		if sd.caps.Software == policy.InspIRCd { // where it ends by itself, if nobody comes
 			line.Params = append(line.Params, strconv.Itoa(int(inviteIn/time.Second)))
@@ -197,9 +219,8 @@ func (sd *side) channelChangesLocked(w *work) {
 		lines = append(lines, line)
 	}
 	lines = append(lines, sd.asksLocked()...)
-	sd.invites = nil
 	if len(lines) > 0 {
-		w.changes = append(w.changes, bridge.Changes{Lines: lines})
+		w.add(bridge.Changes{Lines: lines})
 	}
 }
 
@@ -289,95 +310,4 @@ func (sd *side) muteOf(sub *subject) (entry, bool) {
 	}
 	list, mask, ok := sd.caps.Mute(who)
 	return entry{list, mask, false}, ok
-}
-
-// rightsAct is a line of the audit about voice and op.
-func (sd *side) rightsAct(sub *subject) *Act {
-	acts := ""
-	for _, x := range []struct{ sign, letters string }{{"+", sub.give}, {"-", sub.take}} {
-		if x.letters != "" {
-			acts += x.sign + x.letters
-		}
-	}
-	if sub.want != "" {
-		acts = "role " + string(sub.want)
-	}
-	return &Act{
-		At: sd.room.g.now(), Room: sd.room.name, Place: sd.place.String(), Who: source(&sub.facts), Person: sub.person, Do: sub.by.do, Effect: sub.by.effect,
-		Rule: sub.by.rule, Basis: sub.by.basis, Acts: acts, Facts: sub.facts, Actor: actorGuard,
-	}
-}
-
-// carriedOut notes what became of a round: the audit comes with or after the act.
-func (sd *side) carriedOut(w *work, err error) {
-	r := sd.room
-	now := r.g.now()
-	r.mu.Lock()
-	left := len(w.removals) == 0
-	for _, x := range w.removals {
-		left = left || sd.present[x.nick] == x.sub
-	}
-	for _, x := range w.removals {
-		switch {
-		case err != nil && sd.present[x.nick] != x.sub:
-			x.act.Result = "gone"
-		case err == nil:
-			x.sent, x.act.Result = now, "sent "+now.Sub(x.act.At).Round(10*time.Microsecond).String()+" after it was seen"
-		case errors.Is(err, bridge.ErrNotReady):
-			x.act.Result = "the room was not reachable"
-		default:
-			x.act.Result = failed(err)
-			x.sent = now // it is tried again, if they stay
-		}
-		r.noteLocked(x.act)
-	}
-	for _, a := range w.acts {
-		a.Result = "sent"
-		if err != nil {
-			a.Result = failed(err)
-		}
-		r.noteLocked(a)
-	}
-	for _, a := range w.late {
-		r.noteLocked(a)
-	}
-	sd.orderedLocked(w.orders, err)
-	if err != nil && left && !errors.Is(err, bridge.ErrNotReady) && !errors.Is(err, context.Canceled) {
-		r.alarmLocked("apply "+sd.place.String(), sd.place.String()+": what the guard asked for was not done: "+err.Error(), now)
-	} else if err == nil && len(w.changes) > 0 {
-		r.overLocked("apply " + sd.place.String())
-	}
-	places := r.placesLocked()
-	r.mu.Unlock()
-	if err == nil {
-		sd.purge(w.removals, places)
-	}
-}
-
-func failed(err error) string { return "failed: " + err.Error() }
-
-// purge sends the lines back that wait and were said by those who had to go.
-func (sd *side) purge(gone []*removal, places []bridge.Room) {
-	if len(gone) == 0 {
-		return
-	}
-	persons, nicks := map[string]bool{}, map[string]bool{}
-	for _, x := range gone {
-		if x.act.Person != "" {
-			persons[x.act.Person] = true
-		} else {
-			nicks[x.nick] = true
-		}
-	}
-	in := func(room bridge.Room) bool { return slices.Contains(places, room) }
-	sd.room.g.purge(func(row *bridge.Row) bool {
-		return persons[row.Person] && row.Person != "" && (in(row.From) || in(row.To)) || row.Person == "" && row.From == sd.place && nicks[row.Name]
-	}, "who said it was removed from the room")
-}
-
-func (r *room) placesLocked() (out []bridge.Room) {
-	for _, sd := range r.sides {
-		out = append(out, sd.place)
-	}
-	return out
 }

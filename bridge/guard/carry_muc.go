@@ -40,32 +40,42 @@ func (sd *side) mucChangesLocked(w *work) {
 		visits = append(visits, policy.Visit{Nick: sub.facts.Nick, Role: sub.want})
 		w.acts = append(w.acts, sd.rightsAct(sub))
 	}
-	acts, _ := sd.actsLocked()
-	if sd.room.armed && acts {
-		for _, jid := range sd.members {
-			holders = append(holders, policy.Holder{JID: jid, Is: policy.Member, Reason: byProof})
-		}
-		sd.invites = append(sd.invites, sd.members...)
-	}
-	sd.members = nil
-	step := func(s policy.MUCStep) { w.changes = append(w.changes, bridge.Changes{Step: &s}) }
+	step := func(s policy.MUCStep) { w.add(bridge.Changes{Step: &s}) }
 	for chunk := range slices.Chunk(holders, items) {
 		step(policy.MUCStep{Holders: chunk})
 	}
 	for chunk := range slices.Chunk(visits, items) {
 		step(policy.MUCStep{Visits: chunk})
 	}
+	acts, _ := sd.actsLocked()
+	acts = acts && sd.room.armed
 	if sd.doors {
-		if sd.doors = false; sd.room.armed && acts {
+		if sd.doors = false; acts {
 			poke(sd.look)
 		}
 	}
-	if len(holders) > 0 && sd.mucCaps.Ejabberd {
+	if acts {
+		w.again = tasks{members: sd.members, invites: sd.invites}
+		sd.lettingInLocked(w, items)
+	}
+	sd.members, sd.invites, sd.lists, sd.asks = nil, nil, nil, nil
+	if len(holders)+len(w.again.members) > 0 && sd.mucCaps.Ejabberd {
 		poke(sd.look) // every ban is looked after there
 	}
-	if len(sd.invites) > 0 && sd.room.armed && acts {
-		w.changes = append(w.changes, bridge.Changes{Invite: sd.invites})
-	}
-	sd.invites, sd.lists, sd.asks = nil, nil, nil
 	sd.ordersLocked(w)
+}
+
+// lettingInLocked makes members of those who were invited on proof, and asks them in; and
+// those who knocked.
+func (sd *side) lettingInLocked(w *work, items int) {
+	for chunk := range slices.Chunk(sd.members, items) {
+		s := &policy.MUCStep{}
+		for _, jid := range chunk {
+			s.Holders = append(s.Holders, policy.Holder{JID: jid, Is: policy.Member, Reason: byProof})
+		}
+		w.add(bridge.Changes{Step: s, Invite: chunk})
+	}
+	if len(sd.invites) > 0 {
+		w.add(bridge.Changes{Invite: sd.invites})
+	}
 }

@@ -104,9 +104,6 @@ func (sd *side) lookOnce(ctx context.Context) time.Duration {
 		steps, more, later := sd.planned(&seen, self)
 		for _, c := range steps {
 			if err := sd.hand(ctx, c); err != nil {
-				if errors.Is(err, bridge.ErrNotReady) {
-					return 0 // it is looked at when it is ready
-				}
 				return lookAgain
 			}
 		}
@@ -133,7 +130,7 @@ func (sd *side) observe(ctx context.Context) (o bridge.Observed, self string, ok
 	defer cancel()
 	o, err := leg.Observe(octx, sd.place)
 	if ctx.Err() != nil || errors.Is(err, bridge.ErrNotReady) {
-		return o, "", false, 0
+		return o, "", false, lookAgain // if it is not out of sight by then, as while a stream is resumed
 	}
 	self = bare(leg.Status().Self)
 	now := r.g.now()

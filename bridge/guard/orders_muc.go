@@ -137,30 +137,28 @@ func (sd *side) ordered(ctx context.Context, o *mucOrder) error {
 // ordersLocked puts what two admins agreed on into steps of the MUC. Whatever else waits
 // goes before the end of a room.
 func (sd *side) ordersLocked(w *work) {
-	w.orders, sd.orders = sd.orders, nil
-	for _, o := range w.orders {
+	orders := sd.orders
+	sd.orders = nil
+	for _, o := range orders {
 		if o.drop != "" {
-			w.changes = append(w.changes, bridge.Changes{Step: &policy.MUCStep{Holders: []policy.Holder{{JID: o.drop, Is: policy.NoOne}}}})
+			step := &policy.MUCStep{Holders: []policy.Holder{{JID: o.drop, Is: policy.NoOne}}}
+			w.changes = append(w.changes, change{Changes: bridge.Changes{Step: step}, order: o})
 		}
 	}
-	for _, o := range w.orders {
+	for _, o := range orders {
 		if o.destroy != nil {
-			w.changes = append(w.changes, bridge.Changes{Destroy: o.destroy})
+			w.changes = append(w.changes, change{Changes: bridge.Changes{Destroy: o.destroy}, order: o})
 		}
 	}
 }
 
-// orderedLocked tells what became of orders.
-func (sd *side) orderedLocked(orders []*mucOrder, err error) {
-	for _, o := range orders {
-		o.act.Result = "done"
-		if err != nil {
-			o.act.Result = failed(err)
-		}
-		sd.room.noteLocked(o.act)
-		o.done <- err
+// orderedLocked tells what became of an order.
+func (sd *side) orderedLocked(o *mucOrder, err error) {
+	o.act.Result = "done"
+	if err != nil {
+		o.act.Result = failed(err)
 	}
-	if len(orders) > 0 {
-		poke(sd.look) // an alarm may be over
-	}
+	sd.room.noteLocked(o.act)
+	o.done <- err
+	poke(sd.look) // an alarm may be over
 }

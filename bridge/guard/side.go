@@ -69,6 +69,7 @@ type side struct {
 	doors    bool     // the lockdown began or ended
 	asks     []string // what services are asked for: "OP", "RECOVER"
 	handed   *handed
+	undone   undone
 }
 
 // subject is somebody who is in a place.
@@ -128,7 +129,10 @@ type removal struct {
 	act    *Act
 	from   time.Time // not before then
 	behind bool      // or before the room's own state was set right: it was enabled just now
-	sent   time.Time
+	sent   time.Time // zero: nothing was asked for yet
+	due    time.Time // when it is looked at again, once something was
+	failed bool      // that could not be carried out
+	paid   time.Time // when it was counted in the budget last
 	tries  int
 	held   bool // over the budget, or a dry run: nothing is sent
 	left   bool // to a peer, which let them in: held, too
@@ -177,8 +181,10 @@ func (sd *side) lostLocked() {
 	for _, sub := range sd.present {
 		sd.room.floods.Left(sub.key, false, now)
 	}
-	sd.orderedLocked(sd.orders, bridge.ErrNotReady)
-	sd.orders = nil
+	for _, o := range sd.orders {
+		sd.orderedLocked(o, bridge.ErrNotReady)
+	}
+	sd.orders, sd.undone = nil, undone{}
 	sd.ready, sd.holds, sd.present = false, false, map[string]*subject{}
 	sd.removals, sd.status, sd.lists, sd.lookups, sd.words, sd.invites, sd.members, sd.asks = nil, nil, nil, nil, nil, nil, nil, nil
 }

@@ -128,6 +128,7 @@ func (sd *side) tickLocked(now time.Time) {
 		}
 	}
 	sd.staysLocked(now)
+	sd.retryLocked(now)
 	for _, sub := range sd.present {
 		sd.againLocked(sub, now)
 	}
@@ -136,16 +137,19 @@ func (sd *side) tickLocked(now time.Time) {
 // againLocked judges somebody anew whose time has come, or who is still there though
 // they were removed.
 func (sd *side) againLocked(sub *subject, now time.Time) {
-	if x := sub.removal; x != nil && !x.sent.IsZero() && now.Sub(x.sent) >= retryTime {
-		tries := x.tries + 1
+	if x := sub.removal; x != nil && !x.sent.IsZero() && !now.Before(x.due) {
+		tries := x.tries
+		if !x.failed {
+			tries++
+		}
 		if tries > retriesMax {
 			sd.room.eventLocked("stays "+sd.place.String(), fmt.Sprintf("%s is still in %s, though removed %d times", source(&sub.facts), sd.place, tries), now)
-			x.sent = now.Add(10 * retryTime)
+			x.due, x.tries = now.Add(10*retryTime), retriesMax
 			return
 		}
 		sub.removal = nil
 		if sd.judgeLocked(sub, now); sub.removal != nil {
-			sub.removal.tries = tries
+			sub.removal.tries, sub.removal.paid = tries, x.paid
 		}
 		return
 	}

@@ -31,6 +31,7 @@ type Leg struct {
 	pace     time.Duration           // a line; 0: none
 	free     time.Time               // when the next line may leave
 	err      error
+	refuse   func(*policy.MUCStep) error
 	hold     chan struct{} // Apply waits for it
 	stall    chan struct{} // Observe waits for it
 }
@@ -217,6 +218,9 @@ func (l *Leg) Pace(d time.Duration) { l.locked(func() { l.pace = d }) }
 
 // Fail makes Apply fail; nil ends that.
 func (l *Leg) Fail(err error) { l.locked(func() { l.err = err }) }
+
+// Refuse has a MUC refuse the steps for which f has an error.
+func (l *Leg) Refuse(f func(*policy.MUCStep) error) { l.locked(func() { l.refuse = f }) }
 
 // Hold makes Apply wait until the function that it returns is called.
 func (l *Leg) Hold() (release func()) {

@@ -13,7 +13,7 @@ import (
 // Apply implements bridge.Enforcer.
 func (l *Leg) Apply(ctx context.Context, room bridge.Room, c bridge.Changes) error {
 	l.mu.Lock()
-	hold, err := l.hold, l.err
+	hold, err, refuse := l.hold, l.err, l.refuse
 	l.mu.Unlock()
 	if hold != nil {
 		select {
@@ -21,6 +21,9 @@ func (l *Leg) Apply(ctx context.Context, room bridge.Room, c bridge.Changes) err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if err == nil && refuse != nil && c.Step != nil {
+		err = refuse(c.Step)
 	}
 	if err != nil {
 		return err
