@@ -210,23 +210,36 @@ func (g *Guard) newID(now time.Time) string {
 // names cost an intruder nothing. Admins may set more.
 const maxBans = 2000
 
-// banThoseLocked bans those who go by a rule that bans. Who is kept by the budget is not
-// banned, either: a ban would remove them past it.
-func (sd *side) banThoseLocked(going []*removal, now time.Time) {
-	for _, x := range going {
-		if x.makes == nil || x.ban != nil {
+// banThoseLocked bans those who go by a rule that bans, and returns who is to be removed
+// or banned. Who is kept by the budget is not banned, either: a ban would remove them past
+// it. Who left before is banned all the same, and there is nothing else to do.
+func (sd *side) banThoseLocked(w *work, now time.Time) []*removal {
+	left := w.removals[:0]
+	for _, x := range w.removals {
+		if x.makes != nil && x.ban == nil {
+			x.ban = sd.banByRule(x, now)
+		}
+		switch {
+		case x.ban != nil && x.makes != nil:
+			x.act.Undo = "guard forgive " + x.ban.ID
+		case x.gone:
+			x.act.Result = "gone"
+			w.late = append(w.late, x.act)
 			continue
 		}
-		if x.ban = sd.banByRule(x.sub, x.makes, now); x.ban != nil {
-			x.act.Undo = "guard forgive " + x.ban.ID
-		}
+		left = append(left, x)
 	}
+	return left
 }
 
 // banByRule makes the ban that a rule asks for, of the strongest identity that is
 // known: nil where only a host is, behind which others are too.
-func (sd *side) banByRule(sub *subject, d *policy.Decision, now time.Time) *policy.BanRecord {
-	r := sd.room
+func (sd *side) banByRule(x *removal, now time.Time) *policy.BanRecord {
+	r, sub, d := sd.room, x.sub, x.makes
+	known := sub.facts
+	if r.g.banned(r.policy, &known, r.name, now); known.Ban != nil {
+		return known.Ban // they came and went more than once
+	}
 	if len(*r.g.bans.Load()) >= maxBans {
 		r.eventLocked("bans", fmt.Sprintf("%d bans are in force: rules make no more, and only kick", maxBans), now)
 		return nil
@@ -242,7 +255,7 @@ func (sd *side) banByRule(sub *subject, d *policy.Decision, now time.Time) *poli
 		b.Mask = policy.MaskJID + f.JID.Value
 	default:
 		mask, ok := sd.narrowLocked(f)
-		if !ok {
+		if !ok || x.gone && sd.room.policy.Hit(mask, sd.factsLocked()).Present > 0 {
 			return nil
 		}
 		b.Mask = mask

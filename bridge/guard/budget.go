@@ -10,9 +10,13 @@ func (sd *side) goingLocked(w *work, now time.Time) []*removal {
 	r := sd.room
 	var go_, wait []*removal
 	counted := 0
+	acts, _ := sd.actsLocked()
 	for _, x := range sd.removals {
+		x.gone = sd.present[x.nick] != x.sub
 		switch {
-		case x.sub.removal != x || sd.present[x.nick] != x.sub: // changed, or gone by itself
+		case x.sub.removal != x: // it was decided anew
+			continue
+		case x.gone && (x.makes == nil || !acts):
 			continue
 		case x.from.After(now):
 			wait = append(wait, x)

@@ -46,6 +46,8 @@ func (sd *side) carriedOut(w *work, err error, ends bool) {
 		switch {
 		case err != nil && sd.present[x.nick] != x.sub:
 			x.act.Result = "gone"
+		case err == nil && x.gone:
+			x.act.Result = "banned: they had left"
 		case err == nil:
 			x.act.Result = "sent " + now.Sub(x.act.At).Round(10*time.Microsecond).String() + " after it was seen"
 		case errors.Is(err, bridge.ErrNotReady):
@@ -54,6 +56,9 @@ func (sd *side) carriedOut(w *work, err error, ends bool) {
 			x.act.Result = failed(err)
 		}
 		r.noteLocked(x.act)
+	}
+	if err != nil && slices.ContainsFunc(w.removals, func(x *removal) bool { return x.ban != nil && sd.present[x.nick] != x.sub }) {
+		poke(sd.look) // which sets what keeps them out
 	}
 	if err != nil { // they are judged anew then, and what is still to change is
 		for i, sub := range w.status {

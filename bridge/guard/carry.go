@@ -139,7 +139,7 @@ func (sd *side) take(now time.Time) *work {
 	if sd.ready {
 		if w.removals = sd.goingLocked(w, now); len(w.removals) > 0 {
 			sd.kicked = now
-			sd.banThoseLocked(w.removals, now)
+			w.removals = sd.banThoseLocked(w, now)
 		}
 		w.status, sd.status = sd.status, nil
 		for _, sub := range w.status {
@@ -175,6 +175,9 @@ func (sd *side) channelChangesLocked(w *work) {
 		doors, want, sd.lists, sd.invites, sd.asks = false, policy.Channel{Name: sd.place.Name}, nil, nil, nil
 	}
 	for _, x := range w.removals {
+		if x.gone {
+			continue
+		}
 		seen.Present[x.nick] = x.sub.rights
 		want.Remove = append(want.Remove, policy.Removal{Nick: x.nick, Reason: x.reason})
 	}

@@ -29,7 +29,7 @@ func (sd *side) mucChangesLocked(w *work) {
 				continue // that puts them out
 			}
 		}
-		if x.ban == nil || x.sub.facts.JID.Known != policy.Yes {
+		if !x.gone && (x.ban == nil || x.sub.facts.JID.Known != policy.Yes) {
 			visits = append(visits, policy.Visit{Nick: x.nick, Role: policy.NoRole, Reason: x.reason})
 		}
 	}

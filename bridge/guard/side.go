@@ -134,6 +134,7 @@ type removal struct {
 	failed bool      // that could not be carried out
 	paid   time.Time // when it was counted in the budget last
 	tries  int
+	gone   bool // they left before it was asked for: who is to be banned is all the same
 	held   bool // over the budget, or a dry run: nothing is sent
 	left   bool // to a peer, which let them in: held, too
 }
