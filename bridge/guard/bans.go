@@ -72,7 +72,7 @@ func (g *Guard) mark(room string, m mark, due time.Time) {
 		return
 	}
 	x := Timer{ID: m.id(), Kind: m.kind, Room: room, Who: m.mask, Due: due}
-	g.scribe.keep(x.ID, func(ctx context.Context, s Store) error { return s.PutTimer(ctx, x) })
+	g.scribe.add(x.ID, func(ctx context.Context, s Store) error { return s.PutTimer(ctx, x) })
 }
 
 // takeKeptLocked takes over the bans of an earlier process. It may have been killed
@@ -106,8 +106,7 @@ func (g *Guard) unprojected(gone []mark) {
 	}
 	g.marks.mu.Unlock()
 	for _, m := range gone {
-		id := m.id()
-		g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+		g.scribe.drop(m.id(), m.id())
 	}
 }
 
@@ -172,7 +171,7 @@ func (g *Guard) putBan(b policy.BanRecord) *policy.BanRecord {
 	bans := append(slices.Clone(*g.bans.Load()), b)
 	g.bans.Store(&bans)
 	g.banning.Unlock()
-	g.scribe.keep("ban "+b.ID, func(ctx context.Context, s Store) error { return s.PutBan(ctx, b) })
+	g.scribe.add("ban "+b.ID, func(ctx context.Context, s Store) error { return s.PutBan(ctx, b) })
 	return &bans[len(bans)-1]
 }
 
@@ -192,8 +191,7 @@ func (g *Guard) endBans(match func(*policy.BanRecord) bool) (ended []policy.BanR
 	}
 	g.banning.Unlock()
 	for _, b := range ended {
-		id := b.ID
-		g.scribe.keep("ban "+id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+		g.scribe.drop("ban "+b.ID, b.ID)
 	}
 	return ended
 }

@@ -104,7 +104,7 @@ func New(cfg Config, d Deps) (*Guard, error) {
 		verify: d.Verify, seconds: map[string]second{}, kept: map[string]*keptRoom{},
 	}
 	g.ready = make(chan struct{})
-	g.scribe = newScribe(d.Store, d.Log, func(text string) { g.alarms.raise("store", text, false, g.now()) })
+	g.scribe = newScribe(d.Store, d.Log, func(matter, text string) { g.alarms.raise(matter, text, matter == matterLost, g.now()) }, g.alarms.over)
 	g.bans.Store(&[]policy.BanRecord{})
 	t, err := g.newTable(cfg, nil)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -477,33 +476,4 @@ func TestClaims(t *testing.T) {
 			t.Error("a signed text of erin, who was asked for none")
 		}
 	})
-}
-
-// failing is a store that can fail.
-type failing struct {
-	guard.Store
-	on atomic.Bool
-}
-
-func (f *failing) set(on bool) { f.on.Store(on) }
-
-func (f *failing) err() error {
-	if f.on.Load() {
-		return errors.New("no space left")
-	}
-	return nil
-}
-
-func (f *failing) PutTicket(ctx context.Context, t guard.Ticket) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.Store.PutTicket(ctx, t)
-}
-
-func (f *failing) Drop(ctx context.Context, ids ...string) error {
-	if err := f.err(); err != nil {
-		return err
-	}
-	return f.Store.Drop(ctx, ids...)
 }

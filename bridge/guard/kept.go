@@ -8,7 +8,8 @@ import (
 // keptRoom is what is remembered of a room that is not held now: one that an earlier
 // process held, or that was taken out of the configuration and may be back.
 type keptRoom struct {
-	state  RoomState // without a Room: nothing was kept of it
+	state  RoomState            // without a Room: nothing was kept of it
+	fresh  map[string]time.Time // admitted, and maybe not kept yet
 	guests map[string]time.Time
 	left   map[string]bool
 }
@@ -27,7 +28,7 @@ func (g *Guard) keptOf(room string) *keptRoom {
 func (r *room) park() *keptRoom {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := &keptRoom{state: r.stateLocked(), guests: maps.Clone(r.guests), left: map[string]bool{}}
+	k := &keptRoom{state: r.stateLocked(), fresh: maps.Clone(r.fresh), guests: maps.Clone(r.guests), left: map[string]bool{}}
 	k.state.Admitted = maps.Clone(r.admitted)
 	for _, sd := range r.sides {
 		maps.Copy(k.left, sd.left)
@@ -40,7 +41,7 @@ func (r *room) park() *keptRoom {
 func (r *room) takeOverLocked(now time.Time) {
 	k := r.g.kept[r.name]
 	if delete(r.g.kept, r.name); k == nil {
-		r.keepLocked() // before who is admitted: a room that is known is known whole
+		r.keepLocked()
 		return
 	}
 	if k.state.Room == "" {
@@ -48,6 +49,7 @@ func (r *room) takeOverLocked(now time.Time) {
 	} else {
 		r.restoreLocked(&k.state, now)
 	}
+	maps.Copy(r.fresh, k.fresh)
 	maps.Copy(r.guests, k.guests)
 	for _, sd := range r.sides {
 		if !sd.channel() {

@@ -215,19 +215,19 @@ func TestKeyWar(t *testing.T) {
 func TestKeyWithoutStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, rotating)
-		bad := &badStore{Store: guard.NewMemory()}
+		bad := &failing{Store: guard.NewMemory()}
 		h.store = bad
 		h.start()
 		defer func() { h.stop() }()
 		h.ready()
 		first := h.key()
-		bad.fail(true)
+		bad.set(true)
 		h.wait(25 * time.Hour)
 		if h.key() != first || first == "" {
 			t.Errorf("key %q, was %q", h.key(), first)
 		}
 		h.has("alarms", h.takeAlarms(), "its key is not changed: the store fails")
-		bad.fail(false)
+		bad.set(false)
 		h.wait(10 * time.Minute)
 		if h.key() == first {
 			t.Error("the key is not changed once the store is back")

@@ -124,7 +124,7 @@ func (sd *side) wantLeftLocked(is, wants map[string]policy.Affiliation, add func
 		}
 		delete(sd.left, jid)
 		id := leftID(sd.room.name, jid)
-		sd.room.g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+		sd.room.g.scribe.drop(id, id)
 	}
 }
 

@@ -50,8 +50,8 @@ type Status struct {
 	Now   time.Time    `json:"now"`
 	Rooms []RoomStatus `json:"rooms"`
 	Bans  int          `json:"bans"` // in force
-	// Acts waits to be written to the audit; Lost had to be let go of, because the
-	// store failed for too long.
+	// Acts waits to be written to the audit; Lost, of acts and changes, had to be let go
+	// of, because the store failed for too long.
 	Acts int    `json:"acts_waiting,omitempty"`
 	Lost uint64 `json:"acts_lost,omitempty"`
 }

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -134,9 +133,20 @@ func (r *room) job() string { return "room " + r.name }
 // must not come last.
 func (r *room) put(ctx context.Context, s Store) error {
 	r.mu.Lock()
-	state := r.stateLocked()
+	state, seen := r.stateLocked(), r.fresh
+	r.fresh = map[string]time.Time{}
 	r.mu.Unlock()
-	return s.PutRoom(ctx, state)
+	err := s.PutRoom(ctx, state)
+	if err == nil && len(seen) > 0 { // a room that is known is known whole, and so first
+		err = s.Admit(ctx, r.name, seen)
+	}
+	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		maps.Copy(seen, r.fresh)
+		r.fresh = seen
+	}
+	return err
 }
 
 // stateLocked is what is kept of the room.
@@ -166,6 +176,7 @@ func (r *room) admitLocked(key string, now time.Time) {
 		keys := slices.SortedFunc(maps.Keys(r.admitted), func(a, b string) int { return r.admitted[a].Compare(r.admitted[b]) })
 		for _, k := range keys[:MaxAdmitted/10] {
 			delete(r.admitted, k)
+			delete(r.fresh, k)
 		}
 	}
 	r.admitted[key], r.fresh[key] = now, now
@@ -173,12 +184,9 @@ func (r *room) admitLocked(key string, now time.Time) {
 
 // flushLocked has those written down who were let in since the last time.
 func (r *room) flushLocked() {
-	if len(r.fresh) == 0 {
-		return
+	if len(r.fresh) > 0 {
+		r.keepLocked()
 	}
-	seen, name := r.fresh, r.name
-	r.fresh = map[string]time.Time{}
-	r.g.scribe.keep(fmt.Sprintf("admitted %s %d", name, r.g.next()), func(ctx context.Context, s Store) error { return s.Admit(ctx, name, seen) })
 }
 
 // alarmLocked tells the admins of something that is so until overLocked.

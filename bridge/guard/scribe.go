@@ -5,14 +5,19 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
-// The bounds of what waits for the store.
+// The bounds of what waits for the store. What strangers can make it write has its own, so
+// that they cannot push out what counts.
 const (
-	maxActs     = 20_000
+	maxOrders   = 10_000 // acts: orders, bans, repairs, lockdowns
+	maxPersons  = 6_000  // decisions on people of the config
+	maxNameless = 4_000  // decisions on others
 	maxJobs     = 20_000
+	maxLoose    = 5_000 // jobs that strangers cause
 	actsAtOnce  = 256
 	scribeRetry = 200 * time.Millisecond // doubled up to scribeSlow
 	scribeSlow  = 30 * time.Second
@@ -22,53 +27,116 @@ const (
 
 // scribe writes to the store, on its own goroutine, what others only hand over: so
 // no kick waits for a disk. While the store fails, acts and changes wait in memory;
-// beyond the bounds the oldest acts are let go of, and counted.
+// beyond the bounds the oldest of their kind are let go of and counted, and the admins
+// are told.
 type scribe struct {
 	store Store
 	log   *slog.Logger
-	alarm func(text string)
+	raise func(matter, text string)
+	over  func(matter string)
 	wake  chan struct{} // capacity 1
 
-	mu    sync.Mutex // guards all below
-	acts  []*Act
-	jobs  map[string]*job // by what they change: the last word counts
-	order []string
-	lost  uint64
+	mu     sync.Mutex // guards all below
+	acts   [3][]noted // by kindOf
+	serial uint64     // of acts
+	jobs   map[string]*job
+	order  [2][]string // keys of jobs, the oldest first: those that count, and loose ones
+	lost   uint64
 }
 
-// job is a change of what is kept.
+// noted is an act that waits, with its number among all.
+type noted struct {
+	n   uint64
+	act *Act
+}
+
+// Kinds of acts that wait, and their bounds.
+const (
+	ofOrder = iota
+	ofPerson
+	ofNameless
+)
+
+var mostActs = [...]int{ofOrder: maxOrders, ofPerson: maxPersons, ofNameless: maxNameless}
+
+func kindOf(a *Act) int {
+	switch {
+	case a.Actor != actorGuard || a.Facts.Leg == "":
+		return ofOrder
+	case a.Person != "":
+		return ofPerson
+	}
+	return ofNameless
+}
+
+// keeping is a change of what is kept.
+type keeping = func(ctx context.Context, s Store) error
+
+// job is a change that waits. The last word on its key counts.
 type job struct {
-	put  func(ctx context.Context, s Store) error
-	n    int             // how often it was changed
-	done []chan struct{} // closed once it is kept
+	put   keeping
+	n     int             // how often it was changed
+	fresh bool            // adds a row that the store has not, and was not tried yet
+	done  []chan struct{} // closed once it is kept
 }
 
-func newScribe(s Store, log *slog.Logger, alarm func(string)) *scribe {
-	return &scribe{store: s, log: log, alarm: alarm, wake: make(chan struct{}, 1), jobs: map[string]*job{}}
+// What the admins are told of the store.
+const (
+	matterStore = "store"
+	matterLost  = "store lost"
+)
+
+func newScribe(s Store, log *slog.Logger, raise func(matter, text string), over func(matter string)) *scribe {
+	return &scribe{store: s, log: log, raise: raise, over: over, wake: make(chan struct{}, 1), jobs: map[string]*job{}}
 }
 
 // note adds an act to the audit.
 func (s *scribe) note(a *Act) {
 	s.mu.Lock()
-	if len(s.acts) >= maxActs {
-		s.acts[0] = nil
-		s.acts = s.acts[1:]
+	acts := &s.acts[kindOf(a)]
+	full := len(*acts) >= mostActs[kindOf(a)]
+	if full {
+		(*acts)[0] = noted{}
+		*acts = (*acts)[1:]
 		s.lost++
 	}
-	s.acts = append(s.acts, a)
+	s.serial++
+	*acts = append(*acts, noted{s.serial, a})
 	s.mu.Unlock()
+	s.handed(full)
+}
+
+// handed wakes who writes, and tells the admins if something was let go of for it.
+func (s *scribe) handed(lost bool) {
+	if lost {
+		s.raise(matterLost, "The guard's store has failed for so long that the oldest of what waits for it is lost, and drawbridge guard status counts it. What holds now holds until the bot ends.")
+	}
 	poke(s.wake)
 }
 
 // keep has put change what is kept of key.
-func (s *scribe) keep(key string, put func(ctx context.Context, s Store) error) {
-	s.put(key, put, nil)
+func (s *scribe) keep(key string, put keeping) { s.put(key, put, false, nil) }
+
+// add is keep of a row that the store has not: if it is dropped before it was tried, there
+// is nothing to do.
+func (s *scribe) add(key string, put keeping) { s.put(key, put, true, nil) }
+
+// drop has the row of that ID forgotten; key is that by which it was kept.
+func (s *scribe) drop(key, id string) {
+	s.mu.Lock()
+	if j := s.jobs[key]; j != nil && j.fresh {
+		s.endLocked(key, j)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.keep(key, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
 }
 
 // keepNow is keep, and waits until it is done: ErrNotKept if that takes too long.
-func (s *scribe) keepNow(ctx context.Context, key string, put func(ctx context.Context, s Store) error) error {
+func (s *scribe) keepNow(ctx context.Context, key string, put keeping) error {
 	done := make(chan struct{})
-	s.put(key, put, done)
+	s.put(key, put, false, done)
 	timer := time.NewTimer(orderWait)
 	defer timer.Stop()
 	select {
@@ -80,17 +148,20 @@ func (s *scribe) keepNow(ctx context.Context, key string, put func(ctx context.C
 	return ErrNotKept
 }
 
-func (s *scribe) put(key string, put func(ctx context.Context, s Store) error, done chan struct{}) {
+func (s *scribe) put(key string, put keeping, fresh bool, done chan struct{}) {
 	s.mu.Lock()
+	full := false
 	j := s.jobs[key]
 	if j == nil {
-		if len(s.order) >= maxJobs { // the oldest goes
-			delete(s.jobs, s.order[0])
-			s.order = slices.Delete(s.order, 0, 1)
+		order := orderOf(key)
+		keys := &s.order[order]
+		if full = len(*keys) >= mostJobs[order]; full {
+			delete(s.jobs, (*keys)[0])
+			*keys = (*keys)[1:]
 			s.lost++
 		}
-		j = &job{}
-		s.jobs[key], s.order = j, append(s.order, key)
+		j = &job{fresh: fresh}
+		s.jobs[key], *keys = j, append(*keys, key)
 	}
 	j.put = put
 	j.n++
@@ -98,14 +169,17 @@ func (s *scribe) put(key string, put func(ctx context.Context, s Store) error, d
 		j.done = append(j.done, done)
 	}
 	s.mu.Unlock()
-	poke(s.wake)
+	s.handed(full)
 }
 
-// waiting returns how many acts wait, and how many were let go of.
+// waiting returns how many acts wait, and how many acts and changes were let go of.
 func (s *scribe) waiting() (n int, lost uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.acts), s.lost
+	for _, acts := range s.acts {
+		n += len(acts)
+	}
+	return n, s.lost
 }
 
 // run writes until ctx ends, and what is left then, for scribeLast at most.
@@ -119,12 +193,14 @@ func (s *scribe) run(ctx context.Context) {
 		if err := s.write(ctx); err != nil {
 			if ctx.Err() == nil {
 				s.log.Error("guard: the store fails", "err", err)
-				s.alarm("The guard's store fails: what it does is not in the audit before that is mended. It goes on.")
+				s.raise(matterStore, "The guard's store fails: what it does is not in the audit before that is mended. It goes on.")
 			}
 			timer.Reset(wait)
 			due, wait = timer.C, min(2*wait, scribeSlow)
-		} else {
+		} else if wait != scribeRetry {
 			wait = scribeRetry
+			s.over(matterStore)
+			s.over(matterLost)
 		}
 		select {
 		case <-ctx.Done():
@@ -153,69 +229,125 @@ func (s *scribe) write(ctx context.Context) error {
 	return errors.Join(s.writeActs(ctx), s.writeJobs(ctx), s.writeActs(ctx))
 }
 
+// writeJobs stops at what fails, which has its next turn behind all others: so one that
+// always fails does not stop them.
 func (s *scribe) writeJobs(ctx context.Context) error {
 	for {
 		key, j, put, n := s.first()
 		if j == nil {
 			return nil
 		}
-		if err := put(ctx, s.store); err != nil {
+		err := put(ctx, s.store)
+		s.wrote(key, j, n, err == nil)
+		if err != nil {
 			return err
 		}
-		s.wrote(key, j, n)
 	}
 }
 
 func (s *scribe) writeActs(ctx context.Context) error {
 	for {
-		s.mu.Lock()
-		acts := slices.Clone(s.acts[:min(len(s.acts), actsAtOnce)])
-		s.mu.Unlock()
+		acts, last := s.oldest()
 		if len(acts) == 0 {
 			return nil
 		}
 		if err := s.store.Append(ctx, acts); err != nil {
 			return err
 		}
-		s.appended(acts[len(acts)-1])
+		s.appended(last)
 	}
 }
 
-// first returns the job that waits longest; nil: none does.
-func (s *scribe) first() (key string, j *job, put func(context.Context, Store) error, n int) {
+// oldest returns the acts that wait longest, in their order, and the number of the last.
+func (s *scribe) oldest() (acts []*Act, last uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.order) == 0 {
-		return "", nil, nil, 0
+	var at [len(s.acts)]int
+	for len(acts) < actsAtOnce {
+		next := -1
+		for kind, i := range at {
+			if i < len(s.acts[kind]) && (next < 0 || s.acts[kind][i].n < s.acts[next][at[next]].n) {
+				next = kind
+			}
+		}
+		if next < 0 {
+			break
+		}
+		x := s.acts[next][at[next]]
+		acts, last = append(acts, x.act), x.n
+		at[next]++
 	}
-	key = s.order[0]
-	j = s.jobs[key]
-	return key, j, j.put, j.n
+	return acts, last
 }
 
-// wrote takes a job away, unless it changed while it was written.
-func (s *scribe) wrote(key string, j *job, n int) {
+// appended takes the acts up to a number away, of which some may have been let go of
+// meanwhile.
+func (s *scribe) appended(last uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.jobs[key] != j || j.n != n {
-		return
+	for kind, acts := range s.acts {
+		i := 0
+		for ; i < len(acts) && acts[i].n <= last; i++ {
+			acts[i] = noted{}
+		}
+		s.acts[kind] = acts[i:]
 	}
+}
+
+// first returns the job that waits longest, of those that count first; nil: none does.
+func (s *scribe) first() (key string, j *job, put keeping, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, order := range s.order {
+		if len(order) > 0 {
+			key, j = order[0], s.jobs[order[0]]
+			j.fresh = false // whatever becomes of it
+			return key, j, j.put, j.n
+		}
+	}
+	return "", nil, nil, 0
+}
+
+// wrote takes a job away that is done, unless it changed while it was written, and puts one
+// that failed behind the others.
+func (s *scribe) wrote(key string, j *job, n int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.jobs[key] != j:
+	case !ok:
+		s.unqueueLocked(key)
+		s.order[orderOf(key)] = append(s.order[orderOf(key)], key)
+	case j.n == n:
+		s.endLocked(key, j)
+	}
+}
+
+var mostJobs = [...]int{maxJobs, maxLoose}
+
+// orderOf is in which order a job waits: in the second if strangers can cause any number.
+func orderOf(key string) int {
+	if kind, _, _ := strings.Cut(key, " "); kind == timerGuest || kind == timerMute {
+		return 1
+	}
+	return 0
+}
+
+// endLocked takes a job away that has nothing more to do.
+func (s *scribe) endLocked(key string, j *job) {
 	delete(s.jobs, key)
-	if i := slices.Index(s.order, key); i >= 0 {
-		s.order = slices.Delete(s.order, i, i+1)
-	}
+	s.unqueueLocked(key)
 	for _, done := range j.done {
 		close(done)
 	}
 }
 
-// appended takes the acts up to last away, if they were not let go of meanwhile.
-func (s *scribe) appended(last *Act) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i := slices.Index(s.acts, last); i >= 0 {
-		clear(s.acts[:i+1])
-		s.acts = s.acts[i+1:]
+func (s *scribe) unqueueLocked(key string) {
+	order := &s.order[orderOf(key)]
+	if i := slices.Index(*order, key); i == 0 {
+		*order = (*order)[1:]
+	} else if i > 0 {
+		*order = slices.Delete(*order, i, i+1)
 	}
 }
 

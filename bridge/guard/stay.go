@@ -88,8 +88,7 @@ func (g *Guard) putStay(x Timer) {
 // dropStay forgets a stay.
 func (g *Guard) dropStay(x *Timer) {
 	g.stays.drop(x)
-	id := x.ID
-	g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+	g.scribe.drop(x.ID, x.ID)
 }
 
 // leaveStay ends a stay in a place that is not held any more: what it put into the

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -100,7 +99,7 @@ func (r *room) sweepLocked(now time.Time) {
 		}
 		delete(r.guests, key)
 		id := guestID(r.name, key)
-		r.g.scribe.keep(id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+		r.g.scribe.drop(id, id)
 	}
 }
 

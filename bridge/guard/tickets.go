@@ -47,7 +47,7 @@ func (k *tickets) has(person string) bool {
 // forgetTickets drops the rows of tickets that ended.
 func (g *Guard) forgetTickets(ids []string) {
 	for _, id := range ids {
-		g.scribe.keep("ticket "+id, func(ctx context.Context, s Store) error { return s.Drop(ctx, id) })
+		g.scribe.drop("ticket "+id, id)
 	}
 }
 
