@@ -352,8 +352,9 @@ func numbered(mark string, n int) []string {
 
 // fallbacks are the bodies that clients put beside what they encrypted.
 var fallbacks = []string{
-	"This message is encrypted (XEP-0027).", // profanity, and the bot
-	"This message is PGP-encrypted.",        // mcabber
+	"This message is encrypted (XEP-0027).",                                 // profanity, and the bot
+	"This message is PGP-encrypted.",                                        // mcabber
+	"[ERROR: This message is encrypted, and you are unable to decrypt it.]", // Psi
 	scriptedBody,
 }
 

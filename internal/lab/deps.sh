@@ -29,6 +29,11 @@ need=(
 	tmux tmux
 	chromium chromium
 )
+# The same, but where it cannot be had the tests with it are skipped.
+want=(
+	psi psi
+	xdotool xdotool
+)
 
 has() {
 	case $1 in
@@ -41,21 +46,27 @@ missing=()
 for ((i = 0; i < ${#need[@]}; i += 2)); do
 	has "${need[i]}" || missing+=("${need[i + 1]}")
 done
-if ((${#missing[@]} == 0)); then
+wanted=()
+for ((i = 0; i < ${#want[@]}; i += 2)); do
+	has "${want[i]}" || wanted+=("${want[i + 1]}")
+done
+if ((${#missing[@]} + ${#wanted[@]} == 0)); then
 	exit 0
 fi
-mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+if ((${#missing[@]})); then
+	mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+fi
 
-echo "installing: ${missing[*]}" >&2
+echo "installing: ${missing[*]} ${wanted[*]}" >&2
 if ! command -v apt-get >/dev/null; then
-	echo "deps: this is not Debian; please install by hand: ${missing[*]}" >&2
-	exit 1
+	echo "deps: this is not Debian; please install by hand: ${missing[*]} ${wanted[*]}" >&2
+	exit $((${#missing[@]} > 0))
 fi
 root=()
 if ((EUID != 0)); then
 	if ! command -v sudo >/dev/null; then
-		echo "deps: run as root: apt-get install --no-install-recommends ${missing[*]}" >&2
-		exit 1
+		echo "deps: run as root: apt-get install --no-install-recommends ${missing[*]} ${wanted[*]}" >&2
+		exit $((${#missing[@]} > 0))
 	fi
 	root=(sudo)
 	[[ -t 0 && -z ${CI-} ]] || root=(sudo -n)
@@ -73,16 +84,25 @@ retry() {
 
 # Debian starts a server as soon as it is installed, unless this file says no.
 policy=/usr/sbin/policy-rc.d
-if [[ ! -e $policy ]]; then
+if ((${#missing[@]})) && [[ ! -e $policy ]]; then
 	trap '"${root[@]}" rm -f "$policy"' EXIT
 	printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
 	"${root[@]}" chmod 755 "$policy"
 fi
 had_epmd=$(has epmd && echo yes || true)
-retry "${root[@]}" apt-get -qq update
-retry "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
-	-o Dpkg::Use-Pty=0 -o Dpkg::Lock::Timeout=300 \
-	install --no-install-recommends "${missing[@]}"
+apt() {
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+		-o Dpkg::Use-Pty=0 -o Dpkg::Lock::Timeout=300 \
+		install --no-install-recommends "$@"
+}
+if ((${#missing[@]})); then
+	retry "${root[@]}" apt-get -qq update
+	retry apt "${missing[@]}"
+fi
+if ((${#wanted[@]})); then
+	((${#missing[@]})) || "${root[@]}" apt-get -qq update || true
+	apt "${wanted[@]}" || echo "deps: without ${wanted[*]}: the tests with them will be skipped" >&2
+fi
 if [[ -d /run/systemd/system ]]; then
 	for p in "${missing[@]}"; do
 		case $p in
