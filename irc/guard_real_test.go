@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,9 +69,15 @@ func states(f policy.Facts) [3]policy.Known {
 // who is there.
 func guardLeg(t *testing.T, l *lab.Lab, cfg irc.Config, e *eyes) *irc.Leg {
 	t.Helper()
+	return guardLegAt(t, l, cfg, e, nil)
+}
+
+// guardLegAt has the leg live by a clock; nil: the true one.
+func guardLegAt(t *testing.T, l *lab.Lab, cfg irc.Config, e *eyes, now func() time.Time) *irc.Leg {
+	t.Helper()
 	cfg.Name, cfg.Nick, cfg.Channels = "net", "guard", channels("#dev")
 	ctx, cancel := context.WithCancel(context.Background())
-	leg, err := irc.New(cfg, irc.Deps{})
+	leg, err := irc.New(cfg, irc.Deps{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +326,9 @@ func TestRealGuardServices(t *testing.T) {
 	alice.Expect("You are now logged in")
 	l.IRCUser(s, "bob", "#dev")
 	e := &eyes{}
-	leg := guardLeg(t, l, irc.Config{Servers: []string{s.Addr}, TLSOff: true}, e)
+	var ahead atomic.Int64 // of the leg's clock
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	leg := guardLegAt(t, l, irc.Config{Servers: []string{s.Addr}, TLSOff: true}, e, now)
 	s.StopServices()
 	l.Await(time.Minute, "services are missed", func() bool {
 		return e.saw(func(s *bridge.Sight) bool { return s.Kind == bridge.SightServices && s.Down }) && e.facts("bob").Account.Known == policy.Unknown
@@ -333,12 +342,16 @@ func TestRealGuardServices(t *testing.T) {
 		t.Error("a look does not say that services are away")
 	}
 	s.StartServices()
-	back := time.Now()
-	l.Await(3*time.Minute, "services are back", func() bool {
+	observe(t, leg) // their return has been told before
+	if e.facts("carol").Account.Known != policy.Unknown || e.saw(func(s *bridge.Sight) bool { return s.Kind == bridge.SightServices && !s.Down }) {
+		t.Error("whoever is not logged in counts at once after their return")
+	}
+	ahead.Store(int64(2 * time.Minute))
+	observe(t, leg) // which wakes it
+	l.Await(time.Minute, "services are back", func() bool {
 		return e.saw(func(s *bridge.Sight) bool { return s.Kind == bridge.SightServices && !s.Down }) &&
 			e.facts("bob").Account.Known == policy.No && e.facts("carol").Account.Known == policy.No
 	})
-	t.Logf("trusted %s after they were back", time.Since(back))
 }
 
 // TestRealGuardNetsplit: an op given on the far side of a netsplit comes back as set by
