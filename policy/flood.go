@@ -168,6 +168,15 @@ func (m *Floods) In(key string, now time.Time) FloodSet {
 	return 0
 }
 
+// Until returns when somebody's floods have passed if they stay calm; zero: they are in
+// none.
+func (m *Floods) Until(key string) time.Time {
+	if e := m.seen[key]; e != nil && e.Value.(*talker).floods != 0 {
+		return e.Value.(*talker).until
+	}
+	return time.Time{}
+}
+
 func (m *Floods) note(t *talker, found FloodSet, now time.Time) FloodSet {
 	if !now.Before(t.until) {
 		t.floods = 0

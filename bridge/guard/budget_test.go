@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
 	"drawbridge/bridge/guard/guardtest"
 	"drawbridge/policy"
@@ -256,5 +257,54 @@ func TestDoubtAdmitsNobody(t *testing.T) {
 		h.wait(time.Second)
 		h.same("there", h.irc.Nicks(channel))
 		h.same("alarms", h.takeAlarms())
+	})
+}
+
+// flood has everybody whose nick begins so say too many lines.
+func (h *house) flood(prefix string, n int) {
+	for i := range n {
+		for range 5 {
+			h.irc.See(bridge.Sight{Kind: bridge.SightSaid, Room: lobby, Facts: onIRC(fmt.Sprint(prefix, i), fmt.Sprint(prefix, i))})
+		}
+	}
+	h.wait(time.Second)
+}
+
+// Who comes to flood, and was never here before, goes whatever the budget says: they were
+// let in for a moment. Of those who are here for longer no more go than may.
+func TestBudgetIsNotOfThoseWhoComeToFlood(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.fill(8)
+		for i := range 20 {
+			h.irc.Join(lobby, onIRC(fmt.Sprint("spam", i), fmt.Sprint("spam", i)))
+		}
+		h.wait(10 * time.Second)
+		h.flood("spam", 20)
+		if n := len(h.irc.Nicks(lobby)); n != 8 {
+			t.Errorf("%d are left, want 8", n)
+		}
+		h.same("alarms", h.takeAlarms())
+		h.flood("user", 8)
+		h.has("alarms", h.takeAlarms(), "more would be removed at once")
+		if n := len(h.irc.Nicks(lobby)); n != 8 {
+			t.Errorf("%d are left of 8 who were here", n)
+		}
+	})
+}
+
+// Guests who came together go together, when the time is over that their rule gave them.
+func TestBudgetIsNotOfGuests(t *testing.T) {
+	live(t, func(c *guard.Config) {
+		c.Policy.Rooms[1].Default = policy.Deny
+		c.Policy.Rules = []policy.Rule{{ID: "guests", Rooms: []string{"lobby"}, Do: []policy.Do{policy.Join}, Who: policy.Who{Anonymous: true}, Effect: policy.Quarantine, For: time.Hour}}
+	}, func(h *house) {
+		h.fill(8)
+		h.wait(time.Hour)
+		h.same("alarms", h.takeAlarms())
+		lines := h.kicked()
+		h.has("kicks", lines, "your time as a guest is over")
+		if n := len(h.irc.Nicks(lobby)); n != 0 {
+			t.Errorf("%d are left of 8 guests: %v", n, lines)
+		}
 	})
 }

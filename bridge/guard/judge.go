@@ -81,7 +81,7 @@ func (sd *side) judgeLocked(sub *subject, now time.Time) {
 	}
 	speak := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.Speak}, now)
 	if f.Floods != 0 {
-		sub.again = soonest(sub.again, now.Add(time.Minute))
+		sub.again = soonest(sub.again, r.floods.Until(sub.key))
 	}
 	if speak.Acts.Removes() && speak.Effect >= policy.Kick && f.Ban == nil {
 		sub.effect, sub.basis, sub.rule, sub.reason, sub.quiet = speak.Effect, speak.Basis, speak.Rule, speak.Reason, true
@@ -276,10 +276,14 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 	}
 	x := &removal{sub: sub, nick: sub.facts.Nick, reason: sd.reasonLocked(d), act: sd.actLocked(f, d, do, now)}
 	sub.removal, x.left = x, left
-	x.counts = d.Basis != policy.ByBan && !sd.leaverLocked(f, now) && (sub.here || d.Budgeted(f, now))
-	if sub.guest && d.Basis == policy.ByDefault { // as was agreed: that is no mistake of the rules
+	x.counts = d.Basis != policy.ByBan && !sd.leaverLocked(f, now) && (sub.here || d.Budgeted(f, now)) && !sd.cameToFloodLocked(sub, f, d, do, now)
+	switch { // what was agreed is no mistake of the rules
+	case d.Basis != policy.ByDefault:
+	case sub.guest:
 		x.counts = false
 		x.reason = "your invitation has ended: ask me for another (!invite, in your encrypted chat with me)"
+	case sd.overstaysLocked(sub, now):
+		x.counts, x.reason = false, "your time as a guest is over"
 	}
 	if !r.armed {
 		x.held, x.act.Result = true, resultDry
@@ -309,6 +313,28 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 	}
 	sd.removals = append(sd.removals, x)
 	poke(sd.wake)
+}
+
+// cameToFloodLocked reports whether somebody goes for a flood who came for the first time
+// within the last minute: that they were let in for a moment makes them no member.
+func (sd *side) cameToFloodLocked(sub *subject, f *policy.Facts, d *policy.Decision, do policy.Do, now time.Time) bool {
+	if f.Floods == 0 || sub.here || sub.known {
+		return false
+	}
+	first := *f
+	first.Admitted = false
+	if d.Budgeted(&first, now) {
+		return false
+	}
+	first.Floods = 0
+	calm := policy.Decide(sd.room.policy, &first, policy.Event{Room: sd.room.name, Do: do}, now)
+	return !calm.Acts.Removes()
+}
+
+// overstaysLocked reports whether somebody is a guest whose time is over.
+func (sd *side) overstaysLocked(sub *subject, now time.Time) bool {
+	due, guest := sd.room.guests[sub.key]
+	return guest && sub.facts.Since.Before(due) && !now.Before(due)
 }
 
 // actLocked begins a line of the audit.

@@ -104,6 +104,7 @@ func (sd *side) cameLocked(s *bridge.Sight, now time.Time) {
 	}
 	sub.passed = strings.Contains(sd.flags, "i")
 	sd.knowLocked(sub, now)
+	_, sub.known = r.admitted[sub.key]
 	sd.arrivedLocked(sub, now)
 	sd.present[s.Facts.Nick] = sub
 	if sub.facts.Self || sub.here {
@@ -165,6 +166,9 @@ func (sd *side) changedLocked(s *bridge.Sight, now time.Time) {
 	sub.facts = s.Facts
 	sub.facts.Since, sub.facts.Self = since, self || s.Self
 	sd.knowLocked(sub, now)
+	if _, known := r.admitted[sub.key]; known && key != sub.key && old == s.Facts.Nick {
+		sub.known = true // they are somebody who was here before
+	}
 	if old != s.Facts.Nick {
 		delete(sd.present, old)
 		sd.present[s.Facts.Nick] = sub

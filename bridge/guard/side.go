@@ -82,6 +82,7 @@ type subject struct {
 	is      policy.Affiliation
 	role    policy.Role
 	here    bool // was there before the bot
+	known   bool // had been let in before it came
 	batch   int
 	judged  bool
 	effect  policy.Effect // of being there
