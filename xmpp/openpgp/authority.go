@@ -56,6 +56,23 @@ func (a *Authority) Certified(p *policy.Person, now time.Time) []string {
 	return out
 }
 
+// Lapsed reports whether the authority certified one of the person's JIDs in a key and
+// that counts no more: the key was revoked or has expired, or the certification. While
+// the authority itself certifies nobody, nothing has lapsed.
+func (a *Authority) Lapsed(p *policy.Person, now time.Time) bool {
+	if a == nil || a.fpr == "" || p == nil {
+		return false
+	}
+	s := a.ring.snap.Load()
+	ca, err := s.authority(a.fpr, now)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(s.certifications(ca), func(c certification) bool {
+		return slices.ContainsFunc(p.JIDs, c.names) && (!now.Before(c.until) || s.certs[c.fpr].revoked(now))
+	})
+}
+
 // Addresses returns the addresses, mail or JID, in lower case, that stand in the keys
 // with these fingerprints and that the authority certified, now.
 func (a *Authority) Addresses(fprs []string, now time.Time) []string {
@@ -78,9 +95,9 @@ func (a *Authority) Addresses(fprs []string, now time.Time) []string {
 
 // certification is one user id that an authority has certified.
 type certification struct {
-	fpr         string // of the key
-	address     string // in its user id, lower case
-	from, until time.Time
+	fpr         string    // of the key
+	address     string    // in its user id, lower case
+	from, until time.Time // the same: it was revoked
 }
 
 func (c *certification) valid(now time.Time) bool {
@@ -160,7 +177,7 @@ func (c *cert) certifiedBy(ca *cert) []certification {
 }
 
 // latest returns what the newest valid certification of id by the key ca says; the
-// newest that is a revocation says nothing (RFC 4880 §5.2.1).
+// newest that is a revocation was good for no time (RFC 4880 §5.2.1).
 func latest(id *pgp.Identity, primary, ca *packet.PublicKey, cfg *packet.Config) (certification, bool) {
 	var best *packet.Signature
 	for _, s := range id.OtherCertifications {
@@ -175,11 +192,13 @@ func latest(id *pgp.Identity, primary, ca *packet.PublicKey, cfg *packet.Config)
 			best = sig
 		}
 	}
-	if best == nil || best.SigType == packet.SigTypeCertificationRevocation {
+	if best == nil {
 		return certification{}, false
 	}
 	k := certification{from: best.CreationTime, until: farFuture}
-	if s := best.SigLifetimeSecs; s != nil && *s != 0 {
+	if best.SigType == packet.SigTypeCertificationRevocation {
+		k.until = k.from
+	} else if s := best.SigLifetimeSecs; s != nil && *s != 0 {
 		k.until = best.CreationTime.Add(time.Duration(*s) * time.Second)
 	}
 	return k, true

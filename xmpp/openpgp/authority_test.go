@@ -38,6 +38,7 @@ func TestAuthority(t *testing.T) {
 	ca := h.generate(t, "ed25519", "company", "1y")
 	alice := h.generate(t, "ed25519", "alice", "0")
 	bob := h.generate(t, "ed25519", "bob", "0")
+	carol := h.generate(t, "ed25519", "carol", "1d")
 	sign := func(by, of *testKey, args ...string) {
 		t.Helper()
 		h.run(t, nil, append(append([]string{"--passphrase", testPass, "--local-user", by.fpr}, args...), "--quick-sign-key", of.fpr)...)
@@ -54,6 +55,7 @@ func TestAuthority(t *testing.T) {
 	people := map[string]*policy.Person{
 		"alice": {Name: "alice", JIDs: []string{"alice@example.org"}},
 		"bob":   {Name: "bob", JIDs: []string{"bob@example.org"}},
+		"carol": {Name: "carol", JIDs: []string{"carol@example.org"}},
 	}
 	now := time.Now()
 	expect := func(what string, a *Authority, person string, want *testKey, at time.Time) {
@@ -66,7 +68,7 @@ func TestAuthority(t *testing.T) {
 		if got != fpr {
 			t.Errorf("%s: %s has %q certified, want %q", what, person, got, fpr)
 		}
-		own, address := map[string]*testKey{"alice": alice, "bob": bob}[person], ""
+		own, address := map[string]*testKey{"alice": alice, "bob": bob, "carol": carol}[person], ""
 		if want != nil {
 			address = person + "@example.org"
 		}
@@ -74,28 +76,47 @@ func TestAuthority(t *testing.T) {
 			t.Errorf("%s: the key of %s has the addresses %q, want %q", what, person, got, address)
 		}
 	}
+	lapsed := func(what string, a *Authority, person string, want bool, at time.Time) {
+		t.Helper()
+		if got := a.Lapsed(people[person], at); got != want {
+			t.Errorf("%s: lapsed %t of %s, want %t", what, got, person, want)
+		}
+	}
 	expect("not certified", keys(ca, alice), "alice", nil, now)
+	lapsed("not certified", keys(ca, alice), "alice", false, now)
 	sign(ca, alice)
 	now = time.Now().Add(time.Second)
 	a := keys(ca, alice, bob)
 	expect("certified", a, "alice", alice, now)
+	lapsed("certified", a, "alice", false, now)
 	expect("certified for alice only", a, "bob", nil, now)
 	expect("without the company's key in the keyring", keys(alice), "alice", nil, now)
 	if err := keys(alice).Problem(now); !errors.Is(err, e2ee.ErrNoKey) {
 		t.Errorf("Problem = %v", err)
 	}
 	expect("the company's key has expired", a, "alice", nil, now.Add(366*24*time.Hour))
+	lapsed("the company's key has expired", a, "alice", false, now.Add(366*24*time.Hour))
 	if err := a.Problem(now.Add(366 * 24 * time.Hour)); !errors.Is(err, e2ee.ErrKeyExpired) {
 		t.Errorf("Problem = %v", err)
 	}
+	sign(ca, carol)
+	c := keys(ca, carol)
+	expect("a key for a day", c, "carol", carol, time.Now().Add(time.Second))
+	lapsed("a key for a day", c, "carol", false, time.Now().Add(time.Second))
+	expect("a key that has expired", c, "carol", nil, time.Now().Add(25*time.Hour))
+	lapsed("a key that has expired", c, "carol", true, time.Now().Add(25*time.Hour))
 	sign(alice, bob)
 	expect("depth one", keys(ca, alice, bob), "bob", nil, time.Now().Add(time.Second))
 	sign(ca, bob, "--default-cert-expire", "1d", "--ask-cert-expire")
 	b := keys(ca, alice, bob)
 	expect("certified for a day", b, "bob", bob, time.Now().Add(time.Second))
+	lapsed("certified for a day", b, "bob", false, time.Now().Add(time.Second))
 	expect("after that day", b, "bob", nil, time.Now().Add(25*time.Hour))
+	lapsed("after that day", b, "bob", true, time.Now().Add(25*time.Hour))
+	lapsed("after that day, of another", b, "alice", false, time.Now().Add(25*time.Hour))
 	h.run(t, nil, "--passphrase", testPass, "--local-user", ca.fpr, "--quick-revoke-sig", alice.fpr, ca.fpr)
 	expect("the certification was revoked", keys(ca, alice), "alice", nil, time.Now().Add(2*time.Second))
+	lapsed("the certification was revoked", keys(ca, alice), "alice", true, time.Now().Add(2*time.Second))
 	rev, err := os.ReadFile(filepath.Join(h.dir, "openpgp-revocs.d", ca.fpr+".rev"))
 	if err != nil {
 		t.Fatal(err)
