@@ -21,6 +21,9 @@ type Leaver struct {
 	Proofs int
 	// Accounts are those of the configuration that are nobody's any more.
 	Accounts []string
+	// Known are the bare JIDs, and the accounts, as "corp/alice", of who is somebody still
+	// and has lost part of what they may: that they go is no mistake of the rules.
+	Known []string
 }
 
 // leaveTime is for how long those who left are out of the removal budget: nobody has to
@@ -63,11 +66,14 @@ func (g *Guard) OffBoard(l Leaver) {
 // is kept until it is gone. It returns how many JIDs that are.
 func (r *room) leaveLocked(l *Leaver, now time.Time) (n int) {
 	for _, sd := range r.sides {
-		for _, account := range slices.Concat(l.Accounts, l.Links) {
+		for _, account := range slices.Concat(l.Accounts, l.Links, l.Known) {
 			sd.leavers[policy.FoldAccount(account)] = now
 		}
 		if sd.channel() {
 			continue
+		}
+		for _, jid := range l.Known {
+			sd.leavers[jid] = now
 		}
 		for _, jid := range l.JIDs {
 			n++

@@ -66,6 +66,39 @@ func TestOffBoarding(t *testing.T) {
 	}
 }
 
+// Who is somebody still, and has lost the right to be there because it was taken back,
+// goes and stays out, however often they return and however few may go at once; nobody
+// is alarmed. Where it may be a mistake the budget holds.
+func TestWhoLosesARight(t *testing.T) {
+	for _, meant := range []bool{true, false} {
+		live(t, func(cfg *guard.Config) { cfg.MaxRemovals = policy.MaxRemovals{Count: 1, Share: 20, Per: time.Minute} }, func(h *house) {
+			h.irc.Join(channel, onIRC("bob", "bob"))
+			h.xmpp.Join(muc, onXMPP("bob", "bob@corp.example"))
+			h.wait(2 * time.Minute)
+			h.xmpp.Lines()
+			cfg, less := h.cfg, *h.cfg.Policy.People[1]
+			less.Groups = nil
+			cfg.Policy.People = []*policy.Person{cfg.Policy.People[0], &less, cfg.Policy.People[2]}
+			leaver := guard.Leaver{Person: "bob", Why: "why"}
+			if meant {
+				leaver.Known = []string{"corp/bob", "bob@corp.example"}
+			}
+			must(t, h.g.Reload(cfg, leaver))
+			h.g.OffBoard(leaver)
+			for range 5 {
+				h.wait(100 * time.Millisecond)
+				h.xmpp.Join(muc, onXMPP("bob", "bob@corp.example"))
+			}
+			h.wait(time.Second)
+			acts, there := strings.Join(h.acts(guard.Query{}), "\n"), false
+			h.xmpp.Change(muc, func(p *guardtestPlace) { _, there = p.Members["bob"] })
+			if there == meant || strings.Contains(acts, "over the budget") == meant || strings.Contains(acts, "too many at once") == meant {
+				t.Errorf("meant %t: bob is there %t:\n%s", meant, there, acts)
+			}
+		})
+	}
+}
+
 // What somebody who left holds is taken away by a process that has not seen them leave.
 func TestOffBoardingOverARestart(t *testing.T) {
 	live(t, nil, func(h *house) {

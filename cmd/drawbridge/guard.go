@@ -109,7 +109,7 @@ func (b *bot) reloadGuard() error {
 	held := b.links.List()
 	ended := make([]guard.Leaver, len(leaving))
 	for i, gone := range leaving {
-		ended[i] = guard.Leaver{Person: gone.person, Why: gone.why, JIDs: gone.jids, Accounts: gone.accounts}
+		ended[i] = guard.Leaver{Person: gone.person, Why: gone.why, JIDs: gone.jids, Accounts: gone.accounts, Known: b.lapsed(gone.person)}
 		ended[i].Links, ended[i].Proofs = b.links.EndOf(gone.person)
 	}
 	b.links.Reload(linkConfig(b.cfg, people))
@@ -168,6 +168,17 @@ type leaver struct {
 	// Who is nobody any more: their JIDs, and the accounts of the configuration, as
 	// "corp/alice".
 	jids, accounts []string
+}
+
+// lapsed are the JIDs and accounts of somebody of whom a key that the company certified
+// has ended, or its word for it: that they lose what it gave them was meant. That files
+// of keys are missing, or the company's own key has expired, may be a mistake. b.mu is held.
+func (b *bot) lapsed(person string) []string {
+	p := b.cfg.Person(person)
+	if p == nil || !b.keys.ring.Authority(b.cfg.Keyring.Authority).Lapsed(p.Policy(), time.Now()) {
+		return nil
+	}
+	return slices.Concat(p.Policy().JIDs, accountsOf(p.Policy()))
 }
 
 // leavers are those who are in the configuration no more, or of whom a key that proved
@@ -257,10 +268,10 @@ func linked(people []*policy.Person, links *link.Book) []*policy.Person {
 
 // proven is a person with the keys that prove them now: of OpenPGP those that are
 // neither revoked nor expired, of both kinds those that the book of keys trusts. Who had
-// keys, and has none left, is Gone.
+// keys, of their own or by the company's word, and has none left, is Gone.
 func (k *keys) proven(p *policy.Person, company *openpgp.Authority, now time.Time) *policy.Person {
 	out := *p
-	live, dead := false, false
+	live, dead := false, company.Lapsed(p, now)
 	if k.book != nil {
 		out.OpenPGP, out.OTR = nil, nil
 		for _, key := range k.book.List(p.Name) {
