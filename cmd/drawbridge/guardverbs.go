@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/link"
 	"drawbridge/internal/admin"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
@@ -212,18 +213,27 @@ func (g *globals) eachPage(cmd *cobra.Command, a guardArgs, use func(auditPage))
 	}
 }
 
-// auditStored reads the audit of a bot that is stopped.
-func (g *globals) auditStored(ctx context.Context, a guardArgs) (page auditPage, err error) {
+// openStored opens the store of a bot that is stopped.
+func (g *globals) openStored() (*store.Store, error) {
 	c, err := g.loadStored()
 	if err != nil {
-		return page, err
+		return nil, err
 	}
 	if _, err := os.Stat(c.Store.Path); err != nil {
-		return page, failed(err, "drawbridge run makes it")
+		return nil, failed(err, "drawbridge run makes it")
 	}
 	st, err := store.Open(storeConfig(c), store.Deps{Log: newQuiet()})
 	if err != nil {
-		return page, storeFailed(err)
+		return nil, storeFailed(err)
+	}
+	return st, nil
+}
+
+// auditStored reads the audit of a bot that is stopped.
+func (g *globals) auditStored(ctx context.Context, a guardArgs) (page auditPage, err error) {
+	st, err := g.openStored()
+	if err != nil {
+		return page, err
 	}
 	defer closeStore(st, newQuiet())
 	page, err = auditOf(st.Guard().Acts(ctx, guard.Query{Who: a.Who, Room: a.Room, Since: a.Since, Last: a.Last}), a.After)
@@ -239,11 +249,17 @@ func newSimulate(g *globals) *cobra.Command {
 		Use:   "simulate FILE",
 		Short: "Show on whom another configuration would have decided otherwise",
 		Long: `Judge what stands in the audit anew by the rooms, rules and people of another
-configuration FILE, with the facts of then, and print each act on which it would
-have decided otherwise, and why. Nothing is changed.`,
+configuration FILE, with the facts of then and the accounts that are linked now, and
+print each act on which it would have decided otherwise, and why. Of keys, those count
+that FILE lists or its keyring.authority certified; those that were accepted (drawbridge
+trust) do not. Nothing is changed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spec, err := g.specOf(args[0])
+			links, err := g.heldLinks(cmd)
+			if err != nil {
+				return err
+			}
+			spec, err := g.specOf(args[0], links)
 			if err != nil {
 				return err
 			}
@@ -282,8 +298,28 @@ have decided otherwise, and why. Nothing is changed.`,
 	return cmd
 }
 
-// specOf reads the policy of another configuration.
-func (g *globals) specOf(path string) (spec policy.Spec, err error) {
+// heldLinks are the accounts that are linked to people, of the running bot or of its
+// store.
+func (g *globals) heldLinks(cmd *cobra.Command) ([]guard.Link, error) {
+	var out struct{ Result []guard.Link }
+	err := g.call(cmd, "guard links", guardArgs{}, &out)
+	if !errors.Is(err, admin.ErrNotRunning) {
+		return out.Result, err
+	}
+	st, err := g.openStored()
+	if err != nil {
+		return nil, err
+	}
+	defer closeStore(st, newQuiet())
+	kept, err := st.Guard().Load(cmd.Context())
+	if err != nil {
+		return nil, storeFailed(err)
+	}
+	return kept.Links, nil
+}
+
+// specOf reads the policy of another configuration, with those links.
+func (g *globals) specOf(path string, links []guard.Link) (spec policy.Spec, err error) {
 	c, err := config.Load(path, loadOptions())
 	if err != nil {
 		printErrors(g.err, err)
@@ -294,7 +330,7 @@ func (g *globals) specOf(path string) (spec policy.Spec, err error) {
 		printErrors(g.err, err)
 		return spec, misused(errors.New("not all keys can be read"), "")
 	}
-	return policySpec(c, k, nil), nil
+	return policySpec(c, k, link.New(linkConfig(c, policyPeople(c, k)), link.Deps{Kept: guard.Kept{Links: links}})), nil
 }
 
 func (g *globals) printSimulation(out *guard.Simulation) error {
