@@ -121,13 +121,19 @@ func (h *house) config(yaml string) {
 	if !strings.Contains(yaml, "\nadmin:") {
 		yaml += "\nadmin: {socket: \"${socket}\"}\n"
 	}
-	h.file("drawbridge.yaml", os.Expand(yaml, func(name string) string {
+	h.file("drawbridge.yaml", h.expand(yaml))
+}
+
+// expand puts the variables of the house into a text.
+func (h *house) expand(text string) string {
+	h.t.Helper()
+	return os.Expand(text, func(name string) string {
 		v, ok := h.vars[name]
 		if !ok {
 			h.t.Fatalf("no ${%s}", name)
 		}
 		return v
-	}))
+	})
 }
 
 // try runs the program with the house's configuration to its end.

@@ -30,6 +30,12 @@ func (h *house) scripted(s *lab.XMPPServer, p *person) *scripted {
 	return c
 }
 
+// saySigned sends a line that is signed and sealed, which most clients of XEP-0027 never do.
+func (c *scripted) saySigned(text string) {
+	c.h.t.Helper()
+	c.Chat(botJID, "<body>"+scriptedBody+"</body><x xmlns='jabber:x:encrypted'>"+c.p.gpg.Seal(c.h.botKey, text, "--sign")+"</x>")
+}
+
 // say sends a sealed line to the bot and returns the stanza's id.
 func (c *scripted) say(text string) string {
 	c.h.t.Helper()
@@ -49,6 +55,13 @@ func (c *scripted) Heard(jid string) []string {
 		}
 		if _, ok := lab.Child(st, "body"); !ok {
 			continue // a receipt or a chat state
+		}
+		if strings.Contains(st, nsOX) {
+			if _, known := c.opened[st]; !known {
+				c.opened[st], _ = c.openOX(st)
+			}
+			out = append(out, c.opened[st])
+			continue
 		}
 		x, ok := sealedPart(st)
 		if !ok {
