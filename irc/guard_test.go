@@ -207,5 +207,8 @@ func showObserved(o bridge.Observed, err error) string {
 			out += " access:" + a + "=" + c.Access[a]
 		}
 	}
+	if c.EntryMsg != nil {
+		out += ` entrymsg="` + *c.EntryMsg + `"`
+	}
 	return out
 }

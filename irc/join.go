@@ -308,6 +308,7 @@ func (s *session) enter(c *channel, m *ircmsg.Message, name string, nuh ircmsg.N
 	took := s.now.Sub(c.asked)
 	c.state, c.detail, c.refused, c.asked, c.retry = bridge.StateUp, "", "", time.Time{}, time.Time{}
 	s.add(c, nuh.Name, nuh.User, nuh.Host)
+	s.entered(c)
 	if !c.wanted {
 		return
 	}

@@ -206,6 +206,7 @@ func (s *session) finish(o *observation) {
 	seen := policy.ChannelSeen{
 		Lists: o.lists, Params: map[byte]string{}, Present: map[string]string{}, Topic: c.topic, Key: c.modes['k'],
 		MLock: o.keeps.mlock, TopicLock: o.keeps.topicLock, Access: o.keeps.access, AccessHidden: o.keeps.hidden,
+		EntryMsg: s.entryMsg(c, o.keeps.infoDone),
 		Accounts: map[string]string{},
 	}
 	var flags []byte

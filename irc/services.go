@@ -123,6 +123,9 @@ func (s *session) servicesAre(there bool) {
 		s.meetServices()
 	case !there && (was == servicesUp || was == servicesBack):
 		v.state, v.fresh, v.host, v.unnamed = servicesDown, time.Time{}, "", false
+		for _, c := range s.channels {
+			c.entry.quiet = false
+		}
 		if was == servicesUp {
 			s.seeServices(true)
 			s.accountsChanged(policy.No)
@@ -287,6 +290,7 @@ func (s *session) isService(m *ircmsg.Message) bool {
 
 // fromServices handles what services tell us in private.
 func (s *session) fromServices(m *ircmsg.Message) {
+	s.greeted(m)
 	if len(m.Params) < 2 || !s.isMe(m.Params[0]) || !s.isService(m) {
 		return
 	}

@@ -49,6 +49,8 @@ type channel struct {
 	watch   *watch    // since the last join; nil: no guard holds it
 	listed  bool      // NAMES has come to its end
 
+	entry entryMsg
+
 	// key is what opened it last, where that is not the config's: somebody, or our
 	// guard, has set another.
 	key string

@@ -24,7 +24,9 @@ type Channel struct {
 	Topic      *string // nil: left alone
 	MLock      string  // ChanServ's mode lock, as "+ntR-i"; "": left alone
 	TopicLock  bool    // ChanServ keeps the topic
-	Access     []Access
+	// EntryMsg is what ChanServ says to who comes in; nil: left alone; "": nothing.
+	EntryMsg *string
+	Access   []Access
 }
 
 // List is what shall stand in a list (b, e, I, q), and what shall not.
@@ -59,6 +61,7 @@ type ChannelSeen struct {
 	Topic     string
 	MLock     string
 	TopicLock bool
+	EntryMsg  *string           // nil: not known
 	Access    map[string]string // account → flags
 	// AccessHidden: ChanServ keeps a list, and does not show it to the bot.
 	AccessHidden bool

@@ -28,6 +28,13 @@ func (p *planner) services() {
 			say("TOPIC %s LOCK", name)
 		}
 	}
+	if m := p.want.EntryMsg; m != nil && p.seen.EntryMsg != nil && *m != *p.seen.EntryMsg && p.caps.Services == Atheme {
+		if *m == "" {
+			say("SET %s ENTRYMSG OFF", name)
+		} else {
+			say("SET %s ENTRYMSG %s", name, *m)
+		}
+	}
 	for _, a := range p.want.Access {
 		if diff := flagDiff(p.seen.Access[a.Account], a.Flags); diff != "" && p.caps.Services == Atheme {
 			say("FLAGS %s %s %s", name, a.Account, diff)

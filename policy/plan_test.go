@@ -131,6 +131,9 @@ func TestPlanChannel(t *testing.T) {
 			inspircd,
 			"PRIVMSG ChanServ :SET #c MLOCK +nt\nPRIVMSG ChanServ :SET #c TOPICLOCK ON\nPRIVMSG ChanServ :FLAGS #c alice +O-v\nPRIVMSG ChanServ :FLAGS #c bob -o",
 		},
+		{"an entry message", Channel{EntryMsg: ptr("we have moved")}, ChannelSeen{EntryMsg: ptr("hello")}, inspircd, "PRIVMSG ChanServ :SET #c ENTRYMSG we have moved"},
+		{"no entry message any more", Channel{EntryMsg: ptr("")}, ChannelSeen{EntryMsg: ptr("we have moved")}, inspircd, "PRIVMSG ChanServ :SET #c ENTRYMSG OFF"},
+		{"an entry message that is there, or over one that is not known", Channel{EntryMsg: ptr("we have moved")}, ChannelSeen{}, inspircd, ""},
 		{"a mode lock in another order", Channel{MLock: "+ntR-i"}, ChannelSeen{MLock: "+Rnt-i"}, inspircd, ""},
 		{"a mode lock of the other sign", Channel{MLock: "+nt-i"}, ChannelSeen{MLock: "+nti"}, inspircd, "PRIVMSG ChanServ :SET #c MLOCK +nt-i"},
 	} {

@@ -28,6 +28,8 @@ type Before struct {
 	Set     string  `json:"set,omitempty"`   // flags that were not set
 	Topic   *string `json:"topic,omitempty"` // nil: not changed
 	Forward bool    `json:"forward,omitempty"`
+	// EntryMsg is what ChanServ said to who came in; nil: not changed.
+	EntryMsg *string `json:"entry_msg,omitempty"`
 }
 
 // SetMoving says what migrations ask, of each place; what is not in all is asked nothing.
@@ -99,15 +101,17 @@ func (sd *side) wantMovingLocked(c *policy.Channel, seen *policy.ChannelSeen, mv
 			b.Set = strings.ReplaceAll(b.Set, string(m), "")
 		}
 	}
-	c.Clear = strings.Map(func(m rune) rune {
+	c.Clear = unique(strings.Map(func(m rune) rune { // RECOVER may have left some of them, too
 		if strings.ContainsRune(c.Set, m) {
 			return -1
 		}
 		return m
-	}, c.Clear)
+	}, c.Clear))
 	c.Topic = sd.movedTopicLocked(c.Topic, seen.Topic, mv, &b)
 	sd.wantForwardLocked(c, seen, mv, &b)
+	greets := sd.wantEntryLocked(c, seen, mv, &b)
 	if !only {
+		sd.greets = greets
 		sd.keepBeforeLocked(&was, &b)
 	}
 }
@@ -177,6 +181,44 @@ func (sd *side) wantForwardLocked(c *policy.Channel, seen *policy.ChannelSeen, m
 	}
 }
 
+// entryMost is what an entry message of ChanServ may have, in bytes: it stands in one line
+// with the words around it.
+const entryMost = 380
+
+// wantEntryLocked has ChanServ say what is said to who comes in, where it does as the bot
+// asks, and what it said before is known; then it greets is true. Else the bot says it.
+func (sd *side) wantEntryLocked(c *policy.Channel, seen *policy.ChannelSeen, mv Moving, b *Before) (greets bool) {
+	own := sd.ownAccountLocked()
+	obeys := sd.caps.Services == policy.Atheme && own != "" && seen.EntryMsg != nil && slices.ContainsFunc(slices.Collect(maps.Keys(seen.Access)), func(account string) bool {
+		return strings.EqualFold(account, own) && strings.Contains(seen.Access[account], "s")
+	})
+	switch {
+	case !obeys:
+		return false
+	case mv.Entry != "":
+		want := strings.ReplaceAll(mv.Entry, "\n", " / ")
+		if len(want) > entryMost {
+			want, _, _ = strings.Cut(mv.Entry, "\n")
+		}
+		if len(want) > entryMost {
+			return false
+		}
+		if !sameTopic(*seen.EntryMsg, want) {
+			if b.EntryMsg == nil {
+				before := *seen.EntryMsg
+				b.EntryMsg = &before
+			}
+			c.EntryMsg = &want
+		}
+		return true
+	case b.EntryMsg != nil && !sameTopic(*seen.EntryMsg, *b.EntryMsg):
+		c.EntryMsg = b.EntryMsg
+	default:
+		b.EntryMsg = nil
+	}
+	return false
+}
+
 // leastTopic is what a server leaves of a topic at least.
 const leastTopic = 80
 
@@ -186,14 +228,15 @@ func sameTopic(seen, want string) bool {
 }
 
 func (b *Before) equal(o *Before) bool {
-	same := b.Topic == nil && o.Topic == nil || b.Topic != nil && o.Topic != nil && *b.Topic == *o.Topic
-	return same && b.Set == o.Set && b.Forward == o.Forward
+	same := func(x, y *string) bool { return x == nil && y == nil || x != nil && y != nil && *x == *y }
+	return same(b.Topic, o.Topic) && same(b.EntryMsg, o.EntryMsg) && b.Set == o.Set && b.Forward == o.Forward
 }
 
-// entryLocked tells somebody who came into a place that people leave where to go.
+// entryLocked tells somebody who came into a place that people leave where to go, unless
+// ChanServ does.
 func (sd *side) entryLocked(sub *subject, now time.Time) {
 	words := sd.room.g.movingOf(sd.place).Entry
-	if words == "" || sub.here || sub.facts.Self || sub.peer != nil || !sd.room.armed || len(sd.words) >= maxWords {
+	if words == "" || sd.greets && !sd.down || sub.here || sub.facts.Self || sub.peer != nil || !sd.room.armed || len(sd.words) >= maxWords {
 		return
 	}
 	if acts, _ := sd.actsLocked(); !acts {
@@ -295,7 +338,7 @@ func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Movin
 		before = g.movingOf(place)
 	}
 	for _, mv := range steps {
-		step := MoveStep{Place: place, Why: why}
+		step, greeted := MoveStep{Place: place, Why: why}, false
 		switch {
 		case !sd.channel():
 			if mv.Closed && !before.Closed {
@@ -303,6 +346,7 @@ func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Movin
 			}
 		default:
 			want, _ := sd.wantLocked(&seen, mv, true, now)
+			greeted = want.EntryMsg != nil
 			lines, err := policy.PlanChannel(want, seen, o.ChannelCaps, 0)
 			if err != nil {
 				return nil, err
@@ -312,7 +356,7 @@ func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Movin
 			}
 			seen = applied(seen, &want)
 		}
-		if mv.Entry != "" && before.Entry == "" {
+		if mv.Entry != "" && before.Entry == "" && !greeted {
 			for line := range strings.SplitSeq(mv.Entry, "\n") {
 				step.Lines = append(step.Lines, "NOTICE to who comes in: "+line)
 			}
@@ -344,6 +388,9 @@ func applied(seen policy.ChannelSeen, want *policy.Channel) policy.ChannelSeen {
 		seen.MLock = want.MLock
 	}
 	seen.TopicLock = seen.TopicLock || want.TopicLock
+	if want.EntryMsg != nil {
+		seen.EntryMsg = want.EntryMsg
+	}
 	seen.Params = maps.Clone(seen.Params)
 	if seen.Params == nil {
 		seen.Params = map[byte]string{}

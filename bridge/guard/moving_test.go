@@ -162,3 +162,69 @@ func TestMovingMUC(t *testing.T) {
 		}
 	})
 }
+
+// Where ChanServ does what the bot says, it tells who comes in, in place of what it said
+// before, which comes back; and the bot is silent. While services are away the bot says it.
+func TestMovingEntryMessage(t *testing.T) {
+	before := "Mind the gap"
+	live(t, nil, func(h *house) {
+		h.stop()
+		h.irc.Change(lobby, func(p *guardtestPlace) {
+			p.EntryMsg = &before
+			p.Members[h.irc.Nick].Facts.Account = policy.Fact{Known: policy.Yes, Value: "botacct"}
+			p.Access = map[string]string{"BotAcct": "AOos"}
+		})
+		h.start()
+		h.ready()
+		h.irc.Lines()
+		moving := guard.Moving{ReadOnly: true, Entry: "Schreib !move\nWrite !move"}
+		steps, err := h.g.PlanMoving(context.Background(), lobby, []guard.Moving{moving})
+		if got := strings.Join(steps[0].Lines, "; "); err != nil || strings.Contains(got, "NOTICE") || !strings.Contains(got, "ENTRYMSG Schreib !move / Write !move") {
+			t.Errorf("planned %q, %v", got, err)
+		}
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: moving})
+		h.wait(time.Second)
+		h.has("said by ChanServ", h.irc.Lines(), "PRIVMSG ChanServ :SET #lobby ENTRYMSG Schreib !move / Write !move")
+		h.irc.Join(lobby, onIRC("erin", "erin"))
+		h.wait(6 * time.Minute)
+		h.same("and not by the bot", h.irc.Whispers())
+		h.same("once", h.irc.Lines())
+
+		h.irc.Change(lobby, func(p *guardtestPlace) { p.Down = true })
+		h.wait(6 * time.Minute)
+		h.irc.Join(lobby, onIRC("fred", ""))
+		h.wait(time.Second)
+		h.same("without services", h.irc.Whispers(), "fred: Schreib !move", "fred: Write !move")
+		h.irc.Change(lobby, func(p *guardtestPlace) { p.Down = false })
+		h.wait(6 * time.Minute)
+		h.irc.Lines()
+
+		// The next process knows how it was.
+		h.stop()
+		h.start()
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: moving})
+		h.ready()
+		h.irc.Lines()
+		h.g.SetMoving(nil)
+		h.wait(6 * time.Minute)
+		h.has("taken back", h.irc.Lines(), "PRIVMSG ChanServ :SET #lobby ENTRYMSG Mind the gap")
+		h.wait(6 * time.Minute)
+		h.same("and then", h.irc.Lines())
+	})
+}
+
+// InspIRCd drops a topic that is set in the same second as the one before: it is set again.
+func TestMovingTopicInTheSameSecond(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Change(lobby, func(p *guardtestPlace) { p.Topic = "as it was" })
+		h.wait(6 * time.Minute)
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true, Topic: movedTo}})
+		h.wait(200 * time.Millisecond)
+		h.has("moved", h.irc.Lines(), "TOPIC #lobby :"+movedTo)
+		h.g.SetMoving(map[bridge.Room]guard.Moving{lobby: {ReadOnly: true}})
+		h.wait(200 * time.Millisecond)
+		h.has("dropped", h.irc.Lines(), "TOPIC #lobby :as it was")
+		h.wait(5 * time.Second)
+		h.same("again", h.irc.Lines(), "TOPIC #lobby :as it was")
+	})
+}

@@ -144,7 +144,7 @@ func (sd *side) shutOutLocked(s *bridge.Sight, now time.Time) {
 		sd.caps = *s.Caps
 	}
 	switch s.What {
-	case "471", "473", "474", "475", "477": // full, +i, +b, +k, +R
+	case "470", "471", "473", "474", "475", "477": // sent on, full, +i, +b, +k, +R
 	default:
 		sd.shutOut, sd.regains, sd.regain = false, 0, time.Time{}
 		return

@@ -48,9 +48,11 @@ type Applied struct {
 type Place struct {
 	Flags     string
 	Topic     string
+	TopicAt   time.Time // InspIRCd drops a topic that is set within a second after that
 	Key       string
 	MLock     string
 	TopicLock bool
+	EntryMsg  *string // nil: not known
 	Lists     map[byte][]string
 	Access    map[string]string
 	Members   map[string]*Member
@@ -353,7 +355,7 @@ func (l *Leg) Observe(ctx context.Context, room bridge.Room) (bridge.Observed, e
 	self := p.Members[l.Nick]
 	if room.Kind == bridge.Channel {
 		o.Holds = self != nil && strings.Contains(self.Rights, "o")
-		o.Channel = policy.ChannelSeen{Flags: p.Flags, Key: p.Key, Topic: p.Topic, MLock: p.MLock, TopicLock: p.TopicLock, Lists: map[byte][]string{}, Present: map[string]string{}, Access: maps.Clone(p.Access)}
+		o.Channel = policy.ChannelSeen{Flags: p.Flags, Key: p.Key, Topic: p.Topic, MLock: p.MLock, TopicLock: p.TopicLock, EntryMsg: p.EntryMsg, Lists: map[byte][]string{}, Present: map[string]string{}, Access: maps.Clone(p.Access)}
 		for mode, list := range p.Lists {
 			o.Channel.Lists[mode] = slices.Clone(list)
 		}

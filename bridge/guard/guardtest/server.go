@@ -100,7 +100,10 @@ func (l *Leg) line(room bridge.Room, c policy.Command) {
 	case "MODE":
 		p.modes(c.Params[1], c.Params[2:], show)
 	case "TOPIC":
-		p.Topic = c.Params[1]
+		if p.Caps.Software == policy.InspIRCd && time.Since(p.TopicAt) < time.Second {
+			break
+		}
+		p.Topic, p.TopicAt = c.Params[1], time.Now()
 		show(bridge.Sight{Kind: bridge.SightMode, What: "topic"})
 	case "PRIVMSG":
 		switch verb, _, _ := strings.Cut(c.Params[1], " "); {
@@ -112,6 +115,12 @@ func (l *Leg) line(room bridge.Room, c policy.Command) {
 			show(s)
 		case strings.HasSuffix(c.Params[1], " TOPICLOCK ON"):
 			p.TopicLock = true
+		case strings.Contains(c.Params[1], " ENTRYMSG "):
+			_, said, _ := strings.Cut(c.Params[1], " ENTRYMSG ")
+			if said == "OFF" {
+				said = ""
+			}
+			p.EntryMsg = &said
 		case verb == "FLAGS":
 			f := strings.Fields(c.Params[1])
 			p.Access[f[2]] = strings.Trim(f[3], "+-")
