@@ -358,9 +358,10 @@ func numbered(mark string, n int) []string {
 
 // fallbacks are the bodies that clients put beside what they encrypted.
 var fallbacks = []string{
-	"This message is encrypted (XEP-0027).",                                 // profanity, and the bot
-	"This message is PGP-encrypted.",                                        // mcabber
-	"[ERROR: This message is encrypted, and you are unable to decrypt it.]", // Psi
+	"This message is encrypted (XEP-0027).",                                                       // profanity, and the bot
+	"This message is PGP-encrypted.",                                                              // mcabber
+	"[ERROR: This message is encrypted, and you are unable to decrypt it.]",                       // Psi
+	"[This message is *encrypted* (See :XEP:`27`] ([This message is *encrypted* (See :XEP:`27`])", // Gajim
 	scriptedBody,
 }
 

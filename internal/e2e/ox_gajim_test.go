@@ -13,7 +13,7 @@ import (
 // nothing to refuse.
 func TestOXWithGajim(t *testing.T) {
 	t.Parallel()
-	if !lab.HasGajim() {
+	if !lab.HasGajim("openpgp") {
 		t.Skip("no Gajim 1.7 with its OpenPGP plugin; on Debian 12: apt-get install --no-install-recommends gajim gajim-openpgp")
 	}
 	h, ircd, prosody := newServed(t)

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Gajim is a running Gajim 1.7 with its OpenPGP plugin (OX, XEP-0373), driven over a
-// D-Bus of its own. Its windows are drawn on a screen that nobody sees.
+// Gajim is a running Gajim 1.7 with its OpenPGP plugin (OX, XEP-0373) or its PGP plugin
+// (XEP-0027), driven over a D-Bus of its own. Its windows are drawn on a screen that nobody sees.
 type Gajim struct {
 	JID string // bare
 
@@ -24,8 +24,11 @@ type Gajim struct {
 // GajimUser tells who uses a Gajim.
 type GajimUser struct {
 	Name string
-	GPG  *GPG   // with the own key alone; it becomes Gajim's own keyring
-	To   string // bare JID of the contact that is written to by OX
+	GPG  *GPG   // for OX with the own key alone; it becomes Gajim's own keyring
+	To   string // bare JID of the contact that is written to
+	// Key and ToKey are the fingerprints of the own key and the contact's, for XEP-0027;
+	// without them it is OX.
+	Key, ToKey string
 }
 
 const gajimAccount = "lab" // its name in Gajim
@@ -34,10 +37,13 @@ const gajimAccount = "lab" // its name in Gajim
 const gajimSettings = `CREATE TABLE settings (name TEXT UNIQUE, settings TEXT);
 CREATE TABLE account_settings (account TEXT UNIQUE, settings TEXT);
 INSERT INTO settings VALUES ('app', '%s'), ('soundevents', '{}'), ('status_presets', '{}'), ('proxies', '{}'),
- ('plugins', '{"openpgp": {"active": true}}'), ('workspaces', '{"first": {"name": "lab", "chats": []}}');
+ ('plugins', '{"%s": {"active": true}}'), ('workspaces', '{"first": {"name": "lab", "chats": []}}');
 INSERT INTO account_settings VALUES ('` + gajimAccount + `', '%s');
 PRAGMA user_version=5;
 `
+
+// gajimKeys is what the PGP plugin keeps: the own key and that of a contact.
+const gajimKeys = `{"_version": 3, "own_key_data": {"key_id": "%s", "key_user": "own"}, "contact_key_data": {"%s-%s": {"key_id": "%s", "key_user": "bot"}}}`
 
 // gajimStart is /usr/bin/gajim, which does not start for root: tests often run as root.
 const gajimStart = "import os, sys; os.geteuid = lambda: 1000; from gajim.gajim import main; sys.argv[0] = 'gajim'; sys.exit(main())"
@@ -46,11 +52,11 @@ const gajimStart = "import os, sys; os.geteuid = lambda: 1000; from gajim.gajim 
 const gajimPackage = "/usr/lib/python3/dist-packages/gajim/__init__.py"
 
 // HasGajim reports whether there is a Gajim that the lab can drive, of the 1.7 series
-// with its OpenPGP plugin: others have other settings. make deps does not install it,
-// for it is half a desktop.
-func HasGajim() bool {
+// with this plugin (openpgp, pgp): others have other settings. make deps does not install
+// it, for it is half a desktop.
+func HasGajim(plugin string) bool {
 	version, _ := os.ReadFile(gajimPackage)
-	_, err := os.Stat("/usr/share/gajim/plugins/openpgp")
+	_, err := os.Stat("/usr/share/gajim/plugins/" + plugin)
 	return strings.Contains(string(version), "'1.7.") && err == nil
 }
 
@@ -62,7 +68,13 @@ func (l *Lab) Gajim(s *XMPPServer, o GajimUser) *Gajim {
 	host, port, _ := strings.Cut(s.Addr, ":")
 	conf := filepath.Join(home, "conf")
 	l.must(os.MkdirAll(filepath.Join(conf, "openpgp"), 0o700))
-	l.must(os.Symlink(o.GPG.Home, filepath.Join(conf, "openpgp", g.JID)))
+	plugin, encryption := "openpgp", "OpenPGP"
+	if o.Key == "" {
+		l.must(os.Symlink(o.GPG.Home, filepath.Join(conf, "openpgp", g.JID)))
+	} else {
+		plugin, encryption = "pgp", "PGP"
+		l.write(filepath.Join(conf, "plugins_data", "pgplegacy", g.JID, "store"), fmt.Sprintf(gajimKeys, o.Key, gajimAccount, o.To, o.ToKey))
+	}
 	cert, err := os.ReadFile(s.Cert.CertFile)
 	l.must(err)
 	l.write(filepath.Join(conf, "cert_store", "lab"), string(cert))
@@ -73,12 +85,13 @@ func (l *Lab) Gajim(s *XMPPServer, o GajimUser) *Gajim {
 	}
 	l.write(filepath.Join(home, "settings.sql"), fmt.Sprintf(gajimSettings,
 		text(map[string]any{"remote_control": true, "use_keyring": false, "check_for_update": false, "plugins_auto_update": false, "plugins_update_check": false}),
+		plugin,
 		text(map[string]any{
 			"account": map[string]any{
 				"name": o.Name, "hostname": Domain, "address": g.JID, "password": Password, "savepass": true, "active": true, "autoconnect": true,
 				"resource": "gajim", "use_custom_host": true, "custom_host": host, "custom_port": json.Number(port), "custom_type": "START TLS",
 			},
-			"contact":    map[string]any{o.To: map[string]any{"encryption": "OpenPGP"}},
+			"contact":    map[string]any{o.To: map[string]any{"encryption": encryption}},
 			"group_chat": map[string]any{},
 		})))
 	if out, err := exec.Command(l.program("sqlite3"), filepath.Join(conf, "settings.sqlite"), ".read "+filepath.Join(home, "settings.sql")).CombinedOutput(); err != nil {
