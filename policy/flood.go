@@ -2,6 +2,7 @@ package policy
 
 import (
 	"container/list"
+	"slices"
 	"time"
 )
 
@@ -141,18 +142,40 @@ func (m *Floods) Left(key string, split bool, now time.Time) {
 	}
 }
 
+// Became notes that somebody is known by another key now, as when they log in or out:
+// what they did counts on, with what was done by the other key, and not by the old one. host
+// is as in Joined.
+func (m *Floods) Became(from, to, host string, now time.Time) FloodSet {
+	old := m.talker(from)
+	m.leave(old)
+	t, l := m.talker(to), &m.limits
+	if t.host == "" && host != "" {
+		t.host = host
+		m.hosts[host]++
+	}
+	t.lines.join(&old.lines, l.Lines)
+	t.caps.join(&old.caps, l.Caps)
+	t.cyc.join(&old.cyc, l.Cycles)
+	t.nick.join(&old.nick, l.Nicks)
+	t.last, t.repeats = old.last, old.repeats
+	old.lines, old.repeats, old.caps, old.cyc, old.nick = window{}, window{}, window{}, window{}, window{}
+	found := m.note(old, 0, now)
+	if m.note(t, 0, now); found != 0 && t.until.Before(old.until) {
+		t.until = old.until
+	}
+	t.floods |= found
+	return t.floods
+}
+
 // Renamed counts a change of nick. Where the key itself is made of the nick, to
 // is its new form.
 func (m *Floods) Renamed(from, to string, now time.Time) FloodSet {
-	t := m.talker(from)
 	if to != from {
-		if old := m.seen[to]; old != nil {
-			m.forget(old)
-		}
-		e := m.seen[from]
-		delete(m.seen, from)
-		t.key, m.seen[to] = to, e
+		host := m.talker(from).host
+		m.Became(from, to, host, now)
+		m.forget(m.seen[from])
 	}
+	t := m.talker(to)
 	var found FloodSet
 	if t.nick.add(m.limits.Nicks, now) {
 		found |= FloodNicks
@@ -220,6 +243,15 @@ func (m *Floods) leave(t *talker) {
 type window struct {
 	times []time.Time
 	next  int
+}
+
+// join adds the times of another window of the same limit; the last of both count.
+func (w *window) join(o *window, l Limit) {
+	if len(o.times) == 0 {
+		return
+	}
+	all := slices.SortedFunc(slices.Values(slices.Concat(w.times, o.times)), time.Time.Compare)
+	*w = window{times: all[max(0, len(all)-l.Count):]}
 }
 
 // add notes one more time, and reports whether the limit is passed: Count times

@@ -236,6 +236,105 @@ func TestFoldMaskAndWild(t *testing.T) {
 	}
 }
 
+// Who logs in or out, or changes nick, goes on as they were: what they did counts on.
+func TestFloodsGoOnByAnotherKey(t *testing.T) {
+	limits := FloodLimits{Lines: Limit{4, 5 * time.Second}, Repeats: Limit{3, time.Minute}, Caps: Limit{3, time.Minute}, Nicks: Limit{2, time.Minute}, Clones: 1}
+	sec := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Second) }
+	line := func(n int) Said { return Said{Hash: uint64(n), Letters: 20} }
+	for _, tt := range []struct {
+		name string
+		do   func(m *Floods) FloodSet
+		want FloodSet
+	}{
+		{"lines before and after", func(m *Floods) FloodSet {
+			m.Said("mask", line(1), sec(0))
+			m.Said("mask", line(2), sec(0))
+			m.Said("account", line(3), sec(1)) // by another connection of theirs
+			m.Became("mask", "account", "", sec(1))
+			return m.Said("account", line(4), sec(2))
+		}, FloodLines},
+		{"in and out again", func(m *Floods) (f FloodSet) {
+			for i := range 4 {
+				f = m.Said("mask", line(2*i), sec(0))
+				m.Became("mask", "account", "", sec(0))
+				m.Became("account", "mask", "", sec(0))
+			}
+			return f
+		}, FloodLines},
+		{"one line, in and out again and again", func(m *Floods) (f FloodSet) {
+			m.Said("mask", Said{1, 20, 20, 0}, sec(0))
+			for range 9 {
+				m.Became("mask", "account", "", sec(0))
+				f = m.Became("account", "mask", "", sec(0))
+			}
+			return f | m.Said("mask", Said{1, 20, 20, 0}, sec(0))
+		}, 0},
+		{"slow lines", func(m *Floods) FloodSet {
+			m.Said("mask", line(1), sec(0))
+			m.Said("mask", line(2), sec(1))
+			m.Said("mask", line(3), sec(2))
+			m.Became("mask", "account", "", sec(2))
+			return m.Said("account", line(4), sec(5))
+		}, 0},
+		{"the same line", func(m *Floods) FloodSet {
+			m.Said("mask", line(1), sec(0))
+			m.Said("mask", line(1), sec(9))
+			m.Became("mask", "account", "", sec(9))
+			return m.Said("account", line(1), sec(18))
+		}, FloodRepeats},
+		{"what they are in", func(m *Floods) FloodSet {
+			for i := range 4 {
+				m.Said("mask", line(i), sec(0))
+			}
+			return m.Became("mask", "account", "", sec(30))
+		}, FloodLines},
+		{"and no longer than that", func(m *Floods) FloodSet {
+			for i := range 4 {
+				m.Said("mask", line(i), sec(0))
+			}
+			m.Became("mask", "account", "", sec(30))
+			return m.In("account", sec(60))
+		}, 0},
+		{"those of the other key", func(m *Floods) FloodSet {
+			for i := range 4 {
+				m.Said("account", line(i), sec(0))
+			}
+			return m.Became("mask", "account", "", sec(30))
+		}, FloodLines},
+		{"by another nick, which flooded before", func(m *Floods) FloodSet {
+			for i := range 4 {
+				m.Said("eve!e@h", line(i), sec(0))
+			}
+			return m.Renamed("eve2!e@h", "eve!e@h", sec(1))
+		}, FloodLines},
+		{"clones that log in", func(m *Floods) FloodSet {
+			m.Joined("mask1", "h", sec(0))
+			m.Became("mask1", "account1", "h", sec(0))
+			f, _ := m.Joined("mask2", "h", sec(0))
+			return f
+		}, FloodClones},
+		{"clones whom we come to know", func(m *Floods) FloodSet {
+			m.Joined("mask1", "h", sec(0))
+			m.Became("mask1", "person bob", "", sec(0))
+			f, _ := m.Joined("mask2", "h", sec(0))
+			return f
+		}, 0},
+		{"a clone that changed nick and left", func(m *Floods) FloodSet {
+			m.Joined("eve!e@h", "h", sec(0))
+			m.Renamed("eve!e@h", "eve2!e@h", sec(0))
+			m.Left("eve2!e@h", false, sec(0))
+			f, _ := m.Joined("mask2", "h", sec(0))
+			return f
+		}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.do(NewFloods(limits)); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 // A removal that is tried again counts once, at its last try: so no span sees more than may
 // be, and none is counted twice.
 func TestBudgetAgain(t *testing.T) {

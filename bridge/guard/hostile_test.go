@@ -158,6 +158,50 @@ func TestBanByIdentity(t *testing.T) {
 	})
 }
 
+// Logging in or out between the lines does not begin a flood anew.
+func TestFloodAcrossALogin(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Join(lobby, onIRC("eve", ""))
+		h.wait(time.Minute)
+		for i := range 5 {
+			h.irc.Learn(lobby, "eve", func(f *policy.Facts) {
+				if f.Account = policy.IsNot("ACCOUNT", time.Time{}); i%2 > 0 {
+					f.Account = policy.Is("eve_", "ACCOUNT", time.Time{})
+				}
+			})
+			h.irc.See(bridge.Sight{Kind: bridge.SightSaid, Leg: "corp", Room: lobby, Facts: onIRC("eve", ""), Said: policy.Said{Hash: uint64(i)}})
+		}
+		h.wait(time.Second)
+		h.has("lines", h.irc.Lines(), "KICK #lobby eve")
+	})
+}
+
+// Who asks for a voice again and again is answered now and then, not each time; who comes
+// to be heard and then not is told anew.
+func TestVoiceRequestsAreAnsweredNowAndThen(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Join(channel, onIRC("dave", "?"))
+		h.wait(time.Second)
+		h.irc.Whispers()
+		ask := func() {
+			h.irc.See(bridge.Sight{Kind: bridge.SightInvited, Leg: "corp", Room: channel, Facts: onIRC("dave", "?")})
+			h.wait(0)
+		}
+		for range 50 {
+			ask()
+		}
+		if w := h.irc.Whispers(); len(w) != 1 {
+			t.Errorf("fifty requests: whispered %q", w)
+		}
+		h.wait(11 * time.Minute)
+		h.irc.Whispers()
+		ask()
+		if w := h.irc.Whispers(); len(w) != 1 {
+			t.Errorf("one more, later: whispered %q", w)
+		}
+	})
+}
+
 // Names cost an intruder nothing: rules make so many bans and no more, and go on kicking.
 func TestRulesMakeNoEndOfBans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

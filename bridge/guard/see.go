@@ -180,7 +180,7 @@ func (sd *side) changedLocked(s *bridge.Sight, now time.Time) {
 			sub.removal.nick = s.Facts.Nick
 		}
 	} else if key != sub.key {
-		r.floods.Left(key, false, now)
+		r.floods.Became(key, sub.key, sd.hostOf(sub), now)
 	}
 	sd.judgeLocked(sub, now)
 }
@@ -254,7 +254,9 @@ func (sd *side) knockLocked(s *bridge.Sight, now time.Time) {
 		return
 	}
 	if sub := sd.present[s.Facts.Nick]; sub != nil { // who asks for a voice has it, or may not
-		sub.told = false
+		if d := now.Sub(sub.answered); d >= alarmEvery || d < 0 {
+			sub.told, sub.answered = false, now
+		}
 		sd.judgeLocked(sub, now)
 		return
 	}

@@ -77,37 +77,38 @@ type side struct {
 
 // subject is somebody who is in a place.
 type subject struct {
-	facts   policy.Facts
-	key     string // what it is known best by
-	person  string
-	peer    *Peer
-	rights  string // letters of PREFIX
-	is      policy.Affiliation
-	role    policy.Role
-	here    bool // was there before the bot
-	known   bool // had been let in before it came
-	batch   int
-	judged  bool
-	effect  policy.Effect // of being there
-	rule    string
-	quiet   bool // withheld, and without voice
-	reason  string
-	basis   policy.Basis
-	by      verdict // for which the rights below change
-	give    string  // rights to give, and to take
-	take    string
-	want    policy.Role // "": as it is
-	queued  bool        // among side.status
-	asked   policy.Missing
-	told    bool
-	mute    bool   // shall be silenced by an entry of a list
-	muted   *entry // by which it cannot speak
-	again   time.Time
-	stay    *Timer // by which it was invited, if that is good
-	guest   bool   // it was invited
-	passed  bool   // came through a door that was shut
-	removal *removal
-	byOther bool // its rights were changed by somebody else than the guard
+	facts    policy.Facts
+	key      string // what it is known best by
+	person   string
+	peer     *Peer
+	rights   string // letters of PREFIX
+	is       policy.Affiliation
+	role     policy.Role
+	here     bool // was there before the bot
+	known    bool // had been let in before it came
+	batch    int
+	judged   bool
+	effect   policy.Effect // of being there
+	rule     string
+	quiet    bool // withheld, and without voice
+	reason   string
+	basis    policy.Basis
+	by       verdict // for which the rights below change
+	give     string  // rights to give, and to take
+	take     string
+	want     policy.Role // "": as it is
+	queued   bool        // among side.status
+	asked    policy.Missing
+	told     bool
+	answered time.Time // when it was told last because it asked
+	mute     bool      // shall be silenced by an entry of a list
+	muted    *entry    // by which it cannot speak
+	again    time.Time
+	stay     *Timer // by which it was invited, if that is good
+	guest    bool   // it was invited
+	passed   bool   // came through a door that was shut
+	removal  *removal
+	byOther  bool // its rights were changed by somebody else than the guard
 }
 
 // verdict is what a decision comes to.
