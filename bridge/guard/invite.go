@@ -18,6 +18,9 @@ type errNotNow string
 
 func (e errNotNow) Error() string { return string(e) }
 
+// errFull is told where more wait to be let in than can.
+const errFull = errNotNow("too many wait to be let in there. Try again in a moment")
+
 const usageInvite = "Write: !invite NETWORK/CHANNEL NICK, or !invite ROOM for yourself in a Jabber room. Then prove that it is you, as I say."
 
 // place finds a side as people write it: "corp/#finance", or a MUC's JID.
@@ -155,6 +158,8 @@ func (sd *side) open(t *Ticket) error {
 		return errNotNow(peer + " holds " + sd.place.String() + " now. Ask there")
 	case r.shut:
 		return errNotNow("the room is shut for now. Try again later")
+	case sd.fullLocked():
+		return errFull
 	}
 	if p := r.table.people[t.Person]; p == nil || keyFor(p) == "" {
 		return errNotNow("no key is verified as yours, and nothing else proves you")

@@ -140,6 +140,14 @@ func (g *Guard) letIn(ctx context.Context, sd *side, t *Ticket, who string) stri
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if sd.fullLocked() { // since it was asked in open
+		for _, x := range stays {
+			g.dropStay(&x)
+		}
+		a.Result = "not sent: too many wait"
+		r.noteLocked(a)
+		return refusal(errFull)
+	}
 	for _, x := range stays {
 		g.stays.put(x)
 		delete(sd.ending, x.ID)
@@ -149,6 +157,12 @@ func (g *Guard) letIn(ctx context.Context, sd *side, t *Ticket, who string) stri
 	return invitedText(t, &x)
 }
 
+// maxInvites bounds those who wait to be asked in.
+const maxInvites = 64
+
+// fullLocked reports whether nobody more can be asked in now.
+func (sd *side) fullLocked() bool { return len(sd.invites)+len(sd.members) >= maxInvites }
+
 // inviteLocked has the leg do it.
 func (sd *side) inviteLocked(t *Ticket, stays []Timer) {
 	for _, x := range stays {
@@ -156,10 +170,9 @@ func (sd *side) inviteLocked(t *Ticket, stays []Timer) {
 			sd.lists = append(sd.lists, entry{'I', x.Who, false})
 		}
 	}
-	switch {
-	case sd.channel() && len(sd.invites) < maxInvites:
+	if sd.channel() {
 		sd.invites = append(sd.invites, t.Nick)
-	case !sd.channel() && len(sd.members) < maxInvites:
+	} else {
 		sd.members = append(sd.members, t.JID)
 	}
 	poke(sd.wake)

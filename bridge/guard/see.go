@@ -266,26 +266,27 @@ func (sd *side) knockLocked(s *bridge.Sight, now time.Time) {
 	may := d.Effect <= policy.Alert && d.Basis != policy.ByDoubt && !r.shut
 	a := sd.actLocked(&f, &d, policy.Join, now)
 	a.Acts, a.Result = "invite", r.resultLocked("sent")
-	if !may {
+	switch {
+	case !may:
 		a.Acts, a.Result = "", "not let in"
+	case sd.fullLocked():
+		a.Result = "not sent: too many wait"
 	}
 	if !sd.onceLocked(a, now) {
 		return // who knocks again and again is asked in once in ten minutes
 	}
 	r.noteLocked(a)
-	if acts, _ := sd.actsLocked(); may && acts && r.armed {
+	if acts, _ := sd.actsLocked(); may && acts && r.armed && !sd.fullLocked() {
 		who := s.Facts.Nick
 		if !sd.channel() {
 			who = s.Facts.JID.Value
 		}
-		if who != "" && len(sd.invites) < maxInvites {
+		if who != "" {
 			sd.invites = append(sd.invites, who)
 			poke(sd.wake)
 		}
 	}
 }
-
-const maxInvites = 64
 
 func orElse(s, other string) string {
 	if s == "" {

@@ -2,11 +2,13 @@ package guard_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
 	"drawbridge/policy"
 )
@@ -97,5 +99,35 @@ func TestEnabledRoomIsArmedWhenItIsBack(t *testing.T) {
 		if !h.g.Status().Rooms[0].Armed {
 			t.Error("it is in dry run again")
 		}
+	})
+}
+
+// More wait to be let in than can: who asks then is told so, keeps the code, and is invited
+// once there is room. Who knocks then is not said to be invited, either.
+func TestInviteWhileManyWait(t *testing.T) {
+	invites(t, nil, func(h *house) {
+		code, _ := h.ask("dora", "!invite corp/#finance dora_", policy.Verified)
+		release := h.irc.Hold()
+		knock := func(nick string) {
+			f := onIRC(nick, "bob")
+			h.irc.See(bridge.Sight{Kind: bridge.SightInvited, Leg: "corp", Room: channel, Facts: f})
+		}
+		knock("first")
+		h.wait(0) // it holds up what follows
+		for i := range 65 {
+			knock(fmt.Sprint("bob", i))
+		}
+		h.wait(time.Second)
+		h.has("audit of the last", h.acts(guard.Query{Who: "bob64"}), "too many wait")
+		h.answers("the code", h.say("dora", "!invite "+code, policy.Verified), "too many wait to be let in")
+		h.answers("asking anew", h.say("dora", "!invite corp/#finance dora_", policy.Verified), "too many wait to be let in")
+		if n := h.kindsKept("member"); n != 0 {
+			t.Errorf("%d memberships are kept", n)
+		}
+		release()
+		h.wait(time.Second)
+		h.answers("the code, later", h.say("dora", "!invite "+code, policy.Verified), "is invited")
+		h.wait(time.Second)
+		h.has("lines", h.irc.Lines(), "INVITE bob63 #finance", "INVITE dora_ #finance")
 	})
 }
