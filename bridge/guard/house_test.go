@@ -36,6 +36,7 @@ type house struct {
 	mu     sync.Mutex // guards all below
 	alarms []string
 	told   map[string][]string // by person, in their encrypted chats
+	slow   time.Duration       // that telling takes
 }
 
 func person(name string, groups ...string) *policy.Person {
@@ -111,6 +112,7 @@ func (h *house) start() {
 		h.alarms = append(h.alarms, text)
 	}
 	deps.Tell = func(person, text string) bool {
+		time.Sleep(h.slow)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if person == "bob" { // he has no encrypted chat

@@ -18,9 +18,9 @@ type keys struct {
 	now  string    // that which the channel has, as far as we know; "": none
 	next string    // kept by the store, and about to be set
 	at   time.Time // since when now is
-	due  bool      // an admin, or somebody's leaving, asked for another
+	due  bool      // an admin, or somebody's leaving, asked for another; kept, too
 	give bool      // the leg is to be told, too
-	tell bool      // now is new: who may join is to be told
+	tell bool      // now is new: who may join is to be told, also by a later process
 }
 
 // hidden is what stands where a key would.
@@ -146,17 +146,19 @@ func (sd *side) tellKey() {
 	r := sd.room
 	now := r.g.now()
 	r.mu.Lock()
-	if !sd.channel() || !r.keys.give {
+	if !sd.channel() || !r.keys.give && !r.keys.tell {
 		r.mu.Unlock()
 		return
 	}
-	sd.giveKeysLocked()
-	tell := r.keys.tell
-	if r.keys.give, r.keys.tell = false, false; !tell {
+	if r.keys.give {
+		sd.giveKeysLocked()
+		r.keys.give = false
+	}
+	if !r.keys.tell || r.cfg.RotateKey <= 0 {
 		r.mu.Unlock()
 		return
 	}
-	text, t := sd.keyWordsLocked(), r.table
+	text, t, key := sd.keyWordsLocked(), r.table, r.keys.now
 	var may, told, not []string
 	for _, p := range t.cfg.Policy.People {
 		if sd.mayJoinLocked(p, now) {
@@ -178,6 +180,10 @@ func (sd *side) tellKey() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Acts: "key changed", Actor: actorGuard, Result: result})
+	if r.keys.now == key { // else the next one is still to be told
+		r.keys.tell = false
+		r.keepLocked()
+	}
 }
 
 // keyWordsLocked tells somebody the key.
@@ -268,6 +274,7 @@ func (g *Guard) RotateKey(_ context.Context, name, by string) error {
 		return fmt.Errorf("%w: the guard does not hold %s now, or is in dry run", ErrRefused, sd.place)
 	}
 	r.keys.due = true
+	r.keepLocked()
 	r.noteLocked(&Act{At: g.now(), Room: r.name, Place: sd.place.String(), Acts: "rotate-key", Actor: by, Result: "ordered"})
 	poke(sd.look)
 	return nil
@@ -295,6 +302,7 @@ func (g *Guard) newKeys() {
 		r.mu.Lock()
 		if r.cfg.RotateKey > 0 && r.keys.now != "" {
 			r.keys.due = true
+			r.keepLocked()
 			for _, sd := range r.sides {
 				poke(sd.look)
 			}

@@ -235,6 +235,68 @@ func TestKeyWithoutStore(t *testing.T) {
 	})
 }
 
+// killedAt is a store of a process that is killed as soon as a room is kept as it says:
+// nothing is written any more.
+type killedAt struct {
+	*failing
+	at func(guard.RoomState) bool
+}
+
+func (k killedAt) PutRoom(ctx context.Context, r guard.RoomState) error {
+	err := k.failing.PutRoom(ctx, r)
+	if k.at(r) {
+		k.set(true)
+	}
+	return err
+}
+
+// A process that is killed with a new key in the channel, and before it told anybody, has
+// the next one tell; one that was told to change it, and was killed before, has the next
+// one change it.
+func TestKeyIsToldAfterAKill(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		killed func(first string) func(guard.RoomState) bool
+	}{
+		{"set, and not told", func(first string) func(guard.RoomState) bool {
+			return func(r guard.RoomState) bool { return r.Key != first && r.NextKey == "" }
+		}},
+		{"ordered", func(first string) func(guard.RoomState) bool {
+			return func(r guard.RoomState) bool { return r.Key == first && r.NextKey == "" }
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			live(t, rotating, func(h *house) {
+				first := h.key()
+				h.takeTold()
+				h.stop()
+				whole := h.store
+				h.store = killedAt{whole.(*failing), func(r guard.RoomState) bool { return r.Room == "finance" && tt.killed(first)(r) }}
+				h.slow = 10 * time.Second
+				h.start()
+				h.ready()
+				must(t, h.g.RotateKey(context.Background(), "finance", "alice"))
+				h.wait(2 * time.Second)
+				h.stop()
+				h.takeTold()
+				whole.(*failing).set(false)
+				h.store, h.slow = whole, 0
+				h.start()
+				h.ready()
+				if told := h.takeTold(); h.key() == first || len(told["alice"]) != 1 || !strings.Contains(told["alice"][0], h.key()) {
+					t.Errorf("told %q, the key is %q, was %q", told, h.key(), first)
+				}
+				h.stop()
+				h.start()
+				h.ready()
+				if told := h.takeTold(); len(told) != 0 {
+					t.Errorf("told again: %q", told)
+				}
+			})
+		})
+	}
+}
+
 // Of two guards the one that acts changes the key; the other learns it, to find its way
 // back in, and goes on when the first is gone.
 func TestKeyOfAPeer(t *testing.T) {

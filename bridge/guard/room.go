@@ -112,7 +112,7 @@ func (r *room) restoreLocked(k *RoomState, now time.Time) {
 		r.lock.Set(until)
 		r.shut = true // so that it is opened
 	}
-	r.keys = keys{now: k.Key, next: k.NextKey, at: k.KeySince}
+	r.keys = keys{now: k.Key, next: k.NextKey, at: k.KeySince, due: k.KeyDue, tell: k.KeyUntold}
 	for key, at := range k.Admitted {
 		r.admitted[key] = at
 	}
@@ -153,6 +153,7 @@ func (r *room) put(ctx context.Context, s Store) error {
 func (r *room) stateLocked() RoomState {
 	state := RoomState{
 		Room: r.name, Armed: r.armed, Before: maps.Clone(r.before), Key: r.keys.now, NextKey: r.keys.next, KeySince: r.keys.at,
+		KeyDue: r.keys.due, KeyUntold: r.keys.tell,
 	}
 	if r.shut {
 		state.Shut = r.lock.Until()

@@ -57,6 +57,9 @@ type RoomState struct {
 	Key      string    `json:"key,omitempty"`
 	NextKey  string    `json:"next_key,omitempty"`
 	KeySince time.Time `json:"key_since,omitzero"`
+	// KeyDue: another was asked for. KeyUntold: who may join has not been told Key.
+	KeyDue    bool `json:"key_due,omitempty"`
+	KeyUntold bool `json:"key_untold,omitempty"`
 	// Admitted are the subjects that were let in, by Key, with when they were last
 	// there. Load fills it, Admit changes it.
 	Admitted map[string]time.Time `json:"-"`
