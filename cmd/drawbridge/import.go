@@ -34,7 +34,7 @@ func newImportMatterbridge(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "matterbridge FILE",
 		Short: "Make a configuration from a matterbridge.toml",
-		Long: `Make a configuration from a matterbridge.toml: gateways of irc.* and xmpp.*
+		Long: `Make a configuration from a matterbridge.toml (or .yaml, .json): gateways of irc.* and xmpp.*
 accounts become bridges, which relay clear text as they did. MATTERBRIDGE_… of the
 environment counts for more than the file, as it does there.
 

@@ -1,7 +1,6 @@
 package importer
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -23,17 +22,16 @@ type Options struct {
 	CheckTemplate func(template string) error
 }
 
-// Matterbridge reads a matterbridge.toml. The error is a config.Errors with all
+// Matterbridge reads a matterbridge.toml, or its YAML or JSON, by the ending of the file.
+// The error is a config.Errors with all
 // that makes it unusable, by line.
 func Matterbridge(file string, data []byte, opt Options) (*Plan, error) {
 	if len(data) > maxFile {
 		return nil, config.Errors{{Pos: config.Pos{File: file}, What: "is larger than 1 MiB"}}
 	}
-	root, err := parseTOML(file, data)
+	root, err := parse(file, data)
 	if err != nil {
-		var one config.Error
-		errors.As(err, &one)
-		return nil, config.Errors{one}
+		return nil, asProblem(err)
 	}
 	m := &matterbridge{
 		Plan: &Plan{program: "matterbridge", file: file, places: map[string]config.Pos{}},

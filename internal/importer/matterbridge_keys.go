@@ -38,7 +38,7 @@ var ircKeys = map[string]keyNote{
 	"tlsclientcertificate": keyRead, "nickservusername": {"the login of QuakeNet is not known here", ""},
 	"colornicks": noLooks, "userelaymsg": {"RELAYMSG is not used: lines come from the bot's nick, with the name and the network in front", ""},
 	"userelayfallback": noLooks, "relayfallbacknick": noLooks, "doublecolonprefix": noLooks,
-	"messagedelay": noNeed, "messagequeue": noNeed, "messagelength": noNeed, "messagesplit": noNeed, "pingdelay": noNeed, "debuglevel": noNeed,
+	"messagedelay": noNeed, "messagequeue": noNeed, "messagelength": noNeed, "messagesplit": noNeed, "messageclipped": noNeed, "pingdelay": noNeed, "debuglevel": noNeed,
 	"runcommands": {"raw commands are not sent; its text is not shown here, it may hold a password", "log in by sasl:; see channel keys and rooms: for the rest"},
 	"bind":        {"the address to connect from is the system's choice", ""},
 }
@@ -48,6 +48,7 @@ var xmppKeys = map[string]keyNote{
 	"server": keyRead, "jid": keyRead, "password": keyRead, "muc": keyRead, "nick": keyRead, "skiptlsverify": keyRead,
 	"notls": keyRead, "usedirecttls": keyRead, "nostarttls": keyRead, "mechanism": keyRead,
 	"noplain":    {"not needed: PLAIN is used only where allow_plain: true is set", ""},
+	"anonymous":  {"the bot needs an account of its own: nobody can be sure of a guest", "drawbridge register makes one, where the server lets everybody"},
 	"webhookurl": {"no web hooks", ""}, "useinsecureurl": noFiles, "httpuploadcomponent": noFiles,
 }
 

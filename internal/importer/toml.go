@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -75,10 +74,6 @@ func parseTOML(file string, data []byte) (*table, error) {
 // tomlProblem says where a file is not TOML, and the likely way out.
 func tomlProblem(file string, data []byte, err error) error {
 	e := config.Error{Pos: config.Pos{File: file}, What: "is not TOML"}
-	if ext := strings.ToLower(filepath.Ext(file)); ext == ".yaml" || ext == ".yml" || ext == ".json" {
-		e.Fix = "write it as TOML: the other forms that matterbridge knows are not read"
-		return e
-	}
 	var decode *toml.DecodeError
 	if !errors.As(err, &decode) {
 		return e
