@@ -56,14 +56,17 @@ func sayKey(s KeyState, jid string) Say {
 }
 
 // noteKey notes which key somebody says is theirs, and has the admins compare it. Whose
-// it is instead is not told.
+// it is instead is not told, and that it is right only to whom it is proven to belong: else
+// who claims an address could learn whose it is.
 func (d *Desk) noteKey(v *visit) []Say {
 	state, person := d.d.World.Key(v.talk.JID, v.talk.Method, v.talk.Key)
+	proven, _ := d.d.World.Person(v.Leg, v.Account())
 	t := turn{Talk: v.talk, texts: v.b.Texts}
 	args := map[string]string{"jid": v.talk.JID, "key": grouped(v.talk.Key), "next": t.first("word_next")}
 	switch {
-	case state == KeyGood:
+	case state == KeyGood && proven != nil:
 		return []Say{{"key_good", args}}
+	case state == KeyGood:
 	case state != KeyNew:
 		v.talk.Key = ""
 		return []Say{sayKey(state, v.talk.JID)}

@@ -118,7 +118,7 @@ func (d *Desk) status(v *visit) string {
 	key := grouped(t.Key)
 	if key != "" {
 		standing := "status_new"
-		if state, _ := d.d.World.Key(t.JID, t.Method, t.Key); state == KeyGood {
+		if state, _ := d.d.World.Key(t.JID, t.Method, t.Key); state == KeyGood && p != nil {
 			standing = "status_good"
 		}
 		key = d.say(v, Say{standing, map[string]string{"key": key}})
