@@ -3,6 +3,7 @@ package xmpp
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"drawbridge/bridge"
 	"drawbridge/xmpp/element"
@@ -109,14 +110,18 @@ func (l *Leg) KeysChanged() {
 }
 
 // TrustChanged tells the leg that other keys of a person count now: what is held for
-// them is tried again.
+// them is tried again, and a key that they had published before it counted is fetched.
 func (l *Leg) TrustChanged(person string) {
 	l.mu.Lock()
 	c, s := l.people[person], l.lastSession()
+	if c != nil {
+		c.keys.wanted = true
+	}
 	l.mu.Unlock()
 	if c != nil {
 		if s != nil {
 			s.recheck(c)
+			s.tendKeys(time.Now())
 		}
 		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: c.room})
 	}
