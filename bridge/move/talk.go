@@ -127,6 +127,7 @@ var clients = []client{
 	{"Adium", "adium", []string{"otr"}},
 	{"ChatSecure", "chatsecure", []string{"otr"}},
 	{"Conversations", "conversations", []string{"openpgp"}},
+	{"mcabber", "mcabber", []string{"otr", "openpgp"}},
 }
 
 // clientNames is the numbered list.
