@@ -48,10 +48,11 @@ func moveHouse(t *testing.T, people, texts string, names []string, accounts ...s
 	return h, ircd
 }
 
-// showsRoom waits until the line of a room in the status has a word: its state or scheme.
+// showsRoom waits until the line of a room in the status has a word: its state, or the
+// scheme that reaches somebody who is there.
 func (h *house) showsRoom(room, word string) {
 	h.t.Helper()
-	line := regexp.MustCompile(`(?m)` + regexp.QuoteMeta(room) + `\s.*\b` + word + `\b`)
+	line := regexp.MustCompile(`(?m)/` + regexp.QuoteMeta(room) + ` +(\w+ +)?` + word + ` `)
 	h.until(room+" "+word, func() bool {
 		out, _, code := h.try("status")
 		return code == 0 && line.MatchString(out)

@@ -53,8 +53,8 @@ func (c *scripted) Heard(jid string) []string {
 		if !strings.HasPrefix(st, "<message") || !strings.HasPrefix(lab.Attr(st, "from"), jid) || lab.Attr(st, "type") == "error" {
 			continue
 		}
-		if _, ok := lab.Child(st, "body"); !ok {
-			continue // a receipt or a chat state
+		if body, ok := lab.Child(st, "body"); !ok || strings.HasPrefix(body, "?OTRv") {
+			continue // a receipt or a chat state; or a question for OTR, of whom no key counts yet
 		}
 		if strings.Contains(st, nsOX) {
 			if _, known := c.opened[st]; !known {
