@@ -210,12 +210,12 @@ func (m *moving) firstMove() {
 
 	m.moves(m.users["dan"], "!move", "Hello dan!", "Step 1, account")
 	m.moves(m.users["dan"], "dan@elsewhere.example", "elsewhere.example is another server")
-	m.begins("dan", "Psi", "Psi: ")
+	m.begins("dan", "Psi", "Psi")
 	dan, client := m.scripts("dan", english)
 	m.accepted(dan)
 	m.moves(dan.irc, "!move link", "Step 4, link", "gpg --clearsign")
 	m.moves(dan.irc, "next", "not proven yet")
-	m.moves(dan.irc, "!move key", "Psi: ")
+	m.moves(dan.irc, "!move key", "Psi")
 	m.proves(dan, nil)
 	m.arrives(dan)
 	m.enters(client, "dan")
@@ -225,7 +225,7 @@ func (m *moving) firstMove() {
 // address. ida does not want to be counted.
 func (m *moving) falter() {
 	m.t.Helper()
-	m.begins("hal", "1", "Psi: ")
+	m.begins("hal", "1", "Psi")
 	m.moves(m.users["jo"], "!move", "Hello jo!")
 	m.moves(m.users["jo"], "jo@localhost", "Noted: jo@localhost", "Step 2, client")
 	m.moves(m.users["ida"], "!move", "Hello ida!")
@@ -237,7 +237,7 @@ func (m *moving) falter() {
 // on where he was, under another nick.
 func (m *moving) secondMove() {
 	m.t.Helper()
-	u := m.begins("eve", "Psi", "Psi: ")
+	u := m.begins("eve", "Psi", "Psi")
 	m.moves(u, m.vars["ben"], "That key is not one for eve@localhost")
 	eve, client := m.scripts("eve", english)
 	m.accepted(eve)
@@ -245,7 +245,7 @@ func (m *moving) secondMove() {
 	m.arrives(eve)
 	m.enters(client, "eve")
 
-	m.begins("fay", "Dino", "Dino: ")
+	m.begins("fay", "Dino", "Dino")
 	fay, _ := m.scripts("fay", english)
 	m.accepted(fay)
 	m.proves(fay, func() { m.ok("guard", "link", "fay", "corp/fay") })
@@ -255,7 +255,7 @@ func (m *moving) secondMove() {
 	m.moves(u, "!move deutsch", "Hallo gus!", "Schritt 1, Konto")
 	m.helped("gus", m.moves(u, "nein", "schreib"))
 	m.moves(u, "gus@localhost", "Notiert: gus@localhost", "Schritt 2, Programm")
-	m.moves(u, "1", "Psi: ")
+	m.moves(u, "1", "Psi")
 	gus, _ := m.scripts("gus", german)
 	m.accepted(gus)
 	m.proves(gus, nil)

@@ -239,7 +239,7 @@ func TestMoveInGerman(t *testing.T) {
 	h.moves(bo, "bob@localhost", "Notiert", "Schritt 2, Programm")
 	h.moves(bo, "!move english", "I speak English", "Step 2, client")
 	h.moves(bo, "!move deutsch", "Schritt 2, Programm")
-	h.moves(bo, "1", "Schritt 3, Schlüssel", "Psi: dein Schlüssel")
+	h.moves(bo, "1", "Schritt 3, Schlüssel", "Psi")
 	bobbed := h.scripted(ejabberd, keys)
 	h.showsRoom("bob", "openpgp")
 	h.moves(bo, "weiter", "schon eine Person", "Schritt 5, Probe", "bob auf Jabber eine verschlüsselte Nachricht")
