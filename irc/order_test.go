@@ -83,6 +83,39 @@ func TestOrderEnds(t *testing.T) {
 	}
 }
 
+// The time of an order ends while its lines are being written, by another's goroutine: it
+// is not told as done, for nobody knows how much of it the server will have.
+func TestOrderCutOffAsItIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newWire(false, false)
+		c.w.open(roomOf(0), "#c0")
+		c.gate = make(chan struct{})
+		written := make(chan struct{})
+		go func() { defer close(written); c.talk(1) }()
+		synctest.Wait() // a line of chat is being written
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := c.ordered(ctx, "KICK #c0 eve")
+		c.gate <- struct{}{}
+		synctest.Wait() // and now the order
+		cancel()
+		synctest.Wait()
+		select {
+		case err := <-done:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("order = %v", err)
+			}
+		default:
+			t.Error("it waits on, past its time")
+		}
+		close(c.gate)
+		<-written
+		if c.count("KICK") != 1 || len(c.w.orders) != 0 {
+			t.Errorf("sent %q, %d orders are left", c.all, len(c.w.orders))
+		}
+	})
+}
+
 func TestOrderNeedsARoom(t *testing.T) {
 	c := newWire(false, false)
 	if err := c.w.order(t.Context(), roomOf(0), []string{"MODE #c0 +i"}); !errors.Is(err, bridge.ErrNotReady) || len(c.all) != 0 {

@@ -23,9 +23,13 @@ type wire struct {
 	all     []string
 	proofs  map[string][]bridge.Proof
 	rest    []byte
+	gate    chan struct{} // nil, or each write waits for one of it
 }
 
 func (c *wire) Write(p []byte) (int, error) {
+	if c.gate != nil {
+		<-c.gate
+	}
 	c.rest = append(c.rest, p...)
 	for {
 		line, rest, ok := bytes.Cut(c.rest, []byte("\r\n"))

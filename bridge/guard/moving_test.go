@@ -2,6 +2,9 @@ package guard_test
 
 import (
 	"context"
+	"errors"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +144,52 @@ func TestMovingIsPlanned(t *testing.T) {
 		if _, err := h.g.PlanMoving(context.Background(), bridge.Room{Leg: "corp", Name: "#nowhere"}, nil); err == nil {
 			t.Error("a plan of no room")
 		}
+	})
+}
+
+// A plan notes nothing of what it looks ahead to, and shows no key: one that is about to be
+// set is not taken for set, the topic and what was there before stay as they are known.
+func TestPlanOfMovingNotesNothing(t *testing.T) {
+	live(t, rotating, func(h *house) {
+		first := h.key()
+		h.takeTold()
+		h.irc.Fail(errors.New("timeout"))
+		must(t, h.g.RotateKey(context.Background(), "finance", "alice"))
+		h.wait(time.Second)
+		kept := func() guard.RoomState {
+			h.wait(0)
+			k, err := h.store.Load(context.Background())
+			must(t, err)
+			return k.Rooms[slices.IndexFunc(k.Rooms, func(r guard.RoomState) bool { return r.Room == "finance" })]
+		}
+		before, lines := kept(), ""
+		if before.NextKey == "" {
+			t.Fatalf("no key is about to be set: %+v", before)
+		}
+		steps, err := h.g.PlanMoving(context.Background(), channel, []guard.Moving{{}, {ReadOnly: true}, {ReadOnly: true, Topic: movedTo, Closed: true}})
+		must(t, err)
+		for _, s := range steps {
+			lines += strings.Join(s.Lines, "\n") + "\n"
+		}
+		if !strings.Contains(lines, "+m") || !strings.Contains(lines, movedTo) || strings.Contains(lines, "+k") || strings.Contains(lines, first) || strings.Contains(lines, before.NextKey) {
+			t.Errorf("planned:\n%s", lines)
+		}
+		if after := kept(); !reflect.DeepEqual(after, before) {
+			t.Errorf("a plan changed what is kept: %+v\nit was: %+v", after, before)
+		}
+		if text, err := h.g.Key("alice", "finance"); err != nil || !strings.Contains(text, first) || len(h.takeTold()) != 0 {
+			t.Errorf("the key is said to be %q, %v; it is %q", text, err, first)
+		}
+		h.irc.Fail(nil)
+		h.wait(6 * time.Minute)
+		if told := h.takeTold(); h.key() == first || len(told["alice"]) != 1 || !strings.Contains(told["alice"][0], h.key()) {
+			t.Errorf("once it can be set: told %q, the key is %q", told, h.key())
+		}
+		h.irc.Change(channel, func(p *guardtestPlace) {
+			if p.Topic == movedTo || strings.Contains(p.Flags, "m") {
+				t.Errorf("after a plan: topic %q, flags %q", p.Topic, p.Flags)
+			}
+		})
 	})
 }
 

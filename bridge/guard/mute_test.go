@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -33,11 +34,11 @@ func (h *house) kindsKept(kind string) (n int) {
 	return n
 }
 
-// An entry that silences somebody is kept over a restart, goes on as long as the rule does,
+// An entry that silences somebody is kept over a restart and a kill, goes on as long as the rule does,
 // and is taken back by the later process: when the rule ends, and when its subject left
 // while nobody looked.
 func TestMutesOutliveTheProcess(t *testing.T) {
-	for _, tt := range []struct {
+	tests := []struct {
 		name string
 		ends func(h *house) // while no process runs
 		want []string
@@ -45,8 +46,10 @@ func TestMutesOutliveTheProcess(t *testing.T) {
 		{"they are still there", func(*house) {}, []string{loudMute}},
 		{"they left", func(h *house) { h.irc.Change(lobby, func(p *guardtestPlace) { delete(p.Members, "loud") }) }, nil},
 		{"the rule is gone", func(h *house) { h.cfg.Policy.Rules = h.cfg.Policy.Rules[:len(h.cfg.Policy.Rules)-1] }, nil},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
+	}
+	for i := range 2 * len(tests) {
+		tt, killed := tests[i/2], i%2 > 0
+		t.Run(fmt.Sprintf("%s, killed=%v", tt.name, killed), func(t *testing.T) {
 			live(t, quietly, func(h *house) {
 				h.irc.Join(lobby, onIRC("loud", "loud"))
 				h.wait(time.Second)
@@ -55,7 +58,9 @@ func TestMutesOutliveTheProcess(t *testing.T) {
 					t.Fatalf("%d mutes are kept", n)
 				}
 				h.irc.Lines()
+				h.store.(*failing).set(killed) // who is killed writes no more
 				h.stop()
+				h.store.(*failing).set(false)
 				tt.ends(h)
 				h.start()
 				h.irc.Ready(lobby)
