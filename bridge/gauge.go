@@ -2,8 +2,10 @@ package bridge
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"drawbridge/policy"
 )
@@ -22,16 +24,17 @@ const (
 )
 
 // Line measures a line that a Gate is asked about.
-func (g *Gauge) Line(l Line, here func(word string) bool) policy.Said {
+func (g *Gauge) Line(l Line, here func(word string) string) policy.Said {
 	return g.Measure(l.Text.s, here)
 }
 
-// Measure measures one line. Equal lines, but for case and the blanks around them,
-// have equal hashes. here reports whether a word, as it was written, names somebody in
-// the room; each counts once, and at most 64.
-func (g *Gauge) Measure(line string, here func(word string) bool) (s policy.Said) {
-	line = strings.TrimSpace(line)
-	s.Hash = maphash.String(g.seed, strings.ToLower(line))
+// Measure measures one line. Equal lines, but for case and blanks, have equal hashes. here
+// returns whom in the room a word names, as it was written, and always the same for the
+// same one; "": nobody. Each counts once, and at most 64.
+func (g *Gauge) Measure(line string, here func(word string) string) (s policy.Said) {
+	var h maphash.Hash
+	h.SetSeed(g.seed)
+	buf := make([]byte, 0, 64)
 	for _, r := range line {
 		if unicode.IsLetter(r) {
 			s.Letters++
@@ -39,26 +42,56 @@ func (g *Gauge) Measure(line string, here func(word string) bool) (s policy.Said
 				s.Capitals++
 			}
 		}
+		if unicode.IsSpace(r) {
+			continue
+		}
+		if buf = utf8.AppendRune(buf, unicode.ToLower(r)); len(buf) > cap(buf)-utf8.UTFMax {
+			_, _ = h.Write(buf) // never fails
+			buf = buf[:0]
+		}
 	}
+	_, _ = h.Write(buf)
+	s.Hash = h.Sum64()
+	s.Highlights = highlights(line, here)
+	return s
+}
+
+// Signs around a name, and between names that are written without a blank. A nick may hold
+// many of them: so the whole word is looked at first.
+const (
+	aroundNames  = "@,:;.!?()<>*_\"'"
+	betweenNames = ",;:/&+=()<>\"@"
+)
+
+// highlights counts those whom a line names.
+func highlights(line string, here func(string) string) int {
 	var named [gaugeNames]string
-	words := 0
+	n, words := 0, 0
+	names := func(word string) bool {
+		words++
+		name := here(word)
+		if trimmed := strings.Trim(word, aroundNames); name == "" && trimmed != "" && trimmed != word {
+			name = here(trimmed)
+		}
+		if name != "" && !slices.Contains(named[:n], name) {
+			named[n] = name
+			n++
+		}
+		return name != ""
+	}
 	for word := range strings.FieldsSeq(line) {
-		if words++; words > gaugeWords || s.Highlights == gaugeNames {
+		if words >= gaugeWords || n == gaugeNames {
 			break
 		}
-		if !here(word) {
-			if word = strings.Trim(word, "@,:;.!?()<>*_\"'"); word == "" || !here(word) {
-				continue
+		if names(word) || !strings.ContainsAny(word, betweenNames) {
+			continue
+		}
+		for part := range strings.FieldsFuncSeq(word, func(r rune) bool { return strings.ContainsRune(betweenNames, r) }) {
+			if words >= gaugeWords || n == gaugeNames {
+				break
 			}
-		}
-		seen := false
-		for _, n := range named[:s.Highlights] {
-			seen = seen || n == word
-		}
-		if !seen {
-			named[s.Highlights] = word
-			s.Highlights++
+			names(part)
 		}
 	}
-	return s
+	return n
 }

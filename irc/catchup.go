@@ -9,6 +9,7 @@ import (
 	"github.com/ergochat/irc-go/ircmsg"
 
 	"drawbridge/bridge"
+	"drawbridge/policy"
 )
 
 // Bounds of what a replay can make us keep, for each channel.
@@ -287,11 +288,13 @@ func (s *session) onReplayed(b *batch, m *ircmsg.Message, c *channel) {
 	if !ok {
 		return
 	}
-	msg := s.message(m, c, kind, body)
-	msg.Delayed = true
-	if msg.Facts != nil { // who has the nick now need not be who said it
-		*msg.Facts = s.factsOf(nil, m)
+	var by *policy.Facts
+	if s.guarded(c) { // who has the nick now need not be who said it
+		f := s.factsOf(nil, m)
+		by = &f
 	}
+	msg := s.message(m, c, kind, body, by)
+	msg.Delayed = true
 	if msg.Time = at.Add(k.skew); msg.Time.After(s.now) {
 		msg.Time = s.now
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"drawbridge/bridge"
 	"drawbridge/policy"
@@ -106,4 +107,9 @@ func (s *session) endFinds() {
 		x.reply <- found{err: bridge.ErrNotReady}
 	}
 	s.finds = nil
+}
+
+// isNickByte reports whether a nick may hold b (RFC 2812 §2.3.1).
+func isNickByte(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("-_[]\\`^{}|", b) >= 0
 }

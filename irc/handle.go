@@ -172,8 +172,9 @@ func (s *session) onMessage(m *ircmsg.Message) {
 		return
 	}
 	s.noteAccountTag(m)
-	if isUser && c != nil {
-		s.sawSaid(c, m)
+	by := s.knownBy(c, m)
+	if isUser && by != nil {
+		s.sawSaid(c, by, m.Params[1])
 	}
 	if c == nil {
 		s.fromServices(m)
@@ -186,7 +187,7 @@ func (s *session) onMessage(m *ircmsg.Message) {
 	if !ok || c == nil || !c.joined || !c.wanted || !isUser && s.reg.enabled["userhost-in-names"] && c.members[s.fold(nick)] == nil {
 		return // private, to operators only, or a server's notice
 	}
-	msg := s.message(m, c, kind, body)
+	msg := s.message(m, c, kind, body, by)
 	if relayed, by := m.GetTag("draft/relaymsg"); relayed {
 		if s.isMe(by) {
 			return
@@ -218,20 +219,25 @@ func (s *session) content(m *ircmsg.Message, answer bool) (kind bridge.MessageKi
 	return kind, body, true
 }
 
-// message makes the Message of a line to c.
-func (s *session) message(m *ircmsg.Message, c *channel, kind bridge.MessageKind, body string) bridge.Message {
+// knownBy is what is known of who said a line in c; nil where nobody guards it.
+func (s *session) knownBy(c *channel, m *ircmsg.Message) *policy.Facts {
+	if !s.guarded(c) {
+		return nil
+	}
+	f := s.factsOf(c, m)
+	return &f
+}
+
+// message makes the Message of a line to c. by is what is known of who said it.
+func (s *session) message(m *ircmsg.Message, c *channel, kind bridge.MessageKind, body string, by *policy.Facts) bridge.Message {
 	nick := sourceNick(m)
 	msg := bridge.Message{
 		ID: strings.Clone(tag(m, "msgid")), Room: c.room, From: s.sender(c, nick, tag(m, "account")), Kind: kind,
 		// A line may bring 8 KiB of tags, which its text must not keep alive.
 		Text: bridge.NewText(strings.Clone(toStyling(decode(body)))), Mark: strings.Clone(tag(m, markTag)),
-		Time: s.said(m),
+		Time: s.said(m), Facts: by,
 	}
 	msg.From.Nick = strings.Clone(decode(nick))
-	if s.guarded(c) {
-		f := s.factsOf(c, m)
-		msg.Facts = &f
-	}
 	return msg
 }
 

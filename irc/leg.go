@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"net"
@@ -33,8 +32,8 @@ type Leg struct {
 	listener  atomic.Pointer[bridge.Listener]
 	observing chan struct{} // held by the Observe under way; capacity 1
 	asking    chan struct{} // held by the Account under way; capacity 1
-	seed      maphash.Seed  // of what lines are told apart by
-	changed   atomic.Bool   // the session has yet to take cfg over
+	gauge     *bridge.Gauge
+	changed   atomic.Bool // the session has yet to take cfg over
 
 	mu        sync.Mutex // guards what follows
 	cfg       Config
@@ -63,7 +62,7 @@ func New(cfg Config, deps Deps) (*Leg, error) {
 	return &Leg{
 		name: cfg.Name, cfg: cfg, deps: deps, log: deps.Log, since: deps.Now(), kick: make(chan struct{}, 1),
 		mem:       newMemory(cfg.Name, deps.Cursors, deps.Log),
-		observing: make(chan struct{}, 1), asking: make(chan struct{}, 1), seed: maphash.MakeSeed(),
+		observing: make(chan struct{}, 1), asking: make(chan struct{}, 1), gauge: bridge.NewGauge(),
 	}, nil
 }
 

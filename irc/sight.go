@@ -1,7 +1,6 @@
 package irc
 
 import (
-	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -89,56 +88,24 @@ func serverName(s string) bool {
 	return len(s) >= 3 && strings.IndexByte(s[:len(s)-1], '.') >= 0 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.*") == "" && s[len(s)-1] != '.'
 }
 
-// sawSaid tells that a line was said in c.
-func (s *session) sawSaid(c *channel, m *ircmsg.Message) {
+// sawSaid tells that a line was said in c, by whom.
+func (s *session) sawSaid(c *channel, by *policy.Facts, body string) {
 	if s.watched(c) {
-		s.seeIn(c, bridge.Sight{Kind: bridge.SightSaid, Facts: s.factsOf(c, m), Said: s.measure(c, m.Params[1])})
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightSaid, Facts: *by, Said: s.measure(c, body)})
 	}
 }
 
-// measure is what floods are known by in a line: its case, blanks and formatting do
-// not count.
+// measure is what floods are known by in a line: its formatting does not count.
 func (s *session) measure(c *channel, body string) policy.Said {
-	var out policy.Said
-	var h maphash.Hash
-	h.SetSeed(s.leg.seed)
 	if command, rest, isCTCP := ctcpBody(body); isCTCP && command == "ACTION" {
 		body = rest
 	}
-	body = stripFormat(decode(body))
-	for _, r := range body {
-		if unicode.IsLetter(r) {
-			out.Letters++
-			if unicode.IsUpper(r) {
-				out.Capitals++
-			}
-		}
-		if !unicode.IsSpace(r) {
-			_, _ = h.WriteString(string(unicode.ToLower(r)))
-		}
-	}
-	out.Hash = h.Sum64()
-	out.Highlights = s.highlights(c, body)
-	return out
-}
-
-// highlights counts the members of c that a line names.
-func (s *session) highlights(c *channel, body string) int {
-	var named map[*member]bool
-	for word := range strings.FieldsFuncSeq(body, func(r rune) bool { return r < 0x80 && !isNickByte(byte(r)) }) {
+	return s.leg.gauge.Measure(stripFormat(decode(body)), func(word string) string {
 		if m := c.members[s.fold(word)]; m != nil {
-			if named == nil {
-				named = map[*member]bool{}
-			}
-			named[m] = true
+			return m.nick
 		}
-	}
-	return len(named)
-}
-
-// isNickByte reports whether a nick may hold b (RFC 2812 §2.3.1).
-func isNickByte(b byte) bool {
-	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("-_[]\\`^{}|", b) >= 0
+		return ""
+	})
 }
 
 // Plain is text without formatting, colours and other control characters: what a

@@ -142,8 +142,16 @@ func (l *Leg) lostSights(why string) {
 
 // sightOf is a sight of an occupant; l.mu is held.
 func (l *Leg) sightOf(m *muc, kind bridge.SightKind, nick string, o *occupant) bridge.Sight {
-	s := bridge.Sight{Kind: kind, Facts: l.factsOf(m, nick, o), Is: policy.Affiliation(o.is), Role: policy.Role(o.role)}
-	s.Self = s.Facts.Self
+	return sightWith(m, kind, l.factsOf(m, nick, o), o)
+}
+
+// sightWith is a sight of an occupant, nil is none, of whom that is known.
+func sightWith(m *muc, kind bridge.SightKind, f policy.Facts, o *occupant) bridge.Sight {
+	s := bridge.Sight{Kind: kind, Facts: f, Self: f.Self}
+	if o == nil {
+		return s
+	}
+	s.Is, s.Role = policy.Affiliation(o.is), policy.Role(o.role)
 	if m.marksIDs {
 		s.Occupant = o.id
 	}
@@ -279,12 +287,13 @@ func (l *Leg) spoke(m *muc, e *element.Element, nick string, live, own, archived
 	f := l.factsOf(m, nick, o)
 	f.Rung, f.RungKnown = policy.Clear, policy.Yes // whatever it says of itself: no scheme opened it
 	if live && m.shown {
-		s := bridge.Sight{Kind: bridge.SightSaid}
-		if o != nil {
-			s = l.sightOf(m, bridge.SightSaid, nick, o)
-		}
-		s.Facts = f
-		s.Said = l.eyes.gauge.Measure(body.Text, func(word string) bool { return m.occupants[word] != nil })
+		s := sightWith(m, bridge.SightSaid, f, o)
+		s.Said = l.eyes.gauge.Measure(body.Text, func(word string) string {
+			if m.occupants[word] == nil {
+				return ""
+			}
+			return word
+		})
 		l.sight(m, s)
 	}
 	return &f

@@ -124,7 +124,12 @@ func (sd *side) countLocked(key string, line bridge.Line, now time.Time) {
 		return
 	}
 	r.counted = line.N
-	said := r.g.gauge.Line(line, func(word string) bool { return sd.present[word] != nil })
+	said := r.g.gauge.Line(line, func(word string) string {
+		if sd.present[word] == nil {
+			return ""
+		}
+		return word
+	})
 	r.floods.Said(key, said, now)
 }
 
