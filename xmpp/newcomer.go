@@ -21,12 +21,22 @@ const (
 	featureMembers = "muc_membersonly"
 )
 
+var _ register.Asker = (*Leg)(nil)
+
 // errNotOurs means that the room lets the bot invite nobody.
 var errNotOurs = errors.New("the room is for members alone, and the bot is neither owner nor admin of it")
 
-// AskIQ asks somebody, and returns the answer, also where that is an error. It fails
-// with bridge.ErrNotReady while there is no stream.
+// AskIQ implements register.Asker. It fails with bridge.ErrNotReady while there is no stream.
 func (l *Leg) AskIQ(ctx context.Context, typ, to string, payload *element.Element) (*element.Element, error) {
+	iq, err := l.askIQ(ctx, typ, to, payload)
+	if iq != nil && err != nil {
+		return nil, register.RefusalOf(iq)
+	}
+	return iq, err
+}
+
+// askIQ asks somebody, and returns the answer. One that is an error comes with a *stanzaError.
+func (l *Leg) askIQ(ctx context.Context, typ, to string, payload *element.Element) (*element.Element, error) {
 	s := l.session()
 	if s == nil {
 		return nil, bridge.ErrNotReady
@@ -40,16 +50,17 @@ func (l *Leg) AskIQ(ctx context.Context, typ, to string, payload *element.Elemen
 	s.ask(typ, to, payload, adminTimeout, func(e *element.Element, err error) { got <- reply{e, err} })
 	select {
 	case r := <-got:
-		if r.e != nil {
-			return r.e, nil
-		}
-		return nil, r.err
+		return r.e, r.err
 	case <-st.done:
 		return nil, bridge.ErrNotReady
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
+
+// noCommands are the conditions by which a server says that it has no commands, or none
+// for us.
+var noCommands = []string{"service-unavailable", "feature-not-implemented", "item-not-found", "not-allowed", "forbidden", "not-authorized", "registration-required"}
 
 // Invites reports whether the account's server has a command by which the bot may
 // invite to accounts (XEP-0401).
@@ -58,9 +69,13 @@ func (l *Leg) Invites(ctx context.Context) (bool, error) {
 	if s == nil {
 		return false, bridge.ErrNotReady
 	}
-	iq, err := l.AskIQ(ctx, "get", s.domain, element.New(nsItems, "query", "node", nodeCommands))
-	if err != nil {
-		return false, err
+	iq, err := l.askIQ(ctx, "get", s.domain, element.New(nsItems, "query", "node", nodeCommands))
+	var no *stanzaError
+	switch {
+	case errors.As(err, &no) && slices.Contains(noCommands, no.Condition):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("xmpp: ask %s for its commands: %w", s.domain, err)
 	}
 	q := iq.Child(nsItems, "query")
 	return q != nil && slices.ContainsFunc(q.Children, func(c *element.Element) bool {
@@ -84,9 +99,9 @@ func (l *Leg) AskIn(ctx context.Context, room bridge.Room, jid string) error {
 	if err != nil {
 		return err
 	}
-	iq, err := l.AskIQ(ctx, "get", room.Name, element.New(nsInfo, "query"))
+	iq, err := l.askIQ(ctx, "get", room.Name, element.New(nsInfo, "query"))
 	if err != nil {
-		return err
+		return fmt.Errorf("xmpp: ask what kind of room %s is: %w", room.Name, err)
 	}
 	q := iq.Child(nsInfo, "query")
 	if q == nil {

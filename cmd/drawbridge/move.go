@@ -87,12 +87,12 @@ const offersTime = 5 * time.Second
 func newNewcomers(l *xmpp.Leg, conf xmpp.Config) *newcomers {
 	return &newcomers{
 		server: func(ctx context.Context) (s move.Server, err error) {
-			if s.Invites, err = l.Invites(ctx); err != nil || s.Invites {
+			if s.Invites, err = l.Invites(ctx); s.Invites {
 				return s, err
 			}
-			offer, err := offersAccounts(ctx, conf)
+			offer, other := offersAccounts(ctx, conf) // it may say the one, and not the other
 			s.InBand, s.Page = offer.Open, offer.Page
-			return s, err
+			return s, errors.Join(err, other)
 		},
 		invite: func(ctx context.Context) (move.Invitation, error) {
 			inv, err := l.Invitation(ctx)

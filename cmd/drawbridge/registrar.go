@@ -350,6 +350,9 @@ func (a *asker) AskIQ(ctx context.Context, typ, to string, payload *element.Elem
 		case err != nil:
 			return nil, err
 		case e.Local == "iq" && e.Get("id") == id && (e.Get("type") == "result" || e.Get("type") == "error"):
+			if r := register.RefusalOf(e); r != nil {
+				return nil, r
+			}
 			return e, nil
 		}
 	}

@@ -25,7 +25,8 @@ const (
 var ErrNoCommand = errors.New("the server has no such command, or not for this account")
 
 // Asker asks the server with an account that is logged in: payload in an IQ to a JID
-// (XEP-0050 asks by "set"). The answer is the whole IQ, also where it is an error.
+// (XEP-0050 asks by "set"). The answer is the whole IQ; one of type error is no answer but
+// a *Refusal, as RefusalOf has it.
 type Asker interface {
 	AskIQ(ctx context.Context, typ, to string, payload *element.Element) (*element.Element, error)
 }
@@ -39,14 +40,15 @@ func run(ctx context.Context, ask Asker, server, node string, fill func(*form.Fo
 	command := element.New(nsCommands, "command", "node", node, "action", "execute")
 	for range maxSteps {
 		iq, err := ask.AskIQ(ctx, "set", server, command)
-		if err != nil {
-			return nil, err
-		}
-		if r := refusalOf(iq); r != nil {
+		var r *Refusal
+		switch {
+		case errors.As(err, &r):
 			if errors.Is(r, ErrNoRegistration) || errors.Is(r, ErrNotAllowed) && len(command.Children) == 0 {
 				r.Err = ErrNoCommand
 			}
 			return nil, r
+		case err != nil:
+			return nil, err
 		}
 		c := iq.Child(nsCommands, "command")
 		if c == nil {

@@ -61,8 +61,8 @@ func (r *Refusal) Error() string {
 // Unwrap returns what the no means.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// refusalOf reads the <error/> of an IQ (RFC 6120 §8.3); nil for a result.
-func refusalOf(iq *element.Element) *Refusal {
+// RefusalOf reads the <error/> of an IQ (RFC 6120 §8.3); nil for a result.
+func RefusalOf(iq *element.Element) *Refusal {
 	if iq.Get("type") != "error" {
 		return nil
 	}
@@ -145,7 +145,7 @@ func Request(id string) *element.Element {
 
 // ReadForm reads the answer to Request. Errors: a *Refusal, or one that wraps form.Err.
 func ReadForm(iq *element.Element) (*Form, error) {
-	if r := refusalOf(iq); r != nil {
+	if r := RefusalOf(iq); r != nil {
 		if errors.Is(r, ErrNotAllowed) || r.Err == nil {
 			r.Err = ErrNoRegistration
 		}
@@ -272,7 +272,7 @@ func (f *Form) Submit(id, user, password string) *element.Element {
 
 // ReadDone reads the answer to Submit: nil, or a *Refusal.
 func ReadDone(iq *element.Element) error {
-	if r := refusalOf(iq); r != nil {
+	if r := RefusalOf(iq); r != nil {
 		return r
 	}
 	return nil
@@ -286,7 +286,7 @@ func Preauth(id, token, domain string) *element.Element {
 // ReadPreauth reads the answer to Preauth: nil, or a *Refusal with ErrInvitation, or
 // with ErrNoRegistration where the server knows no invitations.
 func ReadPreauth(iq *element.Element) error {
-	r := refusalOf(iq)
+	r := RefusalOf(iq)
 	switch {
 	case r == nil:
 		return nil

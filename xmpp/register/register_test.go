@@ -183,7 +183,11 @@ func (s *script) AskIQ(_ context.Context, typ, to string, payload *element.Eleme
 	}
 	a := s.answers[0]
 	s.answers = s.answers[1:]
-	return parse(s.t, a), nil
+	iq := parse(s.t, a)
+	if r := RefusalOf(iq); r != nil {
+		return nil, r
+	}
+	return iq, nil
 }
 
 func command(status, content string) string {
