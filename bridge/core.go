@@ -44,6 +44,7 @@ type Core struct {
 	answers   chan question // to the goroutine that answers chat commands
 	asides    map[string]AsideDesk
 	privates  chan Private  // to the goroutine that answers them
+	unheard   unheard       // private lines for which there was no room
 	pauses    *askRate      // how often a pause is told; the dispatcher's own
 	wake      chan struct{} // capacity 1: the dispatcher has something to do
 	settled   chan struct{} // capacity 1: an outbox stopped moving

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"drawbridge/policy"
@@ -88,6 +89,8 @@ const (
 	asideEvery = 2500 * time.Millisecond
 	asideHosts = 4096 // that are told apart
 	asideLine  = 1024 // bytes of one line that are looked at
+	// unheardEvery is how often the log is told that lines were dropped.
+	unheardEvery = time.Minute
 )
 
 // Heard takes a line over; more than can be answered are dropped.
@@ -98,8 +101,43 @@ func (c *Core) Heard(p Private) {
 	select {
 	case c.privates <- p:
 	default:
-		c.log.Warn("too many private lines at once", "leg", p.Leg)
+		if n := c.unheard.add(p.Leg, c.now()); n > 0 {
+			c.log.Warn("too many private lines at once", "leg", p.Leg, "n", n)
+		}
 	}
+}
+
+// unheard counts the lines that were dropped, by leg: strangers send them, and must not
+// be able to fill the log.
+type unheard struct {
+	mu   sync.Mutex // guards legs
+	legs map[string]*dropped
+}
+
+type dropped struct {
+	n    int       // since the log was told
+	next time.Time // not before then again
+}
+
+// add counts a line, and returns how many the log is to be told of; 0: none now.
+func (u *unheard) add(leg string, now time.Time) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.legs == nil {
+		u.legs = map[string]*dropped{}
+	}
+	d := u.legs[leg]
+	if d == nil {
+		d = &dropped{}
+		u.legs[leg] = d
+	}
+	d.n++
+	if now.Before(d.next) {
+		return 0
+	}
+	n := d.n
+	d.n, d.next = 0, now.Add(unheardEvery)
+	return n
 }
 
 // aside answers one line.

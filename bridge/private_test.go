@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -152,4 +153,37 @@ func TestHostRateIsBounded(t *testing.T) {
 func hears(h *hostRate, host string, now time.Time) bool {
 	ok, _ := h.allow(host, now)
 	return ok
+}
+
+// TestStrangersFillNoLog: of lines for which there is no room the log is told once a
+// minute and network, with their number.
+func TestStrangersFillNoLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		c, err := New(Config{Legs: []Leg{&whisperer{}}}, Deps{
+			Log:    slog.New(slog.NewTextHandler(&log, nil)),
+			Asides: map[string]AsideDesk{"": deskFunc(func(Aside) string { return "" })},
+		}) // it does not run: nobody takes the lines
+		if err != nil {
+			t.Fatal(err)
+		}
+		flood := func(leg string, n int) {
+			for range n {
+				c.Heard(Private{Leg: leg, From: policy.NewIRCFacts(leg, "eve", "e", "h"), Text: NewText("x")})
+			}
+		}
+		flood("corp", maxAsides+1000)
+		flood("libera", 10)
+		time.Sleep(unheardEvery)
+		flood("corp", 1)
+		var told []string
+		for l := range strings.Lines(log.String()) {
+			_, l, _ = strings.Cut(strings.TrimSpace(l), "level=")
+			told = append(told, l)
+		}
+		const line = `WARN msg="too many private lines at once" `
+		if want := []string{line + "leg=corp n=1", line + "leg=libera n=1", line + "leg=corp n=1000"}; !slices.Equal(told, want) {
+			t.Errorf("the log is told\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
+		}
+	})
 }
