@@ -18,9 +18,6 @@ import (
 // and who asked cannot tell.
 const nobody = "\x00"
 
-// signedMark begins what is clear-signed (RFC 4880 §7).
-const signedMark = "-----BEGIN PGP SIGNED MESSAGE-----"
-
 // Asked is what an account is shown that asks to be linked.
 type Asked struct {
 	Code  string
@@ -123,7 +120,7 @@ func (b *Book) inGroupLocked(p *policy.Person) bool {
 // Claims reports whether a text of a person's own chat is an answer to what was asked:
 // the clear-signed sentence.
 func (b *Book) Claims(person, text string) bool {
-	if !strings.Contains(text, signedMark) || proof.CodeIn(text) == "" || !strings.Contains(strings.Join(strings.Fields(text), " "), "the IRC account ") {
+	if !proof.IsSigned(text) || proof.CodeIn(text) == "" || !strings.Contains(strings.Join(strings.Fields(text), " "), "the IRC account ") {
 		return false
 	}
 	b.mu.Lock()
@@ -144,7 +141,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 	b.mu.Unlock()
 	code, signed := strings.Join(strings.Fields(c.Text)[1:], ""), guard.Signed{}
 	switch {
-	case strings.Contains(c.Text, signedMark):
+	case proof.IsSigned(c.Text):
 		if b.d.Verify == nil || c.Rung < policy.Sealed {
 			return guard.Link{}, ErrProof
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
@@ -504,6 +505,10 @@ func TestBounds(t *testing.T) {
 		}
 		has(t, "guesses", h.says("carol", "!link "+h.code("C", "carol"), policy.Verified), "too often")
 		has(t, "words", h.on("M", "!link a b"), "!link NAME")
+		name := strings.Repeat("ä", 40)
+		if answer := h.on("N", "!link "+name); !utf8.ValidString(answer) || !strings.Contains(answer, "If "+name[:60]+"… is known here") {
+			t.Errorf("a long name is said back as %q", answer)
+		}
 		h.linked()
 	})
 }

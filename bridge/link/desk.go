@@ -9,7 +9,11 @@ import (
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/proof"
 )
+
+// maxSaidBack bounds a foreign word that is said back, in bytes.
+const maxSaidBack = 64
 
 var (
 	_ bridge.AsideDesk = (*Book)(nil)
@@ -39,7 +43,7 @@ func (b *Book) Aside(ctx context.Context, a bridge.Aside) string {
 	}
 	left := asked.Until.Sub(b.now()).Round(time.Minute)
 	return fmt.Sprintf("The code for your account %s is %s\nIf %s is known here, they are asked on Jabber now. Send it to me from there, in your own encrypted chat with me, within %d minutes: !link %s",
-		name, asked.Code, clipped(a.Words[1]), int(left.Minutes()), asked.Code)
+		name, asked.Code, bridge.Shorten(a.Words[1], maxSaidBack), int(left.Minutes()), asked.Code)
 }
 
 // standing says how an account stands, and what can be asked.
@@ -70,7 +74,7 @@ func (b *Book) Prove(ctx context.Context, c *bridge.Claim) string {
 	}
 	l, err := b.Confirm(ctx, c)
 	switch {
-	case errors.Is(err, ErrProof) && !strings.Contains(c.Text, signedMark):
+	case errors.Is(err, ErrProof) && !proof.IsSigned(c.Text):
 		return refusal(err) + " Write from a device whose key is known and that signs, or clear-sign the sentence I told you: gpg --clearsign."
 	case err != nil:
 		return refusal(err)
@@ -127,11 +131,3 @@ func Line(l *guard.Link, now time.Time) string {
 }
 
 func refusal(err error) string { return "Not done: " + Problem(err) + "." }
-
-// clipped bounds a foreign word that is said back.
-func clipped(s string) string {
-	if len(s) > 64 {
-		return s[:64]
-	}
-	return s
-}

@@ -213,9 +213,6 @@ func (b *Book) Has(fits func(*Ticket) bool) bool {
 	return slices.ContainsFunc(b.past, func(p past) bool { return fits(&p.ticket) })
 }
 
-// Len is how many are open.
-func (b *Book) Len() int { return len(b.open) }
-
 func (b *Book) end(t Ticket, used bool, now time.Time) {
 	delete(b.open, t.ID)
 	if len(b.past) >= maxPast {

@@ -87,7 +87,7 @@ func TestBounds(t *testing.T) {
 	must(t, err)
 	again, _, err := b.Ask(ticket("alice", "AL"), start)
 	must(t, err)
-	if again.ID != first.ID || again.Hash == first.Hash || b.Len() != 1 || b.Take(&first, start) {
+	if again.ID != first.ID || again.Hash == first.Hash || len(b.open) != 1 || b.Take(&first, start) {
 		t.Errorf("asked again: %+v, then %+v", first, again)
 	}
 	if _, err := b.Find("a", code, of("alice"), start); !errors.Is(err, ErrUnknown) {
@@ -126,14 +126,14 @@ func TestBounds(t *testing.T) {
 	if _, err := b.Find("mallory", code, of("bob"), start.Add(Per)); errors.Is(err, ErrOften) {
 		t.Errorf("after ten minutes: %v", err)
 	}
-	if ids := b.Sweep(start.Add(Life)); len(ids) != MaxEach+1 || b.Len() != 0 || b.Take(&bob, start) {
-		t.Errorf("swept %v, %d are left", ids, b.Len())
+	if ids := b.Sweep(start.Add(Life)); len(ids) != MaxEach+1 || len(b.open) != 0 || b.Take(&bob, start) {
+		t.Errorf("swept %v, %d are left", ids, len(b.open))
 	}
 	for i := range maxRates + 10 {
 		_, _, _ = b.Ask(ticket(fmt.Sprint("p", i), "x"), start)
 	}
-	if b.Len() != MaxAll || len(b.rates) > maxRates+1 || len(b.past) > maxPast {
-		t.Errorf("%d open, %d rates, %d past: not bounded", b.Len(), len(b.rates), len(b.past))
+	if len(b.open) != MaxAll || len(b.rates) > maxRates+1 || len(b.past) > maxPast {
+		t.Errorf("%d open, %d rates, %d past: not bounded", len(b.open), len(b.rates), len(b.past))
 	}
 }
 
@@ -156,13 +156,13 @@ func TestSteps(t *testing.T) {
 	old := ticket("bob", "bob")
 	old.ID, old.Made, old.Until = "old", start.Add(-time.Hour), start
 	after := NewBook(nil)
-	if over := after.Load([]Ticket{next, old}, start.Add(2*time.Minute)); len(over) != 1 || over[0] != "old" || after.Len() != 1 {
-		t.Errorf("loaded: %v are over, %d open", over, after.Len())
+	if over := after.Load([]Ticket{next, old}, start.Add(2*time.Minute)); len(over) != 1 || over[0] != "old" || len(after.open) != 1 {
+		t.Errorf("loaded: %v are over, %d open", over, len(after.open))
 	}
 	if _, err := after.Find("a", second, of("alice"), start.Add(2*time.Minute)); err != nil {
 		t.Errorf("after a restart: %v", err)
 	}
-	if ids := after.End(of("alice"), start); len(ids) != 1 || after.Len() != 0 {
+	if ids := after.End(of("alice"), start); len(ids) != 1 || len(after.open) != 0 {
 		t.Errorf("ended %v", ids)
 	}
 }
