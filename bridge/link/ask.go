@@ -51,34 +51,53 @@ func (b *Book) Ask(ctx context.Context, network, name, nick, whom string) (Asked
 
 // open opens a ticket, if its account may ask, and completes it.
 func (b *Book) open(ctx context.Context, t *proof.Ticket) (Asked, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.cfg.Mode == Off {
-		return Asked{}, ErrOff
-	}
-	if t.Account == "" {
-		return Asked{}, ErrNoAccount
-	}
-	owner := b.ownerLocked(t.Network, t.Account)
-	if e := b.links[accountOf(t.Network, t.Account)]; e != nil {
-		owner = e.Person
-	}
-	if owner != "" {
-		return Asked{}, fmt.Errorf("%w: %s is an account of %s", ErrLinked, t.Account, owner)
-	}
-	opened, code, err := b.asked.Ask(*t, b.now())
+	b.disk.Lock()
+	defer b.disk.Unlock()
+	code, err := b.openInBook(t)
 	if err != nil {
 		return Asked{}, err
 	}
-	*t = opened
-	if t.Person != nobody && b.d.Store != nil {
+	if b.d.Store != nil { // also for nobody: how long an answer takes must not tell either
 		ctx, cancel := context.WithTimeout(ctx, storeTime)
 		defer cancel()
 		if err := b.d.Store.PutTicket(ctx, *t); err != nil {
 			b.log.Warn("a code ends with this process", "err", err)
 		}
 	}
+	b.mu.Lock()
+	ended := !b.asked.Holds(t)
+	if ended { // meanwhile
+		b.unsavedLocked(t.ID)
+	}
+	b.mu.Unlock()
+	if ended {
+		_ = b.saveDisk(ctx) // Run tries again
+	}
 	return Asked{code, t.Until}, nil
+}
+
+// openInBook is open, but for the disk.
+func (b *Book) openInBook(t *proof.Ticket) (code string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cfg.Mode == Off {
+		return "", ErrOff
+	}
+	if t.Account == "" {
+		return "", ErrNoAccount
+	}
+	owner := b.ownerLocked(t.Network, t.Account)
+	if e := b.links[accountOf(t.Network, t.Account)]; e != nil {
+		owner = e.Person
+	}
+	if owner != "" {
+		return "", fmt.Errorf("%w: %s is an account of %s", ErrLinked, t.Account, owner)
+	}
+	opened, code, err := b.asked.Ask(*t, b.now())
+	if err == nil {
+		*t = opened
+	}
+	return code, err
 }
 
 // question is what a person is asked.

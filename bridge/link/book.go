@@ -54,7 +54,9 @@ var (
 	ErrProof     = errors.New("link: the message proves too little")
 	ErrStale     = errors.New("link: the message was long on its way, or its author's clock is slow: write it again")
 	ErrGone      = errors.New("link: services know no such account")
-	ErrNotKept   = errors.New("link: not done: the store fails")
+	ErrNotKept   = errors.New("link: it cannot be written down, the store fails")
+	// ErrComesBack: a link has ended, and that could not be written down.
+	ErrComesBack = errors.New("link: it has ended, but that cannot be written down: the store fails, and a restart would bring it back. I go on trying")
 )
 
 // Config is who may link, and whom. The zero value lets people of groups.
@@ -109,13 +111,19 @@ type Book struct {
 	now    func() time.Time
 	d      Deps
 	used   atomic.Pointer[map[account]*atomic.Int64] // when, in nanoseconds; read without a lock
-	mu     sync.Mutex                                // guards all below; held while something is written to disk
+	failed chan struct{}                             // capacity 1: something could not be written down
+	disk   sync.Mutex                                // held while something is written, before mu
+	mu     sync.Mutex                                // guards all below
 	cfg    Config
 	asked  *proof.Book
 	links  map[account]*entry
 	serial uint64
 	leaves uint64       // how many have left: what was proven before counts no more
 	unsaid []*guard.Act // of links that ended before there was an audit
+	// unsaved are the IDs of which the disk may not hold what the book does, each with
+	// the mark of when it changed last.
+	unsaved map[string]uint64
+	marks   uint64
 }
 
 // account is a services account of a network, as policy.FoldAccount has it.
@@ -127,7 +135,7 @@ func accountOf(network, name string) account { return account{network, policy.Fo
 type entry struct {
 	guard.Link
 	last    *atomic.Int64 // in Book.used
-	kept    time.Time     // the Used that is on disk
+	kept    time.Time     // the Used that is to be on disk
 	checked time.Time     // when services were asked
 	again   bool          // they are to be asked now
 }
@@ -140,11 +148,14 @@ func New(cfg Config, d Deps) *Book {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	b := &Book{log: d.Log, now: d.Now, d: d, cfg: cfg, asked: proof.NewBook(d.Rand), links: map[account]*entry{}}
+	b := &Book{
+		log: d.Log, now: d.Now, d: d, cfg: cfg, asked: proof.NewBook(d.Rand), failed: make(chan struct{}, 1),
+		links: map[account]*entry{}, unsaved: map[string]uint64{},
+	}
 	now := b.now()
 	for _, l := range d.Kept.Links {
 		if why := b.endedLocked(&l); why != "" { // the configuration changed while no bot ran
-			b.drop(l.ID)
+			b.unsavedLocked(l.ID)
 			b.unsaid = append(b.unsaid, unlinked(&l, "guard", why))
 			continue
 		}
@@ -157,8 +168,9 @@ func New(cfg Config, d Deps) *Book {
 			tickets = append(tickets, t)
 		}
 	}
-	b.drop(b.asked.Load(tickets, now)...)
+	b.unsavedLocked(b.asked.Load(tickets, now)...)
 	b.d.Kept = guard.Kept{}
+	_ = b.save(context.Background()) // Run tries again, and tells
 	return b
 }
 
@@ -167,13 +179,14 @@ func New(cfg Config, d Deps) *Book {
 // does not call Changed.
 func (b *Book) Reload(cfg Config) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.cfg = cfg
 	for _, e := range b.links {
 		if why := b.endedLocked(&e.Link); why != "" {
 			b.endLocked(e, "guard", why)
 		}
 	}
+	b.mu.Unlock()
+	_ = b.save(context.Background()) // Run tries again, and tells
 }
 
 // endedLocked says why a link does not hold by the configuration; "": it may.
@@ -278,11 +291,13 @@ func (b *Book) publishLocked() {
 }
 
 // use notes a use. Who was away for a while may be another now: services are asked.
-func (e *entry) use(now time.Time) {
-	if now.Sub(e.Used) >= checkAfter {
+func (e *entry) use(at time.Time) {
+	if at.Sub(e.Used) >= checkAfter {
 		e.again = true
 	}
-	e.Used = now
+	if at.After(e.Used) {
+		e.Used = at
+	}
 }
 
 func (b *Book) note(a *guard.Act) {

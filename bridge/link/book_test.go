@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -24,22 +25,73 @@ type house struct {
 	t     *testing.T
 	ctx   context.Context
 	cfg   link.Config
-	store *guard.Memory
+	store *disk
 	*link.Book
+	running sync.WaitGroup
+	run     func() // until the test ends
 
 	mu      sync.Mutex // guards all below
 	told    []string   // "alice: …", "admins: …", "corp/nick: …"
 	acts    []string
 	changes int
 	signed  guard.Signed // of the next clear-signed text
-	onNow   func()       // called once, as the book asks for the time
 	services
+}
+
+// disk is a store that tests have fail, or look into while it writes.
+type disk struct {
+	*guard.Memory
+	mu    sync.Mutex // guards all below
+	fails error
+	onPut func() // called once, while a link or a ticket is being written
+	wrote int    // rows, tickets too
+}
+
+// broken has the store fail, or work again.
+func (d *disk) broken(err error) { d.mu.Lock(); d.fails = err; d.mu.Unlock() }
+
+func (d *disk) meanwhile(do func()) { d.mu.Lock(); d.onPut = do; d.mu.Unlock() }
+
+func (d *disk) writes(row bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if do := d.onPut; row && do != nil {
+		d.onPut = nil
+		d.mu.Unlock()
+		do()
+		d.mu.Lock()
+	}
+	if row {
+		d.wrote++
+	}
+	return d.fails
+}
+
+// PutLink writes it even where it says that it did not: nobody can know.
+func (d *disk) PutLink(ctx context.Context, l guard.Link) error {
+	err := d.writes(true)
+	return errors.Join(err, d.Memory.PutLink(ctx, l))
+}
+
+func (d *disk) PutTicket(ctx context.Context, t proof.Ticket) error {
+	err := d.writes(true)
+	return errors.Join(err, d.Memory.PutTicket(ctx, t))
+}
+
+func (d *disk) Drop(ctx context.Context, ids ...string) error {
+	if err := d.writes(false); err != nil {
+		return err
+	}
+	return d.Memory.Drop(ctx, ids...)
 }
 
 type services struct {
 	seen  bridge.AccountSeen
 	err   error
 	there bool // the account is in a guarded channel
+
+	during func() // called once, while they are asked
+	asked  int
 }
 
 var people = []*policy.Person{
@@ -55,16 +107,18 @@ var people = []*policy.Person{
 func live(t *testing.T, mode link.Mode, test func(h *house)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := &house{t: t, ctx: t.Context(), store: guard.NewMemory(), cfg: link.Config{Mode: mode, People: people, Groups: []policy.Group{{Name: "staff", Domain: "corp.example"}}}}
+		h := &house{t: t, ctx: t.Context(), store: &disk{Memory: guard.NewMemory()}, cfg: link.Config{Mode: mode, People: people, Groups: []policy.Group{{Name: "staff", Domain: "corp.example"}}}}
 		h.services = services{seen: bridge.AccountSeen{Known: policy.Yes, Mark: "entity A"}}
 		ctx, stop := context.WithCancel(t.Context())
 		h.open()
-		var running sync.WaitGroup
-		book := h.Book
-		running.Go(func() { book.Run(ctx) })
+		h.run = func() {
+			book := h.Book
+			h.running.Go(func() { book.Run(ctx) })
+		}
+		h.run()
 		test(h)
 		stop()
-		running.Wait()
+		h.running.Wait()
 	})
 }
 
@@ -82,16 +136,6 @@ func (h *house) open() {
 	}
 	book = link.New(h.cfg, link.Deps{
 		Store: h.store, Kept: kept,
-		Now: func() time.Time {
-			h.mu.Lock()
-			f := h.onNow
-			h.onNow = nil
-			h.mu.Unlock()
-			if f != nil {
-				f()
-			}
-			return time.Now()
-		},
 		Chat: func(person string) (string, string, bool) {
 			unlocked()
 			return "bot", "bot@corp.example", person != "mute"
@@ -114,8 +158,14 @@ func (h *house) open() {
 		Account: func(context.Context, string, string) (bridge.AccountSeen, error) {
 			unlocked()
 			h.mu.Lock()
-			defer h.mu.Unlock()
-			return h.seen, h.err
+			seen, err, during := h.seen, h.err, h.during
+			h.during = nil
+			h.asked++
+			h.mu.Unlock()
+			if during != nil {
+				during()
+			}
+			return seen, err
 		},
 		Present: func(string, string) bool { h.mu.Lock(); defer h.mu.Unlock(); return h.there },
 		Changed: func() { unlocked(); h.set(func() { h.changes++ }) },
@@ -124,6 +174,15 @@ func (h *house) open() {
 }
 
 func (h *house) set(f func()) { h.mu.Lock(); f(); h.mu.Unlock() }
+
+// other does something beside that ends what the book has, which it waits for: the disk
+// is written to by one at a time.
+func (h *house) other(do func()) {
+	h.running.Go(do)
+	for len(h.List()) > 0 {
+		runtime.Gosched()
+	}
+}
 
 // heard takes what was told since.
 func (h *house) heard() string {
@@ -483,7 +542,7 @@ func TestAgreedAsTheyLeave(t *testing.T) {
 	live(t, link.Open, func(h *house) {
 		h.says("alice", "!link "+h.code("M", "alice"), policy.Signed)
 		h.linked("alice=corp/M waits")
-		h.set(func() { h.onNow = func() { h.EndOf("alice") } })
+		h.store.meanwhile(func() { h.other(func() { h.EndOf("alice") }) })
 		if l, err := h.Accept(h.ctx, "alice", "corp", "M", "carol"); !errors.Is(err, link.ErrNothing) {
 			t.Errorf("%+v: %v", l, err)
 		}

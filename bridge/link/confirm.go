@@ -54,7 +54,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 	case c.Rung < policy.Signed:
 		return guard.Link{}, fmt.Errorf("%w: it came %s", ErrProof, c.Rung)
 	}
-	t, err := b.take(c.Person, code, &signed)
+	t, err := b.take(ctx, c.Person, code, &signed)
 	if err != nil {
 		return guard.Link{}, err
 	}
@@ -89,9 +89,18 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 	return l, nil
 }
 
-// take finds the ticket of a code and ends it. What is signed must be the whole
-// sentence, and have been signed while it was open.
-func (b *Book) take(person, code string, signed *guard.Signed) (proof.Ticket, error) {
+// take finds the ticket of a code and ends it, so that no crash lets it be used again.
+func (b *Book) take(ctx context.Context, person, code string, signed *guard.Signed) (proof.Ticket, error) {
+	t, err := b.takeInBook(person, code, signed)
+	if err == nil {
+		err = b.save(ctx)
+	}
+	return t, err
+}
+
+// takeInBook is take, but for the disk. What is signed must be the whole sentence, and
+// have been signed while it was open.
+func (b *Book) takeInBook(person, code string, signed *guard.Signed) (proof.Ticket, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
@@ -112,7 +121,7 @@ func (b *Book) take(person, code string, signed *guard.Signed) (proof.Ticket, er
 	if !b.asked.Take(&t, now) {
 		return t, proof.ErrUsed
 	}
-	b.drop(t.ID)
+	b.unsavedLocked(t.ID)
 	return t, nil
 }
 

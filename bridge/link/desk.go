@@ -130,4 +130,9 @@ func Line(l *guard.Link, now time.Time) string {
 	return text
 }
 
-func refusal(err error) string { return "Not done: " + Problem(err) + "." }
+func refusal(err error) string {
+	if errors.Is(err, ErrComesBack) {
+		return "Done, for now: " + Problem(err) + "."
+	}
+	return "Not done: " + Problem(err) + "."
+}

@@ -9,9 +9,11 @@ import (
 	"drawbridge/bridge/proof"
 )
 
-// This file ends links.
+// This file ends links: first in the book, so that nothing is done by them any more, then
+// on disk, and only then anybody is told that it is done.
 
-// End ends the link of an account, or what waits for an admin. Errors: ErrNothing.
+// End ends the link of an account, or what waits for an admin. Errors: ErrNothing;
+// ErrComesBack, with the link.
 func (b *Book) End(network, name, by, why string) (guard.Link, error) {
 	return b.endTold(network, name, by, why, func(*guard.Link) bool { return true })
 }
@@ -19,7 +21,7 @@ func (b *Book) End(network, name, by, why string) (guard.Link, error) {
 // endTold is endIf, and the person hears of it.
 func (b *Book) endTold(network, name, by, why string, fits func(*guard.Link) bool) (guard.Link, error) {
 	l, err := b.endIf(network, name, by, why, fits)
-	if err == nil {
+	if l.ID != "" {
 		b.tell(l.Person, fmt.Sprintf("The IRC account %s on %s does not act as you any more: %s.", l.Account, l.Network, why))
 	}
 	return l, err
@@ -33,17 +35,21 @@ func (b *Book) endIf(network, name, by, why string, fits func(*guard.Link) bool)
 		b.mu.Unlock()
 		return guard.Link{}, fmt.Errorf("%w: %s/%s is linked to nobody", ErrNothing, network, name)
 	}
+	l := e.Link
 	b.endLocked(e, by, why)
 	b.mu.Unlock()
 	b.changed()
-	return e.Link, nil
+	if b.save(context.Background()) != nil {
+		return l, ErrComesBack
+	}
+	return l, nil
 }
 
-// endLocked ends a link, with a line in the audit.
+// endLocked ends a link, with a line in the audit. The caller saves.
 func (b *Book) endLocked(e *entry, by, why string) {
 	delete(b.links, accountOf(e.Network, e.Account))
 	b.publishLocked()
-	b.drop(e.ID)
+	b.unsavedLocked(e.ID)
 	b.note(unlinked(&e.Link, by, why))
 }
 
@@ -56,31 +62,19 @@ func unlinked(l *guard.Link, by, why string) *guard.Act {
 // and to people, is the caller's; Changed is not called.
 func (b *Book) EndOf(person string) (accounts []string, open int) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.leaves++
-	var ids []string
 	for key, e := range b.links {
 		if e.Person == person {
 			accounts = append(accounts, e.Network+"/"+e.Account)
-			ids = append(ids, e.ID)
+			b.unsavedLocked(e.ID)
 			delete(b.links, key)
 		}
 	}
 	b.publishLocked()
-	slices.Sort(accounts)
 	tickets := b.asked.End(func(t *proof.Ticket) bool { return t.Person == person }, b.now())
-	b.drop(append(ids, tickets...)...)
+	b.unsavedLocked(tickets...)
+	b.mu.Unlock()
+	_ = b.save(context.Background()) // Run tries again, and tells
+	slices.Sort(accounts)
 	return accounts, len(tickets)
-}
-
-// drop forgets what was kept.
-func (b *Book) drop(ids ...string) {
-	if len(ids) == 0 || b.d.Store == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
-	defer cancel()
-	if err := b.d.Store.Drop(ctx, ids...); err != nil {
-		b.log.Error("a link that ended comes back with the next start", "err", err)
-	}
 }

@@ -20,30 +20,45 @@ func (b *Book) Run(ctx context.Context) {
 	b.mu.Unlock()
 	tick := time.NewTicker(runFirst)
 	defer tick.Stop()
+	var wait time.Duration // 0: all is written down
+	retry := time.NewTimer(saveSlow)
+	retry.Stop()
+	defer retry.Stop()
 	for {
+		failed := b.failed
+		if wait > 0 {
+			failed = nil // it is known
+		}
 		select {
 		case <-ctx.Done():
-			b.keepUsed(context.WithoutCancel(ctx), 0)
+			b.keepUsed(ctx, 0)
 			return
 		case <-tick.C:
 			tick.Reset(runEvery)
-			b.sweep()
+			b.sweep(ctx)
 			b.keepUsed(ctx, keepEvery)
 			b.checkAccounts(ctx)
+			continue
+		case <-failed:
+		case <-retry.C:
+		}
+		if wait = b.tryAgain(ctx, wait); wait > 0 {
+			retry.Reset(wait)
 		}
 	}
 }
 
 // sweep ends what is over by the clock.
-func (b *Book) sweep() {
+func (b *Book) sweep(ctx context.Context) {
 	b.mu.Lock()
 	now := b.now()
-	b.drop(b.asked.Sweep(now)...)
+	b.unsavedLocked(b.asked.Sweep(now)...)
 	var over []guard.Link
 	for _, e := range b.links {
-		if last := time.Unix(0, e.last.Load()); last.After(e.Used) {
-			e.use(last)
+		if last := e.last.Swap(0); last > 0 {
+			e.use(time.Unix(0, last))
 		}
+		e.notAfter(now)
 		switch {
 		case !e.Waits.IsZero():
 			if !now.Before(e.Waits) {
@@ -56,32 +71,37 @@ func (b *Book) sweep() {
 		}
 	}
 	b.mu.Unlock()
+	_ = b.save(ctx) // tried again, and told
 	for i := range over {
 		l := &over[i]
 		_, _ = b.endTold(l.Network, l.Account, "guard", "it was not used for 30 days", func(x *guard.Link) bool { return x.ID == l.ID })
 	}
 }
 
+// notAfter takes times back that are of a clock that was set back since.
+func (e *entry) notAfter(now time.Time) {
+	for _, t := range []*time.Time{&e.Made, &e.Used} {
+		if t.After(now) {
+			*t = now
+		}
+	}
+	if last := now.Add(WaitsFor); e.Waits.After(last) {
+		e.Waits = last
+	}
+}
+
 // keepUsed writes down when links were used last, of those whose day there is older
 // than that.
 func (b *Book) keepUsed(ctx context.Context, older time.Duration) {
-	if b.d.Store == nil {
-		return
-	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
-	defer cancel()
 	for _, e := range b.links {
-		if !e.Used.After(e.kept) || e.Used.Sub(e.kept) < older {
-			continue
+		if e.Used.After(e.kept) && e.Used.Sub(e.kept) >= older {
+			e.kept = e.Used
+			b.unsavedLocked(e.ID)
 		}
-		if err := b.d.Store.PutLink(ctx, e.Link); err != nil {
-			b.log.Warn("it is not written down that a link is used", "err", err)
-			return
-		}
-		e.kept = e.Used
 	}
+	b.mu.Unlock()
+	_ = b.save(ctx) // tried again, and told
 }
 
 // checkAccounts asks services about a few accounts: whether each is still the one that
@@ -118,7 +138,7 @@ func (b *Book) checkAccount(ctx context.Context, l *guard.Link) {
 	case err != nil:
 		b.log.Debug("an account could not be asked about", "leg", l.Network, "err", err)
 		b.mu.Lock()
-		if e := b.links[accountOf(l.Network, l.Account)]; e != nil {
+		if e := b.links[accountOf(l.Network, l.Account)]; e != nil && same(&e.Link) {
 			e.again = true
 		}
 		b.mu.Unlock()
@@ -130,7 +150,8 @@ func (b *Book) checkAccount(ctx context.Context, l *guard.Link) {
 	case seen.Known == policy.Yes && l.Mark == "" && seen.Mark != "": // services were away as it was made
 		b.mu.Lock()
 		if e := b.links[accountOf(l.Network, l.Account)]; e != nil && same(&e.Link) {
-			e.Mark, e.kept = seen.Mark, time.Time{}
+			e.Mark = seen.Mark
+			b.unsavedLocked(e.ID)
 		}
 		b.mu.Unlock()
 	}

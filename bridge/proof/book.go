@@ -173,11 +173,10 @@ func (b *Book) Wrong(by string, now time.Time) {
 
 // Take ends a ticket that was found. Of all who found it, one is told true.
 func (b *Book) Take(t *Ticket, now time.Time) bool {
-	o, ok := b.open[t.ID]
-	if !ok || !o.has(t.Hash) {
+	if !b.Holds(t) {
 		return false
 	}
-	b.end(o, true, now)
+	b.end(b.open[t.ID], true, now)
 	return true
 }
 
@@ -201,6 +200,12 @@ func (b *Book) Sweep(now time.Time) []string {
 		}
 	}
 	return b.End(func(t *Ticket) bool { return !t.Open(now) }, now)
+}
+
+// Holds reports whether a ticket is open, with the code that it has.
+func (b *Book) Holds(t *Ticket) bool {
+	o, ok := b.open[t.ID]
+	return ok && o.has(t.Hash)
 }
 
 // Has reports whether a ticket fits that is open, or ended lately.

@@ -161,7 +161,11 @@ func unlinkOrder(_ context.Context, on guardOn, a guardArgs, by string) (guardAn
 		return guardAnswer{}, errNoAccount
 	}
 	l, err := on.links.End(network, account, by, "an admin ended it")
-	return guardAnswer{fmt.Sprintf("%s/%s is not %s any more", l.Network, l.Account, l.Person), l}, err
+	text := fmt.Sprintf("%s/%s is not %s any more", l.Network, l.Account, l.Person)
+	if errors.Is(err, link.ErrComesBack) {
+		return guardAnswer{text + ", but that cannot be written down: the store fails, and a restart would bring it back. It is tried again", l}, nil
+	}
+	return guardAnswer{text, l}, err
 }
 
 var errNoAccount = errors.New("write the account as NETWORK/ACCOUNT")

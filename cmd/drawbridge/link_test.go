@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -14,11 +15,13 @@ import (
 )
 
 // linkBook has alice, with an account of each kind: linked, waiting.
-func linkBook(t *testing.T) *link.Book {
+func linkBook(t *testing.T) *link.Book { return linkBookIn(t, guard.NewMemory()) }
+
+func linkBookIn(t *testing.T, store link.Store) *link.Book {
 	t.Helper()
 	now := time.Now()
 	return link.New(link.Config{People: []*policy.Person{{Name: "alice", Groups: []string{"staff"}}}}, link.Deps{
-		Store: guard.NewMemory(), Kept: guard.Kept{Links: []guard.Link{
+		Store: store, Kept: guard.Kept{Links: []guard.Link{
 			{ID: "1", Person: "alice", Network: "corp", Account: "al", Made: now, Used: now},
 			{ID: "2", Person: "alice", Network: "corp", Account: "ali", Made: now, Used: now, Waits: now.Add(time.Hour)},
 		}},
@@ -43,6 +46,24 @@ func TestLinkOrders(t *testing.T) {
 		if got := d.Order(t.Context(), bridge.Order{Verb: tt.verb, Args: strings.Fields(tt.words), Person: tt.by}); got != tt.answer && time.Now().UTC().Format(time.DateOnly) == day {
 			t.Errorf("%s %s: %q, want %q", tt.verb, tt.words, got, tt.answer)
 		}
+	}
+}
+
+// fullDisk is a store of a full disk.
+type fullDisk struct{ *guard.Memory }
+
+func (fullDisk) Drop(context.Context, ...string) error { return errors.New("no space left on device") }
+
+// TestUnlinkedOnAFullDisk: it has ended, and the admin hears what that is worth.
+func TestUnlinkedOnAFullDisk(t *testing.T) {
+	book := linkBookIn(t, fullDisk{guard.NewMemory()})
+	d := guardDesk{orders: func() guard.Orders { return nil }, links: book}
+	const want = "corp/al is not alice any more, but that cannot be written down: the store fails, and a restart would bring it back. It is tried again"
+	if got := d.Order(t.Context(), bridge.Order{Verb: "unlink", Args: []string{"corp/al"}, Person: "bob"}); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if _, ok := book.Of("corp", "al"); ok {
+		t.Error("it still holds")
 	}
 }
 
