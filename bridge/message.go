@@ -84,7 +84,10 @@ type Message struct {
 	// room is not guarded (Enforcer.Watch), or, in a Chat, where nobody watches.
 	Facts *policy.Facts
 	// Rung is what this message itself proves (incoming rung).
-	Rung   policy.Rung
+	Rung policy.Rung
+	// Key is the fingerprint of the key that signed it, or of its session: upper-case hex;
+	// "" below signed, where that proves nobody.
+	Key    string
 	Scheme string // name of the scheme that opened it, "" for clear
 	// Mark is not empty when another bridge program, or this one, put the line into
 	// Room and says so on the wire: the IRC client tag +drawbridge/id, the XMPP

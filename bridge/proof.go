@@ -32,6 +32,8 @@ type Claim struct {
 	// nothing now.
 	Rung  policy.Rung
 	Stale bool
+	// Key is the fingerprint of the key by which it does, as Message.Key.
+	Key string
 }
 
 // proofCommands are those that go to Proofs, with what stands behind them. Each has a
@@ -93,7 +95,7 @@ func (c *Core) prove(ctx context.Context, q *question) string {
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
 	return c.proofs.Prove(ctx, &Claim{
-		Text: q.msg.Text.s, Person: q.msg.From.Person, JID: q.msg.From.JID, Leg: q.msg.Room.Leg, Bot: bot, Rung: q.msg.Rung, Stale: q.stale(c.now()),
+		Text: q.msg.Text.s, Person: q.msg.From.Person, JID: q.msg.From.JID, Leg: q.msg.Room.Leg, Bot: bot, Rung: q.msg.Rung, Key: q.msg.Key, Stale: q.stale(c.now()),
 	})
 }
 

@@ -19,7 +19,7 @@ type prover struct{ claims []string }
 func (p *prover) Claims(person, text string) bool { return strings.HasPrefix(text, "sign") }
 
 func (p *prover) Prove(_ context.Context, c *bridge.Claim) string {
-	p.claims = append(p.claims, fmt.Sprintf("%q by %s (%s) to %s, %s, stale %v", c.Text, c.Person, c.JID, c.Leg, c.Rung, c.Stale))
+	p.claims = append(p.claims, fmt.Sprintf("%q by %s (%s) to %s, %s by %s, stale %v", c.Text, c.Person, c.JID, c.Leg, c.Rung, c.Key, c.Stale))
 	return "Proven."
 }
 
@@ -37,10 +37,10 @@ func TestClaims(t *testing.T) {
 		answer    string
 		relayed   bool
 	}{
-		{"a command", "!invite corp/#dev al", alice, devBridge(), false, `"!invite corp/#dev al" by alice (alice@corp.example) to bot, verified, stale false`, "Proven.", false},
-		{"a command alone", "!Invite", alice, devBridge(), false, `"!Invite" by alice (alice@corp.example) to bot, verified, stale false`, "Proven.", false},
-		{"what it claims", "sign\n this", alice, devBridge(), false, `"sign\n this" by alice (alice@corp.example) to bot, verified, stale false`, "Proven.", false},
-		{"kept on its way", "sign", alice, devBridge(), true, `"sign" by alice (alice@corp.example) to bot, verified, stale true`, "Proven.", false},
+		{"a command", "!invite corp/#dev al", alice, devBridge(), false, `"!invite corp/#dev al" by alice (alice@corp.example) to bot, verified by ABC, stale false`, "Proven.", false},
+		{"a command alone", "!Invite", alice, devBridge(), false, `"!Invite" by alice (alice@corp.example) to bot, verified by ABC, stale false`, "Proven.", false},
+		{"what it claims", "sign\n this", alice, devBridge(), false, `"sign\n this" by alice (alice@corp.example) to bot, verified by ABC, stale false`, "Proven.", false},
+		{"kept on its way", "sign", alice, devBridge(), true, `"sign" by alice (alice@corp.example) to bot, verified by ABC, stale true`, "Proven.", false},
 		{"what it does not claim", "hello", alice, devBridge(), false, "", "", true},
 		{"where nothing must be encrypted", "!invite corp/#dev al", alice, clear, false, "", "proves nobody", false},
 		{"a command, on IRC", "!invite corp/#dev al", dev, devBridge(), false, "", "own encrypted chat", false},
@@ -63,7 +63,7 @@ func TestClaims(t *testing.T) {
 					must(t, h.irc.Take(bridge.Message{Room: dev, From: bridge.Sender{Nick: "alice", Person: "alice", Account: "alice"}, Text: bridge.NewText(tt.say)}))
 				} else {
 					m := person(tt.room, tt.say)
-					m.Rung, m.Delayed, m.Time = policy.Verified, tt.delayed, time.Now()
+					m.Rung, m.Key, m.Delayed, m.Time = policy.Verified, "ABC", tt.delayed, time.Now()
 					must(t, h.xmpp.Take(m))
 				}
 				synctest.Wait()

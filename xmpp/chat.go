@@ -163,6 +163,9 @@ func (s *session) open(c *contact, it *item, scheme e2ee.Scheme, p e2ee.Peer, in
 	}
 	it.msg.Scheme, it.msg.Rung, it.msg.Redelivered, it.msg.Seen = scheme.Name(), o.Rung, o.Redelivered, o.Seen
 	it.msg.Signed = o.Signed
+	if o.Rung >= policy.Signed {
+		it.msg.Key = strings.ToUpper(o.Fingerprint)
+	}
 	it.msg.Facts = l.chatFacts(c, p.Bare, o)
 	it.msg.Kind, it.msg.Text = openedText(o)
 	s.inside(c, it, scheme, p, o.Inside, e)

@@ -279,6 +279,7 @@ func TestLinesHaveFacts(t *testing.T) {
 		r.online("alice@x.org/psi")
 		groupchat := "<message type='groupchat' from='" + testRoom + "/carol' id='%s'><body>hello</body>%s</message>"
 		chat := "<message type='chat' from='alice@x.org/psi' id='0123456789abcde%d'><body>x</body>%s</message>"
+		key := ""
 		last := func(xml string) *policy.Facts {
 			t.Helper()
 			n := len(r.sink.kept)
@@ -286,6 +287,7 @@ func TestLinesHaveFacts(t *testing.T) {
 			if len(r.sink.kept) != n+1 {
 				t.Fatalf("%s: not relayed", xml)
 			}
+			key = r.sink.kept[n].Key
 			return r.sink.kept[n].Facts
 		}
 		if f := last(fmt.Sprintf(groupchat, "a", "")); f != nil {
@@ -308,16 +310,16 @@ func TestLinesHaveFacts(t *testing.T) {
 			t.Errorf("a line that says it is old: %+v, %s", f, said)
 		}
 		f = last(fmt.Sprintf(chat, 1, ""))
-		if f == nil || f.JID.Value != "alice@x.org" || f.Key.Known != policy.No || f.RungKnown != policy.Yes || f.Rung != policy.Clear {
-			t.Errorf("a clear chat: %+v", f)
+		if f == nil || f.JID.Value != "alice@x.org" || f.Key.Known != policy.No || f.RungKnown != policy.Yes || f.Rung != policy.Clear || key != "" {
+			t.Errorf("a clear chat, by %q: %+v", key, f)
 		}
 		f = last(fmt.Sprintf(chat, 2, string(element.AppendXML(nil, seal("verified abcdef"), nsClient))))
-		if f == nil || f.Key.Known != policy.Yes || f.Key.Value != "ABCDEF" || f.Rung != policy.Verified {
-			t.Errorf("a verified chat: %+v", f)
+		if f == nil || f.Key.Known != policy.Yes || f.Key.Value != "ABCDEF" || f.Rung != policy.Verified || key != "ABCDEF" {
+			t.Errorf("a verified chat, by %q: %+v", key, f)
 		}
 		f = last(fmt.Sprintf(chat, 3, string(element.AppendXML(nil, seal("signed abcdef"), nsClient))))
-		if f == nil || f.Key.Known != policy.No || f.Rung != policy.Signed {
-			t.Errorf("a key that nobody verified: %+v", f)
+		if f == nil || f.Key.Known != policy.No || f.Rung != policy.Signed || key != "ABCDEF" {
+			t.Errorf("a key that nobody verified, %q: %+v", key, f)
 		}
 	})
 }

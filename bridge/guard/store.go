@@ -101,6 +101,7 @@ type Link struct {
 	// Mark tells the account from a later one of the same name (bridge.AccountSeen).
 	Mark string `json:"mark,omitempty"`
 	Nick string `json:"nick,omitempty"` // that asked
-	// Key is the fingerprint of the key by which the person signed it, where they had to.
+	// Key is the fingerprint of the key by which the person has proven it; "" in rows
+	// from before that was kept.
 	Key string `json:"key,omitempty"`
 }

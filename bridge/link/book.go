@@ -66,6 +66,9 @@ type Config struct {
 	// without what this book has linked; Groups those with a domain.
 	People []*policy.Person
 	Groups []policy.Group
+	// Keys are the fingerprints by which each person is known now, at signed and above.
+	// A link that was proven by another ends. nil: nobody can know.
+	Keys map[string][]string
 }
 
 // Store keeps links and tickets. guard.Store is one.
@@ -200,6 +203,8 @@ func (b *Book) endedLocked(l *guard.Link) string {
 		return l.Person + " is not in the configuration any more"
 	case b.cfg.People[i].Gone:
 		return "every key of " + l.Person + " was revoked or expired"
+	case l.Key != "" && b.cfg.Keys != nil && !slices.Contains(b.cfg.Keys[l.Person], l.Key):
+		return "the key that proved it was revoked, expired or taken out: " + l.Key
 	}
 	return ""
 }

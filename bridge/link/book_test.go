@@ -537,6 +537,60 @@ func TestLeftWhileDown(t *testing.T) {
 	})
 }
 
+// A link ends with the key that proved it, and with no other: as it is revoked, and where
+// that was done while no bot ran. Of old rows it is not known which key that was.
+func TestEndsWithItsKey(t *testing.T) {
+	begin := func(t *testing.T, test func(h *house)) {
+		live(t, link.Open, func(h *house) {
+			h.cfg.Keys = map[string][]string{"bob": {"A", "B"}, "carol": {"C"}}
+			h.Reload(h.cfg)
+			for _, key := range []string{"A", "B"} {
+				text := "!link " + h.code("by"+key, "bob")
+				has(t, "link", h.Prove(h.ctx, &bridge.Claim{Text: text, Person: "bob", Leg: "bot", Rung: policy.Signed, Key: key}), "Done")
+			}
+			_ = h.store.PutLink(h.ctx, guard.Link{ID: "old", Person: "bob", Network: "corp", Account: "old", Made: time.Now(), Used: time.Now()})
+			h.open()
+			h.linked("bob=corp/byA", "bob=corp/byB", "bob=corp/old")
+			test(h)
+		})
+	}
+	day := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Format(time.DateOnly) // where synctest begins
+	begin(t, func(h *house) {
+		has(t, "list", h.says("bob", "!link list", policy.Sealed), "corp/byA since "+day+", proven by key A", "corp/old since "+day)
+		h.set(func() {
+			if want := "link corp/byA bob by bob: done by key A"; !slices.Contains(h.acts, want) {
+				t.Errorf("audit %q", h.acts)
+			}
+		})
+		if accounts, _ := h.EndProven("bob", []string{"A"}); !slices.Equal(accounts, []string{"corp/byA", "corp/old"}) {
+			t.Errorf("ended %q", accounts)
+		}
+		h.linked("bob=corp/byB")
+	})
+	begin(t, func(h *house) {
+		h.cfg.Keys = map[string][]string{"bob": {"B"}}
+		h.Reload(h.cfg)
+		h.linked("bob=corp/byB", "bob=corp/old")
+		h.set(func() {
+			if want := "unlink corp/byA bob by guard: the key that proved it was revoked, expired or taken out: A"; !slices.Contains(h.acts, want) {
+				t.Errorf("audit %q", h.acts)
+			}
+		})
+	})
+	begin(t, func(h *house) {
+		h.cfg.Keys = map[string][]string{"bob": {"A"}}
+		h.open() // another process
+		h.linked("bob=corp/byA", "bob=corp/old")
+	})
+	begin(t, func(h *house) { // revoked between the message and the word of it
+		text := "!link " + h.code("late", "bob")
+		h.cfg.Keys = map[string][]string{"bob": {"B"}}
+		h.Reload(h.cfg)
+		has(t, "link", h.Prove(h.ctx, &bridge.Claim{Text: text, Person: "bob", Leg: "bot", Rung: policy.Signed, Key: "A"}), "Not done")
+		h.linked("bob=corp/byB", "bob=corp/old")
+	})
+}
+
 // An admin's word for who leaves at that moment links nothing.
 func TestAgreedAsTheyLeave(t *testing.T) {
 	live(t, link.Open, func(h *house) {

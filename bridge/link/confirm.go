@@ -37,7 +37,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 	b.mu.Lock()
 	leaves := b.leaves
 	b.mu.Unlock()
-	code, signed := strings.Join(strings.Fields(c.Text)[1:], ""), guard.Signed{}
+	code, key, signed := strings.Join(strings.Fields(c.Text)[1:], ""), c.Key, guard.Signed{}
 	switch {
 	case proof.IsSigned(c.Text):
 		if b.d.Verify == nil || c.Rung < policy.Sealed {
@@ -50,7 +50,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 		if signed.Rung < policy.Signed {
 			return guard.Link{}, fmt.Errorf("%w: it is signed by %s, which is not known as yours", ErrProof, signed.Fingerprint)
 		}
-		code = proof.CodeIn(signed.Text)
+		code, key = proof.CodeIn(signed.Text), signed.Fingerprint
 	case c.Rung < policy.Signed:
 		return guard.Link{}, fmt.Errorf("%w: it came %s", ErrProof, c.Rung)
 	}
@@ -63,7 +63,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 		return guard.Link{}, err
 	}
 	now := b.now()
-	l := guard.Link{Person: t.Person, Network: t.Network, Account: t.Account, Nick: t.Nick, Made: now, Used: now, Mark: mark, Key: signed.Fingerprint}
+	l := guard.Link{Person: t.Person, Network: t.Network, Account: t.Account, Nick: t.Nick, Made: now, Used: now, Mark: mark, Key: key}
 	b.mu.Lock()
 	p := b.findLocked(t.Person)
 	if p == nil || !b.mayLocked(p) { // the config changed
@@ -81,10 +81,10 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 		b.made(&l, t.Person)
 		return l, nil
 	}
-	b.note(&guard.Act{Who: l.Network + "/" + l.Account, Person: l.Person, Acts: "link", Actor: l.Person, Result: "proven, waits for an admin"})
+	b.note(&guard.Act{Who: l.Network + "/" + l.Account, Person: l.Person, Acts: "link", Actor: l.Person, Result: "proven" + byKey(&l) + ", waits for an admin"})
 	if b.d.TellAdmins != nil {
-		b.d.TellAdmins(fmt.Sprintf("%s has proven that the IRC account %s on %s is theirs. To agree: !guard link %s %s/%s; to refuse: !guard unlink %s/%s",
-			l.Person, l.Account, l.Network, l.Person, l.Network, l.Account, l.Network, l.Account))
+		b.d.TellAdmins(fmt.Sprintf("%s has proven%s that the IRC account %s on %s is theirs. To agree: !guard link %s %s/%s; to refuse: !guard unlink %s/%s",
+			l.Person, byKey(&l), l.Account, l.Network, l.Person, l.Network, l.Account, l.Network, l.Account))
 	}
 	return l, nil
 }

@@ -118,9 +118,12 @@ func (b *Book) mine(person string) string {
 func Line(l *guard.Link, now time.Time) string {
 	text := l.Person + ": " + l.Network + "/" + l.Account
 	if !l.Waits.IsZero() {
-		return text + ", proven, waits for an admin until " + l.Waits.UTC().Format(time.DateOnly)
+		return text + ", proven" + byKey(l) + ", waits for an admin until " + l.Waits.UTC().Format(time.DateOnly)
 	}
 	text += " since " + l.Made.UTC().Format(time.DateOnly)
+	if l.Key != "" {
+		text += ", proven" + byKey(l)
+	}
 	if l.By != "" {
 		text += ", agreed to by " + l.By
 	}
@@ -128,6 +131,14 @@ func Line(l *guard.Link, now time.Time) string {
 		text += fmt.Sprintf(", not used for %d days", days)
 	}
 	return text
+}
+
+// byKey says by which key a link was proven, if that is known.
+func byKey(l *guard.Link) string {
+	if l.Key == "" {
+		return ""
+	}
+	return " by key " + l.Key
 }
 
 func refusal(err error) string {

@@ -61,10 +61,20 @@ func unlinked(l *guard.Link, by, why string) *guard.Act {
 // as "corp/alice", and how many proofs were open. What is said about that, in the audit
 // and to people, is the caller's; Changed is not called.
 func (b *Book) EndOf(person string) (accounts []string, open int) {
+	return b.endOf(person, func(*guard.Link) bool { return true })
+}
+
+// EndProven is EndOf for a person of whom some keys count no more: of their links, those
+// end that were proven by one of these, and those of which that is not known.
+func (b *Book) EndProven(person string, keys []string) (accounts []string, open int) {
+	return b.endOf(person, func(l *guard.Link) bool { return l.Key == "" || slices.Contains(keys, l.Key) })
+}
+
+func (b *Book) endOf(person string, fits func(*guard.Link) bool) (accounts []string, open int) {
 	b.mu.Lock()
 	b.leaves++
 	for key, e := range b.links {
-		if e.Person == person {
+		if e.Person == person && fits(&e.Link) {
 			accounts = append(accounts, e.Network+"/"+e.Account)
 			b.unsavedLocked(e.ID)
 			delete(b.links, key)

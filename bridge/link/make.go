@@ -94,7 +94,7 @@ func (b *Book) fitsLocked(l *guard.Link, fresh bool, leaves uint64) error {
 
 // made tells of a link that holds from now on.
 func (b *Book) made(l *guard.Link, by string) {
-	b.note(&guard.Act{Who: l.Network + "/" + l.Account, Person: l.Person, Acts: "link", Actor: by, Result: "done", Undo: "guard unlink " + l.Network + "/" + l.Account})
+	b.note(&guard.Act{Who: l.Network + "/" + l.Account, Person: l.Person, Acts: "link", Actor: by, Result: "done" + byKey(l), Undo: "guard unlink " + l.Network + "/" + l.Account})
 	b.changed()
 	if b.d.TellNick != nil && l.Nick != "" {
 		b.d.TellNick(l.Network, l.Nick, "The account "+l.Account+" and "+l.Person+" on Jabber are one person now. !link off ends that.")

@@ -42,6 +42,8 @@ type bot struct {
 	keys *keys
 	legs []leg
 	spec policy.Spec // that the guard has
+	// known are the keys by which people were known as it was given that, by name.
+	known map[string][]string
 	// untold are the rules that ask for what a network never tells, as the log has said.
 	untold map[config.Error]bool
 }

@@ -58,11 +58,12 @@ func (b *bot) newGuard(core *bridge.Deps) (err error) {
 	if deps.Store = guard.NewMemory(); b.store != nil {
 		deps.Store = b.store.Guard()
 	}
-	if err := b.newLinks(deps.Store); err != nil {
+	known := knownKeys(b.cfg, b.keys)
+	if err := b.newLinks(deps.Store, known); err != nil {
 		return err
 	}
 	cfg := guardConfig(b.cfg, b.keys, b.links, b.legs)
-	b.spec = cfg.Policy
+	b.spec, b.known = cfg.Policy, known
 	if b.guard, err = guard.New(cfg, deps); err != nil {
 		return err
 	}
@@ -105,14 +106,21 @@ func (b *bot) guards() bool {
 // is held.
 func (b *bot) reloadGuard() error {
 	people := policyPeople(b.cfg, b.keys)
-	leaving := leavers(b.spec.People, people)
+	known := knownKeys(b.cfg, b.keys)
 	held := b.links.List()
-	ended := make([]guard.Leaver, len(leaving))
-	for i, gone := range leaving {
-		ended[i] = guard.Leaver{Person: gone.person, Why: gone.why, JIDs: gone.jids, Accounts: gone.accounts, Known: b.lapsed(gone.person)}
-		ended[i].Links, ended[i].Proofs = b.links.EndOf(gone.person)
+	var ended []guard.Leaver
+	for _, gone := range leavers(b.spec.People, people, b.known, known) {
+		l := guard.Leaver{Person: gone.person, Why: gone.why, JIDs: gone.jids, Accounts: gone.accounts, Known: b.lapsed(gone.person)}
+		if gone.all {
+			l.Links, l.Proofs = b.links.EndOf(gone.person)
+		} else {
+			l.Links, l.Proofs = b.links.EndProven(gone.person, gone.keys)
+		}
+		if !gone.kept || len(l.Links)+l.Proofs > 0 {
+			ended = append(ended, l)
+		}
 	}
-	b.links.Reload(linkConfig(b.cfg, people))
+	b.links.Reload(linkConfig(b.cfg, people, known))
 	if len(b.links.List()) != len(held) {
 		b.rebind()
 	}
@@ -120,7 +128,7 @@ func (b *bot) reloadGuard() error {
 	if err := b.guard.Reload(cfg, ended...); err != nil {
 		return err
 	}
-	b.spec = cfg.Policy
+	b.spec, b.known = cfg.Policy, known
 	b.people.Store(migrate.NewPeople(cfg.Policy.People))
 	for _, l := range ended {
 		b.log.Info("off-boarding", "from", l.Person, "rule", l.Why)
@@ -135,7 +143,7 @@ func (b *bot) recheckGuard() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.warnUntold(b.guard.Status())
-	if reflect.DeepEqual(policySpec(b.cfg, b.keys, b.links), b.spec) {
+	if reflect.DeepEqual(policySpec(b.cfg, b.keys, b.links), b.spec) && reflect.DeepEqual(knownKeys(b.cfg, b.keys), b.known) {
 		return
 	}
 	b.log.Info("keys of people changed: everybody in guarded rooms is judged anew")
@@ -168,6 +176,10 @@ type leaver struct {
 	// Who is nobody any more: their JIDs, and the accounts of the configuration, as
 	// "corp/alice".
 	jids, accounts []string
+	// all: nothing that they have proven counts any more; else what they did by these
+	// keys does not. kept: those were only kept, and proved no more than links.
+	all, kept bool
+	keys      []string
 }
 
 // lapsed are the JIDs and accounts of somebody of whom a key that the company certified
@@ -183,18 +195,22 @@ func (b *bot) lapsed(person string) []string {
 
 // leavers are those who are in the configuration no more, or of whom a key that proved
 // them does so no more. Of who is nobody any more, it names the JIDs: they hold nothing.
-func leavers(before, now []*policy.Person) (out []leaver) {
+// had and have are the keys by which people were known, and are now, by name.
+func leavers(before, now []*policy.Person, had, have map[string][]string) (out []leaver) {
 	for _, old := range before {
 		i := slices.IndexFunc(now, func(p *policy.Person) bool { return p.Name == old.Name })
+		keys := lost(had[old.Name], have[old.Name])
 		switch {
 		case i < 0:
-			out = append(out, leaver{old.Name, "taken out of the configuration", old.JIDs, accountsOf(old)})
+			out = append(out, leaver{person: old.Name, why: "taken out of the configuration", jids: old.JIDs, accounts: accountsOf(old), all: true})
 		case !old.Gone && now[i].Gone:
-			out = append(out, leaver{old.Name, "every key was revoked or expired", old.JIDs, accountsOf(old)})
-		case lost(old.OpenPGP, now[i].OpenPGP) || lost(old.OTR, now[i].OTR):
-			out = append(out, leaver{old.Name, "a key was revoked, expired or taken out", nil, nil})
-		case lost(old.Certified, now[i].Certified):
-			out = append(out, leaver{old.Name, "not certified by the company's key any more", nil, nil})
+			out = append(out, leaver{person: old.Name, why: "every key was revoked or expired", jids: old.JIDs, accounts: accountsOf(old), all: true})
+		case len(lost(old.OpenPGP, now[i].OpenPGP))+len(lost(old.OTR, now[i].OTR)) > 0:
+			out = append(out, leaver{person: old.Name, why: "a key was revoked, expired or taken out", keys: keys})
+		case len(lost(old.Certified, now[i].Certified)) > 0:
+			out = append(out, leaver{person: old.Name, why: "not certified by the company's key any more", all: true})
+		case len(keys) > 0:
+			out = append(out, leaver{person: old.Name, why: "a key was revoked, expired or taken out", keys: keys, kept: true})
 		}
 	}
 	return out
@@ -210,9 +226,14 @@ func accountsOf(p *policy.Person) (out []string) {
 	return out
 }
 
-// lost reports whether something of before is not in now.
-func lost(before, now []string) bool {
-	return slices.ContainsFunc(before, func(s string) bool { return !slices.Contains(now, s) })
+// lost is what of before is not in now.
+func lost(before, now []string) (out []string) {
+	for _, s := range before {
+		if !slices.Contains(now, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func guardRoom(r *config.Room, bridges []config.Bridge) guard.Room {
@@ -266,6 +287,54 @@ func linked(people []*policy.Person, links *link.Book) []*policy.Person {
 	return people
 }
 
+// knownKeys are the fingerprints of each person's keys that count at signed or above now,
+// by name.
+func knownKeys(c *config.Config, k *keys) map[string][]string {
+	out := map[string][]string{}
+	now := time.Now()
+	company := k.ring.Authority(c.Keyring.Authority)
+	for i := range c.People {
+		p := c.People[i].Policy()
+		known := k.known(p, company, now)
+		slices.Sort(known)
+		out[p.Name] = known
+	}
+	return out
+}
+
+// known are the fingerprints of a person's keys that are trusted or kept, and neither
+// revoked nor expired.
+func (k *keys) known(p *policy.Person, company *openpgp.Authority, now time.Time) []string {
+	if k.book == nil {
+		return append(k.alive(p, append(slices.Clone(p.OpenPGP), company.Certified(p, now)...), now), p.OTR...)
+	}
+	var pgp, other []string
+	for _, key := range k.book.List(p.Name) {
+		switch {
+		case key.State != e2ee.KeyTrusted && key.State != e2ee.KeyKept:
+		case key.Kind == e2ee.KeyOpenPGP:
+			pgp = append(pgp, key.Fingerprint)
+		default:
+			other = append(other, key.Fingerprint)
+		}
+	}
+	return append(k.alive(p, pgp, now), other...)
+}
+
+// alive takes the OpenPGP keys out that are revoked or expired.
+func (k *keys) alive(p *policy.Person, fprs []string, now time.Time) []string {
+	asked := *p
+	asked.OpenPGP = fprs
+	out := slices.Clone(fprs)
+	for _, err := range k.ring.Check([]*policy.Person{&asked}, now) {
+		var bad *openpgp.KeyError
+		if errors.As(err, &bad) && (errors.Is(err, e2ee.ErrKeyRevoked) || errors.Is(err, e2ee.ErrKeyExpired)) {
+			out = slices.DeleteFunc(out, func(fpr string) bool { return fpr == bad.Fingerprint })
+		}
+	}
+	return out
+}
+
 // proven is a person with the keys that prove them now: of OpenPGP those that are
 // neither revoked nor expired, of both kinds those that the book of keys trusts. Who had
 // keys, of their own or by the company's word, and has none left, is Gone.
@@ -287,13 +356,9 @@ func (k *keys) proven(p *policy.Person, company *openpgp.Authority, now time.Tim
 	} else {
 		out.OpenPGP = append(slices.Clone(p.OpenPGP), company.Certified(p, now)...)
 	}
-	for _, err := range k.ring.Check([]*policy.Person{&out}, now) {
-		var bad *openpgp.KeyError
-		if errors.As(err, &bad) && (errors.Is(err, e2ee.ErrKeyRevoked) || errors.Is(err, e2ee.ErrKeyExpired)) {
-			out.OpenPGP = slices.DeleteFunc(out.OpenPGP, func(fpr string) bool { return fpr == bad.Fingerprint })
-			dead = true
-		}
-	}
+	had := len(out.OpenPGP)
+	out.OpenPGP = k.alive(p, out.OpenPGP, now)
+	dead = dead || len(out.OpenPGP) < had
 	out.Gone = dead && !live && len(out.OpenPGP)+len(out.OTR) == 0
 	out.Certified = company.Addresses(out.OpenPGP, now)
 	return &out

@@ -98,14 +98,32 @@ func TestLeavers(t *testing.T) {
 			now = append(now, tt.now)
 		}
 		got := ""
-		for _, l := range leavers([]*policy.Person{old}, now) {
+		for _, l := range leavers([]*policy.Person{old}, now, nil, nil) {
 			got += l.why
 		}
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
-	if got := leavers(nil, []*policy.Person{old}); len(got) > 0 {
+	had := map[string][]string{"bob": {"A", "B", "C", "K"}} // K was kept at first sight
+	for _, tt := range []struct {
+		name      string
+		now       policy.Person
+		have      []string
+		keys      []string
+		all, kept bool
+	}{
+		{"one of two keys", policy.Person{Name: "bob", OpenPGP: []string{"A"}, OTR: old.OTR, Certified: old.Certified}, []string{"A", "C", "K"}, []string{"B"}, false, false},
+		{"the one that was kept", *old, []string{"A", "B", "C"}, []string{"K"}, false, true},
+		{"one that is only kept from now on", policy.Person{Name: "bob", OpenPGP: []string{"A"}, OTR: old.OTR, Certified: old.Certified}, had["bob"], nil, false, false},
+		{"all", policy.Person{Name: "bob", Gone: true}, nil, nil, true, false},
+	} {
+		got := leavers([]*policy.Person{old}, []*policy.Person{&tt.now}, had, map[string][]string{"bob": tt.have})
+		if len(got) != 1 || got[0].all != tt.all || got[0].kept != tt.kept || !slices.Equal(got[0].keys, tt.keys) {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+	if got := leavers(nil, []*policy.Person{old}, nil, had); len(got) > 0 {
 		t.Errorf("who comes leaves: %v", got)
 	}
 }

@@ -330,7 +330,7 @@ func (g *globals) specOf(path string, links []guard.Link) (spec policy.Spec, err
 		printErrors(g.err, err)
 		return spec, misused(errors.New("not all keys can be read"), "")
 	}
-	return policySpec(c, k, link.New(linkConfig(c, policyPeople(c, k)), link.Deps{Kept: guard.Kept{Links: links}})), nil
+	return policySpec(c, k, link.New(linkConfig(c, policyPeople(c, k), nil), link.Deps{Kept: guard.Kept{Links: links}})), nil
 }
 
 func (g *globals) printSimulation(out *guard.Simulation) error {

@@ -16,21 +16,21 @@ import (
 )
 
 // linkConfig is what the book of links takes: the people as the policy has them, but for
-// what is linked.
-func linkConfig(c *config.Config, people []*policy.Person) link.Config {
+// what is linked, and the keys by which they are known.
+func linkConfig(c *config.Config, people []*policy.Person, known map[string][]string) link.Config {
 	return link.Config{
 		Mode:   map[string]link.Mode{"staff": link.Staff, "open": link.Open, "off": link.Off}[c.Safety.Link],
-		People: people, Groups: c.PolicySpec(nil).Groups,
+		People: people, Groups: c.PolicySpec(nil).Groups, Keys: known,
 	}
 }
 
 // newLinks makes the book of links of what the guard's store has.
-func (b *bot) newLinks(st guard.Store) error {
+func (b *bot) newLinks(st guard.Store, known map[string][]string) error {
 	kept, err := st.Load(context.Background())
 	if err != nil {
 		return storeFailed(err)
 	}
-	b.links = link.New(linkConfig(b.cfg, policyPeople(b.cfg, b.keys)), link.Deps{
+	b.links = link.New(linkConfig(b.cfg, policyPeople(b.cfg, b.keys), known), link.Deps{
 		Log: b.log, Store: st, Kept: kept,
 		Chat: b.chatOf,
 		Tell: func(leg, person, text string) { b.core.TellPerson(leg, person, text) },

@@ -157,7 +157,7 @@ func TestLinkedAccounts(t *testing.T) {
 	prof.Type("!link " + code)
 	h.reads("alice", alice, "You have proven that the account aliceacct on corp is yours", "An admin has to agree")
 	h.joinsFinance(al, "al", false)
-	h.guardSays([]string{"links"}, "alice: corp/aliceacct, proven, waits for an admin")
+	h.guardSays([]string{"links"}, "alice: corp/aliceacct, proven by key "+h.vars["alice"]+", waits for an admin")
 	h.ok("guard", "link", "alice", "corp/aliceacct")
 	h.reads("alice", alice, "An admin agreed")
 	h.joinsFinance(al, "al", true)
@@ -276,6 +276,7 @@ func TestOffBoarding(t *testing.T) {
 	h.reads("bob", heard(client), "Not done", "nothing but the sentence")
 	client.say("I sign this:\n" + bob.gpg.Run(sentence+"\n", "--local-user", bob.fpr, "--clearsign"))
 	h.reads("bob", heard(client), "Done: what the IRC account bobacct on corp does counts as yours")
+	h.guardSays([]string{"links"}, "proven by key "+bob.fpr)
 	h.joinsFinance(ba, "ba", true)
 
 	t.Log("both are in both rooms")
