@@ -97,7 +97,7 @@ func (w *window) emitCommand(c command) {
 		return
 	}
 	w.out = append(append(w.out, c.line...), '\r', '\n')
-	w.fly(flying{size: len(c.line) + 2})
+	w.fly(flying{size: len(c.line) + 2, asks: c.line})
 	if c.then != nil {
 		w.fence(false, c.then)
 	}

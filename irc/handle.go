@@ -335,14 +335,18 @@ func (s *session) historyOf(m *ircmsg.Message) *batch {
 // onError handles the numerics of refusal: of a join, or of something said.
 func (s *session) onError(m *ircmsg.Message) {
 	err := refusal(m.Command)
-	if s.onJoinRefused(m) || s.onChangeRefused(m) || s.win.labelled(s.label(m), "", err) {
+	label := s.label(m)
+	if s.onJoinRefused(m) || s.onChangeRefused(m) || s.win.labelled(label, "", err) {
 		return
+	}
+	if label != "" && changeRefusals[m.Command].commands != "" {
+		return // late: what bore that label is settled, and all that is said bears one
 	}
 	switch m.Command {
 	case "411", "412", "417":
 		s.win.refused(bridge.Room{}, err)
 		return
-	case "263", "421":
+	case "263", "421", "461":
 		switch param(m, 1) {
 		case "SSLINFO":
 			s.evidence.sslinfo = false

@@ -178,25 +178,39 @@ func (w *window) setGuarded(on bool) {
 	w.guarded = on
 }
 
-// orderOf finds the order that a refusal is about: the one with its label, else the
-// oldest under way that names most of what the refusal names.
-func (w *window) orderOf(label string, names []string, fold func(string) string) (line string, ok bool) {
+// changeOf finds what a refusal of a change is about: the order with its label, where it
+// has one, else the oldest order under way that begins with one of these commands and
+// names most of what the refusal names. Without an order, asked reports whether it is
+// about a command of that kind that only asked, as MODE for a list.
+func (w *window) changeOf(label, commands string, names []string, fold func(string) string) (order string, asked bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	most := 0
 	for i := range w.flight {
 		f := &w.flight[i]
-		switch {
-		case f.order == "":
+		if label != "" {
+			if f.label == label {
+				return f.order, false // a command with a label is settled as all with one are
+			}
 			continue
-		case label != "" && f.label == label:
-			return f.order, true
 		}
-		if n := namesOf(f.order, names, fold); n > most {
-			line, most = f.order, n
+		line := f.order
+		if line == "" {
+			line = f.asks
+		}
+		word, _, _ := strings.Cut(line, " ")
+		if line == "" || !slices.Contains(strings.Fields(commands), word) {
+			continue
+		}
+		switch n := namesOf(line, names, fold); {
+		case n == 0:
+		case f.order == "":
+			asked = asked || word != "PRIVMSG"
+		case n > most:
+			order, most = line, n
 		}
 	}
-	return line, most > 0
+	return order, asked
 }
 
 // namesOf counts the names that an order speaks of: targets, modes, masks.

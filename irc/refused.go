@@ -8,44 +8,49 @@ import (
 	"drawbridge/bridge"
 )
 
-// changeRefusals are the numerics that refuse a change of a channel, and nothing
-// that is said there.
-var changeRefusals = map[string]bool{
-	"441": true, // they are not in the channel
-	"443": true, // is there already
-	"461": true, // need more parameters
-	"467": true, // the key is set already
-	"468": true, // only servers may
-	"472": true, // unknown mode
-	"478": true, // the list is full
-	"482": true, // not an operator
-	"484": true, // may not be kicked or deopped
-	"485": true, // the same, of others
-	"490": true, // somebody is there without TLS
-	"499": true, // only the owner may
-	"696": true, // bad parameter of a mode
-	"742": true, // locked by services (MLOCK)
-	"743": true, // bad list entry
-	"744": true, // the topic is locked by services
-	"972": true, // may not do that
-	"974": true, // the mode cannot be changed
+// refusable is what a numeric can refuse.
+type refusable struct {
+	commands string // that change a channel, or ask about one
+	talk     bool   // something that is said there, too
+}
+
+// changeRefusals are the numerics that refuse a change of a channel.
+var changeRefusals = map[string]refusable{
+	"401": {"KICK MODE INVITE PRIVMSG", true}, // no such nick
+	"441": {"KICK MODE", false},               // they are not in the channel
+	"443": {"INVITE", false},                  // is there already
+	"461": {"KICK MODE INVITE TOPIC", true},   // need more parameters
+	"467": {"MODE", false},                    // the key is set already
+	"468": {"MODE", false},                    // only servers may
+	"472": {"MODE", false},                    // unknown mode
+	"478": {"MODE", false},                    // the list is full
+	"482": {"KICK MODE INVITE TOPIC", true},   // not an operator
+	"484": {"KICK MODE", true},                // may not be kicked or deopped; a restricted connection (RFC 2812)
+	"485": {"KICK MODE", false},               // may not be kicked, of others
+	"490": {"MODE", false},                    // somebody is there without TLS
+	"499": {"KICK MODE TOPIC", false},         // only the owner may
+	"696": {"MODE", false},                    // bad parameter of a mode
+	"742": {"MODE", false},                    // locked by services (MLOCK)
+	"743": {"MODE", false},                    // bad list entry
+	"744": {"TOPIC", false},                   // the topic is locked by services
+	"972": {"KICK MODE INVITE TOPIC", false},  // may not do that
+	"974": {"MODE", false},                    // the mode cannot be changed
 }
 
 // onChangeRefused tells guards of an order that the server refused. It reports
-// whether the numeric can mean nothing else.
+// whether the numeric is not about something that was said.
 func (s *session) onChangeRefused(m *ircmsg.Message) bool {
-	known := changeRefusals[m.Command]
-	if !known && m.Command != "401" {
+	of, known := changeRefusals[m.Command]
+	if !known {
 		return false
 	}
-	label := s.label(m)
 	var names []string
 	if len(m.Params) > 2 {
 		names = m.Params[1 : len(m.Params)-1]
 	}
-	order, ok := s.win.orderOf(label, names, s.fold)
-	if !ok {
-		return known
+	order, asked := s.win.changeOf(s.label(m), of.commands, names, s.fold)
+	if order == "" {
+		return asked || !of.talk && s.label(m) == ""
 	}
 	if c := s.orderedIn(order); c != nil && !s.isMoot(c, m) {
 		what, text := withoutKeys(order, strings.Join(append(names, param(m, -1)), " "))
@@ -54,7 +59,7 @@ func (s *session) onChangeRefused(m *ircmsg.Message) bool {
 	if own := tag(m, "label"); own != "" {
 		s.win.labelled(own, "", nil) // that was the whole answer
 	}
-	return known || label != ""
+	return true
 }
 
 // withoutKeys takes the parameters of an order that changes a channel's key out of what

@@ -81,6 +81,7 @@ type flying struct {
 	label string
 	body  string // payload, to know an unlabelled echo by
 	order string // the whole line, of a guard's order
+	asks  string // the whole line, of another command without a label
 	then  func() // of a labelled command, once it is answered
 	at    time.Time
 }
