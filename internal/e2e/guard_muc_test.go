@@ -93,6 +93,19 @@ func seat(u *lab.XMPPUser, nick string) string {
 	return "in"
 }
 
+// knock asks a room for membership by its form (XEP-0045 §7.10), and returns the refusal:
+// neither server passes it on to an owner. A form of a request for voice from outside
+// (§7.13) is not answered by Prosody.
+func knock(u *lab.XMPPUser) string {
+	u.Send("<iq type='set' id='knock' to='" + devRoomJID + "'><query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'>" +
+		"<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#register</value></field><field var='muc#register_roomnick'><value>knocker</value></field></x></query></iq>")
+	st := u.Expect(func(st string) bool { return lab.Attr(st, "id") == "knock" }, "an answer to the knock")
+	_, st, _ = strings.Cut(st, "<error")
+	_, st, _ = strings.Cut(st, "><")
+	condition, _, _ := strings.Cut(st, " ")
+	return condition
+}
+
 // out waits until the room has put somebody out, with that status.
 func out(u *lab.XMPPUser, nick, status string) {
 	u.Expect(func(st string) bool {
@@ -125,6 +138,9 @@ func TestGuardedMUC(t *testing.T) {
 		if !lab.Poll(wait, func() bool { return seat(mallory, "mallory") == "registration-required" }) {
 			t.Error("the door stays open")
 		}
+		if got := knock(mallory); got != "registration-required" && got != "service-unavailable" {
+			t.Errorf("mallory asks for membership and is answered %s", got)
+		}
 		if got := seat(carol, "carol"); got != "in" {
 			t.Errorf("carol is answered %q", got)
 		}
@@ -152,6 +168,11 @@ func TestGuardedMUC(t *testing.T) {
 		carol.Expect(func(st string) bool { return lab.Attr(st, "id") == "let" }, "the answer")
 		if !lab.Poll(wait, func() bool { return seat(mallory, "mallory") == "registration-required" }) {
 			t.Error("mallory stays a member")
+		}
+		for _, u := range []*lab.XMPPUser{alice, carol} {
+			if strings.Contains(strings.Join(u.Stanzas(), "\n"), "knocker") {
+				t.Error("a request for membership was passed on: the guard could answer it")
+			}
 		}
 	})
 }

@@ -56,7 +56,7 @@ func TestQuietInMUCs(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, h *house, s *lab.XMPPServer) {
 		h.config(openRooms)
-		h.start()
+		bot := h.start()
 		h.guardShows("status", "dev@rooms.localhost: held", "lobby@rooms.localhost: held", "guests@rooms.localhost: held")
 		alice, mallory := h.XMPPUser(s, "alice", ""), h.XMPPUser(s, "mallory", "")
 		for _, u := range []*lab.XMPPUser{alice, mallory} {
@@ -125,6 +125,9 @@ func TestQuietInMUCs(t *testing.T) {
 			users[name].JoinRoom("lobby@rooms.localhost", name)
 		}
 		h.guardShows("status", "lobby: armed, shut until", "many joined at once")
+		bot.Kill() // which opens nothing
+		h.start()
+		h.guardShows("status", "lobby: armed, shut until", "lobby@rooms.localhost: held")
 		owner := h.XMPPUser(s, "carol", "")
 		comesTo(t, "a newcomer's role", func() string {
 			owner.Send("<presence to='lobby@rooms.localhost/carol' type='unavailable'/>")
