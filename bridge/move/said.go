@@ -68,6 +68,9 @@ func noise(words []string) bool {
 		return len(words) > 0 && strings.HasPrefix(words[0], "-----END")
 	}
 	w := words[0]
+	if isHex(w) {
+		return false // of another length than a fingerprint: they are told
+	}
 	base64 := strings.Trim(w, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") == ""
 	return base64 && (len(w) >= 48 || len(w) == 5 && w[0] == '=')
 }

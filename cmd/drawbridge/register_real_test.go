@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"drawbridge/internal/lab"
+	"drawbridge/xmpp"
+	"drawbridge/xmpp/register"
+	"drawbridge/xmpp/stream"
 )
 
 // registerDesk runs `drawbridge register` in a folder of its own.
@@ -38,6 +41,15 @@ func (d *registerDesk) expect(server *lab.XMPPServer, code int, want string, arg
 		d.t.Errorf("register %s: exit code %d, want %d, and to hear %s:\n%s", strings.Join(args, " "), got, code, want, d.said)
 	}
 	d.keepsSecrets()
+}
+
+// offers asks a server what the running bot asks it before people are sent there.
+func (d *registerDesk) offers(server *lab.XMPPServer, want register.Offer) {
+	d.t.Helper()
+	got, err := offersAccounts(d.t.Context(), xmpp.Config{JID: "bridge@localhost", Server: server.Addr, TLS: stream.TLS{CAFile: d.l.CA.File}})
+	if err != nil || got != want {
+		d.t.Errorf("the server offers %+v, %v, want %+v", got, err, want)
+	}
 }
 
 // keepsSecrets looks at the password files: nobody else can read them, and none is
@@ -84,6 +96,7 @@ func TestRegisterOnProsody(t *testing.T) {
 
 	open := l.Prosody(lab.Prosody{Register: true, RegisterMax: 4})
 	open.AddUser("admin", "taken")
+	d.offers(open, register.Offer{Open: true})
 	d.expect(open, exitOK, `(?m)^bot@localhost\tmade\t.*bot@localhost$`, "bot@localhost")
 	d.expect(open, exitOK, `(?m)^bot@localhost\tthere already\t`, "bot@localhost")
 	d.expect(open, exitFailed, `the name is taken.*choose another name`, "taken@localhost")
@@ -106,10 +119,12 @@ func TestRegisterOnProsody(t *testing.T) {
 		"eve@localhost", "--as", "bot@localhost", "--as-password-file", filepath.Join(d.dir, "bot@localhost"))
 
 	closed := l.Prosody(lab.Prosody{})
+	d.offers(closed, register.Offer{})
 	d.expect(closed, exitFailed, `makes no accounts this way.*ask who runs localhost`, "none@localhost")
 	d.missing("none@localhost")
 
 	invited := l.Prosody(lab.Prosody{Invites: true})
+	d.offers(invited, register.Offer{}) // though it lists in-band registration, and gives its form
 	invited.AddUser("admin", "inviter")
 	d.expect(invited, exitFailed, `invitation only`, "carol@localhost")
 	d.expect(invited, exitOK, `xmpp:localhost\?register;preauth=`, append([]string{"--invite", "1"}, admin...)...)
@@ -168,6 +183,7 @@ func TestRegisterOnEjabberd(t *testing.T) {
 
 	open := l.Ejabberd(lab.Ejabberd{Throttle: true})
 	open.AddUser("admin", "taken")
+	d.offers(open, register.Offer{Open: true})
 	d.expect(open, exitFailed, `the name is taken`, "taken@localhost")
 	d.expect(open, exitOK, `bot@localhost\tmade`, "bot@localhost")
 	d.expect(open, exitFailed, `asks to wait`, "two@localhost")
@@ -177,6 +193,7 @@ func TestRegisterOnEjabberd(t *testing.T) {
 	d.expect(open, exitFailed, `no such command`, append([]string{"--invite", "1"}, admin...)...)
 
 	asking := l.Ejabberd(lab.Ejabberd{Captcha: true})
+	d.offers(asking, register.Offer{Open: true})
 	d.expect(asking, exitFailed, `wants to know "ocr".*--field ocr=`, "human@localhost", "--no-input")
 	d.missing("human@localhost")
 	if code := d.run(asking, "wrong\n", "human@localhost"); code != exitFailed {
