@@ -31,7 +31,9 @@ func TestMoveWithoutRegistration(t *testing.T) {
 	h.moves(al, "!move status", "not begun yet")
 	h.moves(al, "!move", "Hello aliceacct!", "Step 1, account")
 	h.moves(al, "no", "localhost makes no accounts by itself and gives me no invitations", "told the admins")
-	h.until("word to the admins", func() bool { return h.logged("nobody hears that somebody waits for an admin: admin.people have no encrypted chat", "") == 1 })
+	h.until("word to the admins", func() bool {
+		return h.logged("nobody hears that somebody waits for an admin: admin.people have no encrypted chat", "") == 1
+	})
 	h.moves(al, "my password shall be hunter2", "Never write a password here")
 	h.moves(al, "alice@localhost/phone", "is not a Jabber address")
 	h.moves(al, "alice@localhost", "Noted: alice@localhost", "Step 2, client")
