@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -99,5 +100,76 @@ func TestBanTakesTheKeysOfTheDoor(t *testing.T) {
 		lists("banned, after a restart", "R:alice")
 		h.wait(time.Hour)
 		lists("after the ban", "R:alice", "R:bob")
+	})
+}
+
+// A room is enabled with strangers in it: first the lists are written, then the doors are
+// shut, and then the strangers go; else they were back in between. A room whose state cannot
+// be read has them go all the same, a little later.
+func TestEnableShutsTheDoorsFirst(t *testing.T) {
+	for _, stalled := range []bool{false, true} {
+		live(t, func(c *guard.Config) { c.Rooms[0].DryRun = true }, func(h *house) {
+			h.irc.Join(channel, onIRC("eve", ""))
+			h.xmpp.Join(muc, onXMPP("zoe", "zoe@else.example"))
+			h.wait(time.Second)
+			h.irc.Lines()
+			h.xmpp.Lines()
+			release := func() {}
+			if stalled {
+				release = h.irc.Stall()
+			}
+			must(t, h.g.Enable(context.Background(), "finance", "alice"))
+			h.wait(14 * time.Second)
+			if stalled {
+				h.same("before its time", h.irc.Lines())
+				h.wait(2 * time.Second)
+				h.has("after its time", h.irc.Lines(), "KICK #finance eve")
+				release()
+				return
+			}
+			at := func(lines []string, part string) int {
+				h.has("sent", lines, part)
+				return slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, part) })
+			}
+			lines := h.irc.Lines()
+			if door := at(lines, "MODE #finance +eeIIsi R:alice R:bob"); door > at(lines, "KICK #finance eve") {
+				t.Errorf("sent %q", lines)
+			}
+			steps := h.xmpp.Lines()
+			if door := at(steps, "membersonly=1"); door < at(steps, "member bob@corp.example") {
+				t.Errorf("steps %q", steps)
+			}
+			if slices.ContainsFunc(steps[:max(0, at(steps, "membersonly=1"))], func(l string) bool { return strings.Contains(l, "none zoe") }) {
+				t.Errorf("zoe goes before the door is shut: %q", steps)
+			}
+			h.same("there", append(h.irc.Nicks(channel), h.xmpp.Nicks(muc)...))
+		})
+	}
+}
+
+// A door whose shutting would remove more than may go now stays open, and is shut once the
+// span of those who went before is over, not at the next look.
+func TestDoorWaitsForTheBudget(t *testing.T) {
+	live(t, func(c *guard.Config) {
+		c.MaxRemovals = policy.MaxRemovals{Count: 1, Share: 100}
+		c.Policy.Rooms[0].Default = policy.Allow
+		c.Policy.Rules = append(c.Policy.Rules, policy.Rule{ID: "bans", Rooms: []string{"finance"}, Do: []policy.Do{policy.Join}, Who: policy.Who{Groups: []string{"out"}}, Effect: policy.Kick})
+	}, func(h *house) {
+		h.irc.Join(channel, onIRC("carol", "carol"))
+		h.xmpp.Join(muc, onXMPP("zoe", "zoe@else.example"))
+		h.wait(2 * time.Minute)
+		cfg := h.cfg
+		cfg.Policy.People = []*policy.Person{person("alice", "finance", "ops"), person("bob", "finance"), person("carol", "out")}
+		must(t, h.g.Reload(cfg)) // carol goes, and counts
+		h.wait(5 * time.Second)
+		h.same("in the channel", h.irc.Nicks(channel))
+		cfg.Policy.Rooms = []policy.Room{{Name: "finance", Default: policy.Deny}, {Name: "lobby"}}
+		h.xmpp.Lines()
+		must(t, h.g.Reload(cfg))
+		h.wait(20 * time.Second)
+		h.same("in the MUC", h.xmpp.Nicks(muc), "zoe")
+		h.has("alarms", h.takeAlarms(), "finance@rooms.corp.example is left as it is")
+		h.wait(70 * time.Second)
+		h.has("steps", h.xmpp.Lines(), "membersonly=1")
 	})
 }
