@@ -120,6 +120,26 @@ func (g *Guard) banned(p *policy.Policy, f *policy.Facts, room string, now time.
 	p.FindBan(bans, f, room, now)
 }
 
+// hitsLocked says whom an entry of a ban would keep out, of those who are there, that it
+// must not: somebody protected, or many others than the ban is of. "": it may be set.
+func (sd *side) hitsLocked(b *policy.BanRecord, mask string, facts []policy.Facts, now time.Time) string {
+	r := sd.room
+	if !strings.Contains(mask, "@") { // of an account: it fits nobody else
+		return ""
+	}
+	bans, others := []policy.BanRecord{*b}, []policy.Facts(nil)
+	for i := range facts {
+		hit, f := r.policy.Hit(mask, facts[i:i+1]), facts[i]
+		if hit.Present == 0 {
+			continue
+		}
+		if r.policy.FindBan(bans, &f, r.name, now); f.Ban == nil || len(hit.Protected) > 0 {
+			others = append(others, f)
+		}
+	}
+	return r.policy.Hit(mask, others).Refused(r.most.Limit(len(sd.present)))
+}
+
 // masks are what keeps somebody banned out of a place by its own lists: entries of a
 // channel, bare JIDs of a MUC.
 func (g *Guard) masks(sd *side, b *policy.BanRecord) []string {

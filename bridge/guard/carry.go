@@ -254,11 +254,19 @@ func (sd *side) lockdownLocked(want *policy.Channel, seen *policy.ChannelSeen) {
 
 // bansLocked returns the entries that keep out who is banned and goes now.
 func (sd *side) bansLocked(w *work) (out []string) {
+	var facts []policy.Facts
 	for _, x := range w.removals {
 		if x.ban == nil {
 			continue
 		}
+		if facts == nil {
+			facts = sd.factsLocked()
+		}
 		for _, mask := range sd.room.g.masks(sd, x.ban) {
+			if sd.hitsLocked(x.ban, mask, facts, sd.room.g.now()) != "" {
+				poke(sd.look) // which tells
+				continue
+			}
 			out = append(out, mask)
 			sd.room.g.projected(sd, x.ban, mask)
 		}

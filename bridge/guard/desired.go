@@ -244,13 +244,14 @@ func (sd *side) wantBansLocked(c *policy.Channel, now time.Time) {
 	r := sd.room
 	live := map[string]bool{}
 	var unset []string
+	facts := sd.factsLocked()
 	for _, b := range *r.g.bans.Load() {
 		if !b.Live(r.name, now) {
 			continue
 		}
 		for _, mask := range r.g.masks(sd, &b) {
-			if hit := r.policy.Hit(mask, sd.factsLocked()); len(hit.Protected) > 0 {
-				unset = append(unset, "the ban of "+mask+" is not set: "+hit.Refused(0))
+			if why := sd.hitsLocked(&b, mask, facts, now); why != "" {
+				unset = append(unset, "the ban of "+mask+" is not set: "+why)
 				continue
 			}
 			live[strings.ToLower(mask)] = true

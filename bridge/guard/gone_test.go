@@ -114,3 +114,48 @@ func TestBudgetHoldsForThoseWhoLeft(t *testing.T) {
 		h.has("alarms", h.takeAlarms(), "more would be removed at once")
 	})
 }
+
+// The entry of a ban that would keep somebody protected out, too, or many others, is not set
+// as its person goes, nor later: they are kicked, and the admins are told.
+func TestBanEntrySparesOthers(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		behind []string // that host, beside bob
+		want   string   // why it is not set; "": it is
+	}{
+		{"somebody protected", []string{"alice"}, "it fits alice, who must not be removed"},
+		{"many", []string{"c1", "c2", "c3"}, "it fits 3 who are there, and 1 may go"},
+		{"one other", []string{"c1"}, ""},
+		{"nobody else", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			live(t, func(c *guard.Config) {
+				c.Policy.People[1].IRC = map[string]policy.IRCIdentity{"corp": {Accounts: []string{"bob"}, Hosts: []string{"*!*@office.example"}}}
+			}, func(h *house) {
+				h.irc.Change(lobby, func(p *guardtestPlace) {
+					p.Caps.Software, p.Caps.Extban = policy.UnrealIRCd, false // no entry names an account
+				})
+				for _, nick := range append(tt.behind, "bob") {
+					f := onIRC(nick, nick)
+					f.Host = "office.example"
+					h.irc.Join(lobby, f)
+				}
+				h.wait(6 * time.Minute)
+				h.irc.Lines()
+				_, err := h.g.Ban(context.Background(), guard.BanOrder{Who: "bob", By: "carol"})
+				must(t, err)
+				h.wait(time.Second)
+				lines := h.irc.Lines()
+				h.has("lines", lines, "KICK #lobby bob")
+				h.same("there", h.irc.Nicks(lobby), tt.behind...)
+				set := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "MODE #lobby") })
+				if set != (tt.want == "") || len(h.bansOf(lobby)) == 1 != (tt.want == "") {
+					t.Errorf("sent %q, +b %q", lines, h.bansOf(lobby))
+				}
+				if tt.want != "" {
+					h.has("alarms", h.takeAlarms(), "the ban of *!*@office.example is not set: "+tt.want)
+				}
+			})
+		})
+	}
+}
