@@ -2,6 +2,7 @@ package openpgp
 
 import (
 	"bytes"
+	"crypto"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	"github.com/ProtonMail/go-crypto/openpgp/s2k"
+	pgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"drawbridge/policy"
 	"drawbridge/xmpp/e2ee"
@@ -161,10 +164,11 @@ func TestReload(t *testing.T) {
 
 func TestSecrets(t *testing.T) {
 	now := time.Now()
-	g, err := Generate("", "bot@example.org", []byte("pass"), time.Hour, now.Add(-time.Minute))
+	g, err := Generate("", "bot@example.org", nil, time.Hour, now.Add(-time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.Secret = lockedBy(t, g.Secret, "pass")
 	other := ourKey(t, "other")
 	for _, tt := range []struct {
 		name, pass string
@@ -195,6 +199,26 @@ func TestSecrets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lockedBy puts a passphrase on a secret key, one that is opened at once. Ours, which is
+// made to take its time, is opened in TestGPGUsesGeneratedKey.
+func lockedBy(t *testing.T, secret []byte, pass string) []byte {
+	t.Helper()
+	s, err := ParseSecret(secret, nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := s.own.entity
+	cheap := &packet.Config{S2KConfig: &s2k.Config{S2KMode: s2k.IteratedSaltedS2K, Hash: crypto.SHA256, S2KCount: 65536}}
+	if err := e.EncryptPrivateKeys([]byte(pass), cheap); err != nil {
+		t.Fatal(err)
+	}
+	out, err := armored(pgp.PrivateKeyType, func(b *bytes.Buffer) error { return e.SerializePrivateWithoutSigning(b, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // TestOwnKeyExpires: from then on nothing leaves, and it says why.

@@ -74,7 +74,7 @@ func TestHostile(t *testing.T) {
 	if g := w.bot.open(nil, body); g.text != "text" { // it had been stale by the error message
 		t.Fatalf("%+v", g)
 	}
-	for i := range 20_000 {
+	for i := range 2_000 {
 		w.bot.open(nil, fmt.Sprintf("?OTR,%d,64,%s,", i%64+1, strings.Repeat("A", 4000)))
 	}
 	if tk := w.bot.s.find(w.bot.peer); cap(tk.parts[0].buf) > 2*maxAssembly {

@@ -171,9 +171,9 @@ func TestFramerKeepsMemoryAtBombs(t *testing.T) {
 		{"white space", ``, " ", ``},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			size := 4 << 20
+			size := 2 << 20
 			if tt.name == "text" {
-				size = 50 << 20
+				size = 8 << 20
 			}
 			n := size - size%len(tt.pattern)
 			tt.pattern = strings.Repeat(tt.pattern, 1000)
