@@ -46,11 +46,21 @@ func (p *Policy) findBan(bans []BanRecord, f *Facts, room string, now time.Time)
 }
 
 // Prefixes of BanRecord.Mask for identities that no person has: an account of a
-// network, as "account:corp/eve", and a bare JID, as "jid:eve@example.org".
+// network, as "account:corp/eve", a bare JID, as "jid:eve@example.org", and an occupant
+// whose JID is hidden, by the room's id of them (XEP-0421), as "occupant:dev-bot/9f2c…".
 const (
-	MaskAccount = "account:"
-	MaskJID     = "jid:"
+	MaskAccount  = "account:"
+	MaskJID      = "jid:"
+	MaskOccupant = "occupant:"
 )
+
+// OccupantMask is the mask of a ban of an occupant; "" where the room tells no id.
+func (f *Facts) OccupantMask() string {
+	if f.Occupant.Known != Yes {
+		return ""
+	}
+	return MaskOccupant + f.Leg + "/" + f.Occupant.Value
+}
 
 // meets reports whether a ban of a mask is of that subject.
 func (b *BanRecord) meets(f *Facts) bool {
@@ -60,6 +70,10 @@ func (b *BanRecord) meets(f *Facts) bool {
 	}
 	if jid, ok := strings.CutPrefix(b.Mask, MaskJID); ok {
 		return f.JID.Known == Yes && f.JID.Value == jid
+	}
+	if occupant, ok := strings.CutPrefix(b.Mask, MaskOccupant); ok {
+		leg, id, _ := strings.Cut(occupant, "/")
+		return f.Occupant.Known == Yes && f.Leg == leg && f.Occupant.Value == id
 	}
 	return b.Mask != "" && f.matches(FoldMask(b.Mask))
 }

@@ -92,7 +92,7 @@ func (p *Policy) addRule(r *Rule) error {
 		return errors.New("there are two of this id")
 	}
 	words := *r
-	c := rule{Rule: &words, Effect: r.Effect, For: r.For, If: conditions{r.If, r.If != If{}}, who: p.clause(&r.Who), all: r.Who.unset()}
+	c := rule{Rule: &words, Effect: r.Effect, For: r.For, If: compileIf(r.If), who: p.clause(&r.Who), all: r.Who.unset()}
 	for i := range r.Except {
 		if r.Except[i].unset() {
 			return errors.New("excepts everybody, so it can never match")

@@ -40,6 +40,8 @@ const (
 	InAccount
 	InCert
 	InEncrypted
+	InAffiliation
+	InRole
 	InFloods
 	InFor
 )
@@ -47,6 +49,7 @@ const (
 // Decision is a verdict, with all that led to it. It holds no pointers of its
 // own and is made without allocating.
 type Decision struct {
+	Do        Do // what was judged
 	Effect    Effect
 	Basis     Basis
 	Rule      string // ID of the rule or ban that decided; "" for others
@@ -76,8 +79,9 @@ func (p *Policy) RuleID(s Step) string { return p.rules[s.Rule].ID }
 func Decide(p *Policy, f *Facts, e Event, now time.Time) (d Decision) {
 	room := p.rooms[e.Room]
 	if room == nil {
-		return Decision{Basis: ByUnguarded}
+		return Decision{Do: e.Do, Basis: ByUnguarded}
 	}
+	d.Do = e.Do
 	var s subject
 	p.identify(f, &s)
 	v, unknown := verdict{d: &d}, f.unknown()

@@ -60,7 +60,9 @@ func onIRC(account string, tls Known) Facts {
 }
 
 func inMUC(jid string) Facts {
-	f := NewXMPPFacts("dev-bot", "nick")
+	f := NewOccupantFacts("dev-bot", "nick")
+	f.Affiliation, f.Role = Is(string(NoOne), "presence", noon), Is(string(Participant), "presence", noon)
+	f.Occupant = Fact{Known: Never}
 	if jid != "" {
 		f.JID = Is(jid, "presence", noon)
 	}
@@ -181,6 +183,9 @@ func manyRules(n int) []Rule {
 			r.Who, r.Except = Who{Groups: []string{"staff"}}, []Who{{Groups: []string{"admins"}}}
 		case 2:
 			r.If = If{TLS: No, Account: Yes}
+			if i%2 == 0 {
+				r.If = If{Below: Signed, Affiliations: 1<<2 | 1<<3, Roles: 1 << 1}
+			}
 		case 3:
 			r.Who = Who{Anonymous: true}
 		case 4:
@@ -195,7 +200,7 @@ func BenchmarkDecide(b *testing.B) {
 	s := testSpec()
 	s.Rules = manyRules(50)
 	p := compiled(b, s)
-	for name, f := range map[string]Facts{"known": onIRC("bob", Yes), "unknown": onIRC("?", Unknown)} {
+	for name, f := range map[string]Facts{"known": onIRC("bob", Yes), "unknown": onIRC("?", Unknown), "muc": inMUC("bob@corp.example")} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
@@ -212,9 +217,10 @@ func TestDecideAllocatesNothing(t *testing.T) {
 	s := testSpec()
 	s.Rules = manyRules(50)
 	p := compiled(t, s)
-	f := onIRC("bob", Unknown)
-	if n := testing.AllocsPerRun(100, func() { Decide(p, &f, Event{"finance", Join}, noon) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	for _, f := range []Facts{onIRC("bob", Unknown), inMUC("bob@corp.example")} {
+		if n := testing.AllocsPerRun(100, func() { Decide(p, &f, Event{"finance", Join}, noon) }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
 	}
 }
 

@@ -92,12 +92,24 @@ func (c *conditions) describe(part Clause) string {
 			s = strings.TrimPrefix(s+", encryption below "+c.Below.String(), ", ")
 		}
 		return s
+	case InAffiliation:
+		return isOneOf("affiliation", c.Affiliations.String())
+	case InRole:
+		return isOneOf("role", c.Roles.String())
 	case InFloods:
 		if c.Floods != 0 {
 			return "flood of " + c.Floods.String()
 		}
 	}
 	return ""
+}
+
+// isOneOf says what is asked of a word; "" for nothing.
+func isOneOf(what, words string) string {
+	if words == "" {
+		return ""
+	}
+	return what + " is " + words
 }
 
 // wouldChange says what would let the subject do it: what undoes each rule that
@@ -138,7 +150,11 @@ func (p *Policy) wouldChange(e Event, d *Decision) string {
 func (r *rule) undone() string {
 	var out []string
 	for part := InTLS; part <= InFloods; part++ {
-		if s := r.If.describe(part); s != "" {
+		switch s := r.If.describe(part); {
+		case s == "":
+		case part == InAffiliation, part == InRole:
+			out = append(out, strings.Replace(s, " is ", " is not ", 1))
+		default:
 			out = append(out, "not "+s)
 		}
 	}

@@ -155,7 +155,7 @@ func (f *Facts) source() string {
 func (p *Policy) describe(f *Facts) string {
 	out := strings.Join(p.Who(f), ", ")
 	if out == "" {
-		if out = "anonymous"; f.unknown()&^(MissingTLS|MissingRung) != 0 {
+		if out = "anonymous"; f.unknown()&(MissingAccount|MissingJID|MissingCert|MissingKey) != 0 {
 			out = "not known"
 		}
 	}
@@ -184,6 +184,9 @@ func (p *Policy) describe(f *Facts) string {
 	if f.Self {
 		return "the bot itself"
 	}
+	if id := f.Occupant.Value; f.Occupant.Known == Yes {
+		by = append(by, "occupant "+id[:min(len(id), 8)])
+	}
 	return out + ": " + strings.Join(by, ", ")
 }
 
@@ -200,6 +203,17 @@ func (f *Facts) describe(now time.Time) string {
 			from += ")"
 		}
 		out = append(out, "tls="+f.TLS.Known.String()+from)
+	}
+	for _, x := range [...]struct {
+		name string
+		fact *Fact
+	}{{"affiliation", &f.Affiliation}, {"role", &f.Role}} {
+		switch x.fact.Known {
+		case Yes:
+			out = append(out, x.name+"="+x.fact.Value)
+		case Unknown:
+			out = append(out, x.name+"=unknown")
+		}
 	}
 	switch f.RungKnown {
 	case Yes:

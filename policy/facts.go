@@ -30,7 +30,13 @@ type Facts struct {
 
 	TLS Fact // of its connection; Value is not used
 
-	// Rung is how far the message is protected, where RungKnown is Yes.
+	// What it is in a MUC, by the word on the wire, and the id by which the room knows it
+	// again, whatever its nick (XEP-0421).
+	Affiliation, Role, Occupant Fact
+
+	// Rung is how far the message is protected that is judged; of who comes to a MUC, or
+	// is there, the best that the bot's encrypted sessions with them reach now. It counts
+	// where RungKnown is Yes.
 	Rung      Rung
 	RungKnown Known
 
@@ -59,14 +65,28 @@ type Facts struct {
 // source is known yet.
 func NewIRCFacts(leg, nick, user, host string) Facts {
 	never := Fact{Known: Never}
-	return Facts{Leg: leg, Nick: nick, User: user, Host: host, JID: never, Key: never, RungKnown: Never}
+	return Facts{
+		Leg: leg, Nick: nick, User: user, Host: host, JID: never, Key: never,
+		Affiliation: never, Role: never, Occupant: never, RungKnown: Never,
+	}
 }
 
-// NewXMPPFacts returns facts of somebody on XMPP: a room's occupant, whose JID is
-// not known yet. Its client's connection is known to its own server only.
+// NewXMPPFacts returns facts of somebody on XMPP who writes in their own chat, and whose
+// JID is not known yet. Their client's connection is known to their own server only.
 func NewXMPPFacts(leg, nick string) Facts {
 	never := Fact{Known: Never}
-	return Facts{Leg: leg, Nick: nick, Account: never, Cert: never, TLS: never, Key: never, RungKnown: Never}
+	return Facts{
+		Leg: leg, Nick: nick, Account: never, Cert: never, TLS: never, Key: never,
+		Affiliation: never, Role: never, Occupant: never, RungKnown: Never,
+	}
+}
+
+// NewOccupantFacts returns facts of somebody in a MUC, or on their way in, of whom
+// nothing is known yet.
+func NewOccupantFacts(leg, nick string) Facts {
+	f := NewXMPPFacts(leg, nick)
+	f.Affiliation, f.Role, f.Occupant, f.RungKnown = Fact{}, Fact{}, Fact{}, Unknown
+	return f
 }
 
 // fact returns what proves an identity of that strength.
@@ -95,9 +115,11 @@ const (
 	MissingKey
 	MissingTLS
 	MissingRung
+	MissingAffiliation
+	MissingRole
 )
 
-var missingNames = []string{"account", "jid", "certificate", "key", "tls", "encryption"}
+var missingNames = []string{"account", "jid", "certificate", "key", "tls", "encryption", "affiliation", "role"}
 
 // String lists the facts by name.
 func (m Missing) String() string { return setString(uint64(m), missingNames, ", ") }
@@ -111,7 +133,7 @@ func missing(s Strength) Missing {
 
 // unknown lists all facts that could be looked up.
 func (f *Facts) unknown() (out Missing) {
-	for i, k := range [...]Known{f.Account.Known, f.JID.Known, f.Cert.Known, f.Key.Known, f.TLS.Known, f.RungKnown} {
+	for i, k := range [...]Known{f.Account.Known, f.JID.Known, f.Cert.Known, f.Key.Known, f.TLS.Known, f.RungKnown, f.Affiliation.Known, f.Role.Known} {
 		if k == Unknown {
 			out |= 1 << i
 		}

@@ -27,10 +27,10 @@ func (r *rule) match(f *Facts, s *subject, now time.Time) (result Known, why Cla
 	if r.For > 0 && r.Effect != Ban && !f.Since.IsZero() && !now.Before(f.Since.Add(r.For)) {
 		return No, InFor
 	}
-	if !r.If.set {
-		return result, why
-	}
 	for part := InTLS; part <= InFloods; part++ {
+		if !r.If.asks(part) {
+			continue
+		}
 		if k := r.If.match(f, part); k != Yes {
 			if result, why = and(result, k), part; closed(result) {
 				return result, why
@@ -52,11 +52,8 @@ func (r *rule) missing(f *Facts, s *subject) Missing {
 	for i := range r.except {
 		out |= r.except[i].missing(s)
 	}
-	if !r.If.set {
-		return out
-	}
 	for part, m := range conditionFacts {
-		if m != 0 && r.If.match(f, Clause(part)) == Unknown {
+		if m != 0 && r.If.asks(Clause(part)) && r.If.match(f, Clause(part)) == Unknown {
 			out |= m
 		}
 	}
@@ -64,13 +61,32 @@ func (r *rule) missing(f *Facts, s *subject) Missing {
 }
 
 // conditionFacts says which fact a condition asks for.
-var conditionFacts = [...]Missing{InTLS: MissingTLS, InAccount: MissingAccount, InCert: MissingCert, InEncrypted: MissingRung, InFloods: 0}
+var conditionFacts = [...]Missing{
+	InTLS: MissingTLS, InAccount: MissingAccount, InCert: MissingCert, InEncrypted: MissingRung,
+	InAffiliation: MissingAffiliation, InRole: MissingRole, InFloods: 0,
+}
 
 // conditions is a compiled If.
 type conditions struct {
 	If
-	set bool
+	asked uint16 // the clauses that ask for something
 }
+
+func compileIf(c If) conditions {
+	out := conditions{If: c}
+	for part, asks := range [...]bool{
+		InTLS: c.TLS != Unknown, InAccount: c.Account != Unknown, InCert: c.Cert != Unknown, InEncrypted: c.Encrypted != Unknown || c.Below != Clear,
+		InAffiliation: c.Affiliations != 0, InRole: c.Roles != 0, InFloods: c.Floods != 0,
+	} {
+		if asks {
+			out.asked |= 1 << part
+		}
+	}
+	return out
+}
+
+// asks reports whether a clause asks for something.
+func (c *conditions) asks(part Clause) bool { return c.asked>>part&1 != 0 }
 
 // match looks at one condition; what is not asked fits.
 func (c *conditions) match(f *Facts, part Clause) Known {
@@ -90,6 +106,10 @@ func (c *conditions) match(f *Facts, part Clause) Known {
 			k = and(k, not(f.atLeast(c.Below)))
 		}
 		return k
+	case InAffiliation:
+		return isOf(&f.Affiliation, uint8(c.Affiliations), affiliationNames[:])
+	case InRole:
+		return isOf(&f.Role, uint8(c.Roles), roleNames[:])
 	case InFloods:
 		return boolKnown(c.Floods == 0 || c.Floods&f.Floods != 0)
 	}

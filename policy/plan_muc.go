@@ -5,30 +5,6 @@ import (
 	"slices"
 )
 
-// Affiliation is what somebody lastingly is in a MUC (XEP-0045 §5.2), by its word
-// on the wire.
-type Affiliation string
-
-// The affiliations.
-const (
-	Outcast Affiliation = "outcast"
-	NoOne   Affiliation = "none"
-	Member  Affiliation = "member"
-	Admin   Affiliation = "admin"
-	Owner   Affiliation = "owner"
-)
-
-// Role is what somebody is during this visit (XEP-0045 §5.1).
-type Role string
-
-// The roles.
-const (
-	NoRole      Role = "none"
-	Visitor     Role = "visitor"
-	Participant Role = "participant"
-	Moderator   Role = "moderator"
-)
-
 // The fields of a room's configuration that guards speak of.
 const (
 	FieldMembersOnly = "muc#roomconfig_membersonly"
@@ -46,6 +22,7 @@ type MUC struct {
 	Locked       bool
 	Peers        []string // bare JIDs of other guards, who may be owners beside the bot
 	DropOwners   bool     // two admins have agreed that other owners go
+	Shut         bool     // a lockdown: it is moderated, whatever comes back in by that
 	Roles        []Visit
 	Subject      *string // nil: any
 }
@@ -84,8 +61,10 @@ type MUCSeen struct {
 
 // MUCCaps is what a MUC service lets a guard do.
 type MUCCaps struct {
-	// Ejabberd lets outcasts back into rooms that are moderated and members-only
-	// (23.01): such a room is kept unmoderated, and every ban is looked after.
+	// Ejabberd (23.01) lets an outcast back into a moderated room, with the role that a
+	// moderator once gave or took: becoming a member gives one, and so does losing voice.
+	// So a room that has outcasts is kept unmoderated, as is one of members only, and
+	// every ban is looked after.
 	Ejabberd bool
 	Items    int // changes in one IQ; zero: 50
 }
@@ -127,6 +106,7 @@ func PlanMUC(want MUC, seen MUCSeen, caps MUCCaps, most int) (MUCPlan, error) {
 		return p.plan, nil
 	}
 	p.owners()
+	p.unmoderate()
 	p.affiliations()
 	p.roles()
 	p.subject()
@@ -144,6 +124,7 @@ type mucPlanner struct {
 	has, wants map[string]Affiliation
 	plan       MUCPlan
 	members    bool            // somebody is still to become a member or more
+	open       bool            // it must not be moderated, whatever is wanted
 	gone       map[string]bool // nicks
 }
 
@@ -156,6 +137,16 @@ func (p *mucPlanner) owners() {
 	}
 }
 
+// unmoderate takes moderation away where bans would not hold in it, before any is set.
+func (p *mucPlanner) unmoderate() {
+	outcast := func(h Holder) bool { return h.Is == Outcast }
+	members := slices.ContainsFunc(p.want.Fields, func(f Field) bool { return f.Var == FieldMembersOnly && boolField(f.Value) == "1" })
+	p.open = p.caps.Ejabberd && (members || !p.want.Shut && (slices.ContainsFunc(p.want.Affiliations, outcast) || slices.ContainsFunc(p.seen.Affiliations, outcast)))
+	if p.open && !members && boolField(p.seen.Config[FieldModerated]) == "1" {
+		p.plan.Steps = append(p.plan.Steps, MUCStep{Fields: []Field{{FieldModerated, "0"}}})
+	}
+}
+
 func (p *mucPlanner) affiliations() {
 	var up, down []Holder
 	bans := false
@@ -164,7 +155,7 @@ func (p *mucPlanner) affiliations() {
 		case h.JID == p.want.Self:
 		case p.has[h.JID] == Owner && !p.want.DropOwners: // p.owners has raised the alarm
 		case h.Is == Outcast || h.Is == NoOne:
-			bans = bans || h.Is == Outcast
+			bans = bans || h.Is == Outcast || p.has[h.JID] == Outcast
 			down = append(down, h)
 		default:
 			p.members = true
@@ -278,14 +269,14 @@ func (p *mucPlanner) fields() {
 		closes = closes || f.Var == FieldMembersOnly && boolField(f.Value) == "1"
 		change = append(change, f)
 	}
-	locked := p.caps.Ejabberd && slices.ContainsFunc(p.want.Fields, func(f Field) bool { return f.Var == FieldMembersOnly && boolField(f.Value) == "1" })
+	members := false
 	for _, f := range p.want.Fields {
-		if locked && f.Var == FieldModerated {
-			continue
+		members = members || f.Var == FieldMembersOnly && boolField(f.Value) == "1"
+		if !p.open || f.Var != FieldModerated {
+			set(f)
 		}
-		set(f)
 	}
-	if locked {
+	if p.open && members { // of an open room it was taken before
 		set(Field{FieldModerated, "0"})
 	}
 	if len(change) == 0 || closes && p.members {

@@ -19,7 +19,10 @@ func aRoom(more ...Holder) MUCSeen {
 	}
 }
 
-var closed3 = []Field{{FieldMembersOnly, "1"}}
+var (
+	closed3     = []Field{{FieldMembersOnly, "1"}}
+	unmoderated = []Field{{FieldModerated, "0"}}
+)
 
 func TestPlanMUC(t *testing.T) {
 	alice := Holder{"alice@corp.example", Member, ""}
@@ -60,11 +63,43 @@ func TestPlanMUC(t *testing.T) {
 			0,
 		},
 		{
-			"ejabberd: a ban is looked after",
-			MUC{Affiliations: []Holder{{eve.JID, Outcast, "go"}}},
+			"ejabberd: a ban is looked after, in a room that is not moderated any more",
+			MUC{Affiliations: []Holder{{eve.JID, Outcast, "go"}}, Fields: []Field{{FieldModerated, "1"}}},
 			aRoom(),
 			MUCCaps{Ejabberd: true},
-			[]MUCStep{{Holders: []Holder{{eve.JID, Outcast, "go"}}}, {Again: true}},
+			[]MUCStep{{Fields: unmoderated}, {Holders: []Holder{{eve.JID, Outcast, "go"}}}, {Again: true}},
+			0,
+		},
+		{
+			"ejabberd: others' bans hold, too",
+			MUC{Fields: []Field{{FieldModerated, "1"}}},
+			aRoom(Holder{eve.JID, Outcast, ""}),
+			MUCCaps{Ejabberd: true},
+			[]MUCStep{{Fields: unmoderated}},
+			0,
+		},
+		{
+			"ejabberd: a lockdown moderates it all the same",
+			MUC{Shut: true, Fields: []Field{{FieldModerated, "1"}}},
+			aRoom(Holder{eve.JID, Outcast, ""}),
+			MUCCaps{Ejabberd: true},
+			nil,
+			0,
+		},
+		{
+			"ejabberd: without outcasts it may be moderated",
+			MUC{Fields: []Field{{FieldModerated, "1"}}},
+			aRoom(),
+			MUCCaps{Ejabberd: true},
+			nil,
+			0,
+		},
+		{
+			"ejabberd: the last ban ends, and then it is looked at again",
+			MUC{Affiliations: []Holder{{eve.JID, NoOne, ""}}},
+			func() MUCSeen { s := aRoom(Holder{eve.JID, Outcast, ""}); s.Config[FieldModerated] = "0"; return s }(),
+			MUCCaps{Ejabberd: true},
+			[]MUCStep{{Holders: []Holder{{eve.JID, NoOne, ""}}}, {Again: true}},
 			0,
 		},
 		{
@@ -121,7 +156,8 @@ func TestPropertyMUCArrives(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var want MUC
 		want.Self, want.Locked = botJID, rapid.Bool().Draw(t, "locked")
-		want.Fields = rapid.SampledFrom([][]Field{nil, closed3, {{FieldWhois, "anyone"}, {FieldMembersOnly, "1"}}}).Draw(t, "fields")
+		want.Shut = rapid.Bool().Draw(t, "shut")
+		want.Fields = rapid.SampledFrom([][]Field{nil, closed3, {{FieldWhois, "anyone"}, {FieldMembersOnly, "1"}}, {{FieldModerated, "1"}}}).Draw(t, "fields")
 		seen := aRoom()
 		draw := rapid.SampledFrom([]Affiliation{"", Outcast, Member, Admin})
 		for _, j := range jids {
@@ -143,6 +179,10 @@ func TestPropertyMUCArrives(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(plan.Steps) == 0 {
+				outcast := slices.ContainsFunc(seen.Affiliations, func(h Holder) bool { return h.Is == Outcast })
+				if caps.Ejabberd && outcast && !want.Shut && boolField(seen.Config[FieldModerated]) == "1" {
+					t.Fatal("bans do not hold in it")
+				}
 				return
 			}
 			for _, s := range plan.Steps {

@@ -35,7 +35,8 @@ func drawRule(t *rapid.T, id string) Rule {
 		Who: drawWho(t, "who"),
 		If: If{
 			TLS: drawKnown(t, "if tls"), Account: drawKnown(t, "if account"), Cert: drawKnown(t, "if cert"), Encrypted: drawKnown(t, "if encrypted"),
-			Below: Rung(rapid.IntRange(0, 3).Draw(t, "below")), Floods: FloodSet(rapid.IntRange(0, 3).Draw(t, "if floods")),
+			Below: Rung(rapid.IntRange(0, 3).Draw(t, "below")), Affiliations: drawSet[AffiliationSet](t, "if affiliation", len(affiliationNames)),
+			Roles: drawSet[RoleSet](t, "if role", len(roleNames)), Floods: FloodSet(rapid.IntRange(0, 3).Draw(t, "if floods")),
 		},
 		For: time.Duration(rapid.IntRange(0, 2).Draw(t, "for")) * time.Hour,
 	}
@@ -43,6 +44,22 @@ func drawRule(t *rapid.T, id string) Rule {
 		r.Except = []Who{w}
 	}
 	return r
+}
+
+// drawSet draws a set of words that a condition asks for; mostly none.
+func drawSet[T ~uint8](t *rapid.T, label string, of int) T {
+	if rapid.IntRange(0, 2).Draw(t, label+" asked") > 0 {
+		return 0
+	}
+	return T(rapid.IntRange(1, 1<<of-1).Draw(t, label))
+}
+
+// drawWord draws a fact that is a word: known, or not told yet.
+func drawWord(t *rapid.T, label string, words []string) Fact {
+	if rapid.IntRange(0, 3).Draw(t, label+" known") == 0 {
+		return Fact{}
+	}
+	return Is(rapid.SampledFrom(words).Draw(t, label), "presence", noon)
 }
 
 func drawSpec(t *rapid.T) Spec {
@@ -60,6 +77,8 @@ func drawFacts(t *rapid.T) Facts {
 	if rapid.Bool().Draw(t, "on xmpp") {
 		f = inMUC(rapid.SampledFrom([]string{"", "alice@corp.example", "bob@corp.example", "eve@else.example"}).Draw(t, "jid"))
 		f.Key = Fact{Known: drawKnown(t, "key"), Value: rapid.SampledFrom([]string{"A1", "C3", "EE"}).Draw(t, "fpr")}
+		f.Affiliation, f.Role = drawWord(t, "affiliation", affiliationNames[:]), drawWord(t, "role", roleNames[:])
+		f.Occupant = drawWord(t, "occupant", []string{"id1", "id2"})
 	} else {
 		f.Host = rapid.SampledFrom([]string{"10.0.0.7", "bob.home.example", "else.example"}).Draw(t, "host")
 		f.Cert = Fact{Known: drawKnown(t, "cert"), Value: rapid.SampledFrom([]string{"aa", "bb"}).Draw(t, "certfp")}
@@ -91,6 +110,7 @@ func forget(f Facts) []Facts {
 	for _, of := range []func(*Facts) *Fact{
 		func(f *Facts) *Fact { return &f.Account }, func(f *Facts) *Fact { return &f.Cert },
 		func(f *Facts) *Fact { return &f.JID }, func(f *Facts) *Fact { return &f.Key }, func(f *Facts) *Fact { return &f.TLS },
+		func(f *Facts) *Fact { return &f.Affiliation }, func(f *Facts) *Fact { return &f.Role }, func(f *Facts) *Fact { return &f.Occupant },
 	} {
 		g := f
 		if fact := of(&g); fact.Known == Yes || fact.Known == No {

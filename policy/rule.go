@@ -52,8 +52,10 @@ type Who struct {
 // If are conditions on the facts. All that are set must fit; Unknown: not asked.
 type If struct {
 	TLS, Account, Cert Known
-	Encrypted          Known    // Yes: Sealed or better
-	Below              Rung     // protected less than this; Clear: not asked
+	Encrypted          Known // Yes: Sealed or better
+	Below              Rung  // protected less than this; Clear: not asked
+	Affiliations       AffiliationSet
+	Roles              RoleSet
 	Floods             FloodSet // in any of these; none: not asked
 }
 

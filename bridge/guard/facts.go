@@ -41,6 +41,9 @@ type factsWords struct {
 	JID        factWords         `json:"jid,omitzero"`
 	Key        factWords         `json:"key,omitzero"`
 	TLS        factWords         `json:"tls,omitzero"`
+	Is         factWords         `json:"affiliation,omitzero"`
+	Role       factWords         `json:"role,omitzero"`
+	Occupant   factWords         `json:"occupant,omitzero"`
 	Rung       string            `json:"rung,omitempty"` // where it is known
 	RungKnown  string            `json:"rung_known,omitempty"`
 	Since      time.Time         `json:"since,omitzero"`
@@ -65,6 +68,9 @@ func wordsOf(f *policy.Facts) factsWords {
 		Leg: f.Leg, Nick: f.Nick, User: f.User, Host: f.Host, Account: one(f.Account), Cert: one(f.Cert), JID: one(f.JID), Key: one(f.Key), TLS: one(f.TLS),
 		RungKnown: nameOf(knownNames, f.RungKnown), Since: f.Since, Admitted: f.Admitted, Floods: f.Floods, Ban: f.Ban, BanMissing: f.BanMissing, Granted: f.Granted, Self: f.Self,
 	}
+	if f.JID.Known != policy.Never { // on IRC nobody has these
+		w.Is, w.Role, w.Occupant = one(f.Affiliation), one(f.Role), one(f.Occupant)
+	}
 	if f.RungKnown == policy.Yes {
 		w.Rung = f.Rung.String()
 	}
@@ -78,11 +84,15 @@ func (w *factsWords) facts() (f policy.Facts, err error) {
 	for _, x := range []struct {
 		to   *policy.Fact
 		from factWords
-	}{{&f.Account, w.Account}, {&f.Cert, w.Cert}, {&f.JID, w.JID}, {&f.Key, w.Key}, {&f.TLS, w.TLS}} {
+	}{{&f.Account, w.Account}, {&f.Cert, w.Cert}, {&f.JID, w.JID}, {&f.Key, w.Key}, {&f.TLS, w.TLS}, {&f.Affiliation, w.Is}, {&f.Role, w.Role}, {&f.Occupant, w.Occupant}} {
 		*x.to = policy.Fact{Value: x.from.Value, From: x.from.From, At: x.from.At}
 		if x.to.Known, err = parseName[policy.Known](knownNames, x.from.Known); err != nil {
 			return policy.Facts{}, err
 		}
+	}
+	if f.JID.Known == policy.Never {
+		never := policy.Fact{Known: policy.Never}
+		f.Affiliation, f.Role, f.Occupant = never, never, never
 	}
 	if f.RungKnown, err = parseName[policy.Known](knownNames, w.RungKnown); err != nil || w.Rung == "" {
 		return f, err

@@ -14,6 +14,10 @@ func (sd *side) adviceLocked(d *policy.Decision) string {
 		return d.Reason
 	case advice != "":
 		return "You cannot be heard in " + in + ": " + advice + "."
+	case d.Missing == policy.MissingRung:
+		return "You cannot be heard in " + in + " until an encrypted chat (OTR or OpenPGP) with the bot stands: begin one from your own account. If one does, please wait a moment."
+	case d.Missing != 0 && !sd.channel():
+		return "You cannot be heard in " + in + " until it is known who you are (" + d.Missing.String() + "). Please wait a moment, or ask one of its admins."
 	case d.Missing&policy.MissingAccount != 0 && sd.down:
 		return "You cannot be heard in " + in + " for now: services are away, and it cannot be seen who you are. That ends by itself."
 	case d.Missing != 0:

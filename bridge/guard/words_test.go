@@ -29,6 +29,11 @@ func TestPeopleAreToldWhatToDo(t *testing.T) {
 	by := func(id string) policy.Decision {
 		return policy.Decision{Effect: policy.Kick, Basis: policy.ByRule, Rule: id}
 	}
+	line := func(id string) policy.Decision {
+		d := by(id)
+		d.Do = policy.RelayIn
+		return d
+	}
 	until := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		name string
@@ -50,12 +55,15 @@ func TestPeopleAreToldWhatToDo(t *testing.T) {
 
 		{"unheard by a rule", channel.adviceLocked, by("flood"), "You cannot be heard in #r: that was too much at once: wait a minute, then go on slowly."},
 		{"unheard, services away", away.adviceLocked, policy.Decision{Basis: policy.ByDoubt, Missing: policy.MissingAccount}, "You cannot be heard in #r for now: services are away, and it cannot be seen who you are. That ends by itself."},
-		{"unheard, not known", muc.adviceLocked, policy.Decision{Basis: policy.ByDoubt, Missing: policy.MissingJID}, "You cannot be heard in r@m until it is known who you are (jid). Please wait a moment, or log in."},
+		{"unheard, not known", muc.adviceLocked, policy.Decision{Basis: policy.ByDoubt, Missing: policy.MissingJID}, "You cannot be heard in r@m until it is known who you are (jid). Please wait a moment, or ask one of its admins."},
+		{"unheard, sessions not known", muc.adviceLocked, policy.Decision{Basis: policy.ByDoubt, Missing: policy.MissingRung}, "You cannot be heard in r@m until an encrypted chat (OTR or OpenPGP) with the bot stands: begin one from your own account. If one does, please wait a moment."},
+		{"unheard, without a session", muc.adviceLocked, by("clear"), "You cannot be heard in r@m: begin an encrypted chat (OTR or OpenPGP) with the bot, from your own account."},
+		{"removed, without a good session", muc.reasonLocked, by("below"), "begin an encrypted chat (OTR or OpenPGP) with the bot, from your own account, by a key that is verified"},
 		{"unheard in a channel", channel.adviceLocked, policy.Decision{}, "You cannot be heard in #r yet. Please log in to your services account (/msg NickServ IDENTIFY), or ask an operator."},
 		{"unheard in a MUC", muc.adviceLocked, policy.Decision{}, "You cannot be heard in r@m yet. Please ask one of its admins."},
 
-		{"in clear", r.refusal, by("clear"), "room r did not take that: write encrypted"},
-		{"by a weak proof", r.refusal, by("below"), "room r did not take that: write with a key that is verified"},
+		{"in clear", r.refusal, line("clear"), "room r did not take that: write encrypted"},
+		{"by a weak proof", r.refusal, line("below"), "room r did not take that: write with a key that is verified"},
 		{"not relayed, banned", r.refusal, policy.Decision{Basis: policy.ByBan, Until: until}, "you are banned until 2026-11-22 12:00 UTC from room r; ask an admin about it"},
 		{"not relayed, not known", r.refusal, policy.Decision{Missing: policy.MissingAccount}, "room r has to know first who you are (account): log in, or wait a moment"},
 		{"not relayed", r.refusal, policy.Decision{Effect: policy.Deny}, "room r takes lines of its members: ask one of its admins to be let in"},
