@@ -90,6 +90,7 @@ const (
 	SightServices           // services came or went: Down; Room is zero
 	SightRefused            // the server refused a change: What is the command, Text the reason
 	SightInvited            // Facts.Nick knocks or asks to be let in (KNOCK, a form of XEP-0045 §7.6, §8.6)
+	SightSessions           // the bot's encrypted sessions with Facts.JID reach something else; Room is zero
 )
 
 // How somebody went from a MUC, in Sight.What; "": by their own will, or their link ended.
@@ -118,11 +119,8 @@ type Sight struct {
 	Rights string
 	Is     policy.Affiliation
 	Role   policy.Role
-	// Occupant is the id by which a MUC knows its subject again, whatever the nick
-	// (XEP-0421); "" where it tells none.
-	Occupant string
-	Said     policy.Said
-	Topic    *string // of SightMode "topic": what it is now; nil: not told
+	Said   policy.Said
+	Topic  *string // of SightMode "topic": what it is now; nil: not told
 	// Caps is what the channel's network can, with SightReady, and with SightLost where
 	// services could let the bot in.
 	Caps *policy.ChannelCaps
@@ -138,6 +136,18 @@ type Finder interface {
 	Find(ctx context.Context, nick string) (policy.Facts, error)
 }
 
+// SessionTeller is an Enforcer whose account has encrypted sessions with people.
+type SessionTeller interface {
+	Enforcer
+	// Sessions says how far what a bare JID has shown reaches now, at best: verified or
+	// signed in a session by such a key, sealed in one by a key that nobody knows; signed
+	// where a client of theirs shows that it has their key; clear, and known, where there
+	// is nothing, also of who is no contact. It is unknown while the account is not
+	// connected, and for a short time after they came. What changes, is a SightSessions.
+	// It does not block, and may be called from See.
+	Sessions(jid string) (rung policy.Rung, known policy.Known)
+}
+
 // ErrNobody is returned by Finder.Find where nobody has the nick.
 var ErrNobody = errors.New("bridge: nobody has that nick")
 
@@ -149,8 +159,8 @@ type By struct {
 }
 
 // Watcher hears what happens in guarded rooms. See is called from the leg's reader,
-// in the order of the wire: it returns at once, never calls the leg, and keeps
-// nothing of s but copies.
+// in the order of the wire: it returns at once, never calls the leg but for Sessions,
+// and keeps nothing of s but copies.
 type Watcher interface {
 	See(s *Sight)
 }

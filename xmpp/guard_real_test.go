@@ -144,8 +144,8 @@ func TestGuardSeesARoom(t *testing.T) {
 		if f.JID.Known != policy.Yes || f.JID.Value != "alice@localhost" || f.Key.Known != policy.Never || f.Since.IsZero() || came.Is != policy.NoOne || came.Role != policy.Participant {
 			t.Errorf("alice came as %+v", came)
 		}
-		if (came.Occupant != "") == h.ejabberd { // 23.01 has no XEP-0421, and would pass a forged one on
-			t.Errorf("occupant id %q", came.Occupant)
+		if (came.Facts.Occupant.Known == policy.Yes) == h.ejabberd { // 23.01 has no XEP-0421, and would pass a forged one on
+			t.Errorf("occupant id %+v", came.Facts.Occupant)
 		}
 		alice.Send("<message type='groupchat' to='" + devRoom + "' id='g1'><body>HELLO bot</body></message>")
 		said := g.sees(t, "alice's words", bridge.SightSaid, of("alice"))
@@ -153,7 +153,7 @@ func TestGuardSeesARoom(t *testing.T) {
 			t.Errorf("said: %+v", said)
 		}
 		await(t, "the line", func() bool { return h.sink.message("HELLO bot") })
-		if m := h.sink.Messages()[0]; m.Facts == nil || m.Facts.JID.Value != "alice@localhost" || m.Facts.RungKnown != policy.Yes || m.Facts.Rung != policy.Clear {
+		if m := h.sink.Messages()[0]; m.Facts == nil || m.Facts.JID.Value != "alice@localhost" || m.Rung != policy.Clear || m.Facts.Affiliation.Value != "none" || m.Facts.Role.Value != "participant" {
 			t.Errorf("facts of the line: %+v", m.Facts)
 		}
 		h.apply(t, policy.MUCStep{Fields: []policy.Field{{Var: "muc#roomconfig_changesubject", Value: "1"}}}) // Prosody's default is 0
@@ -318,7 +318,8 @@ func sameLines(a, b string) bool {
 }
 
 // TestGuardBans: a ban removes, and holds. Where ejabberd lets an outcast back in, into
-// a room that is moderated and members-only, the guard sees who it is.
+// a moderated room, with the role that a moderator once gave or took, the guard sees who
+// it is; unmoderated the ban holds, whether the room is for members or open.
 func TestGuardBans(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *house) {
 		g := h.keep(t)
@@ -336,7 +337,8 @@ func TestGuardBans(t *testing.T) {
 		if seen := h.observe(t); !slices.Contains(seen.MUC.Affiliations, policy.Holder{JID: "mallory@localhost", Is: policy.Outcast}) {
 			t.Errorf("after the ban: %+v", seen.MUC.Affiliations)
 		}
-		h.apply(t, policy.MUCStep{Fields: []policy.Field{{Var: policy.FieldModerated, Value: "1"}}})
+		openBans(t, h, g)
+		h.apply(t, policy.MUCStep{Fields: []policy.Field{{Var: policy.FieldMembersOnly, Value: "1"}, {Var: policy.FieldModerated, Value: "1"}}})
 		st := enter(mallory, "again")
 		if !h.ejabberd {
 			if lab.Attr(st, "type") != "error" {
@@ -362,6 +364,50 @@ func TestGuardBans(t *testing.T) {
 			t.Errorf("mallory is answered %s", st)
 		}
 	})
+}
+
+// openBans bans two from an open moderated room: one whose voice was taken before, and
+// one whose role nobody ever set.
+func openBans(t *testing.T, h *house, g *guard) {
+	t.Helper()
+	fields := func(moderated string) {
+		h.apply(t, policy.MUCStep{Fields: []policy.Field{{Var: policy.FieldMembersOnly, Value: "0"}, {Var: policy.FieldModerated, Value: moderated}}})
+	}
+	answer := func(u *lab.XMPPUser, nick string) string {
+		if lab.Attr(enter(u, nick), "type") == "error" {
+			return "refused"
+		}
+		g.sees(t, nick+", back", bridge.SightCame, of(nick))
+		h.apply(t, visit(nick, policy.NoRole))
+		return "in"
+	}
+	fields("1")
+	h.server.AddUser("bob")
+	for _, user := range []string{"bob", "alice"} {
+		u := h.visitor(user, "psi")
+		u.JoinRoom(devRoom, user)
+		g.sees(t, user, bridge.SightCame, of(user))
+		want := "refused"
+		if user == "bob" {
+			h.apply(t, visit(user, policy.Visitor))
+			if h.ejabberd {
+				want = "in"
+			}
+		}
+		h.apply(t, hold(user+"@localhost", policy.Outcast))
+		g.sees(t, "the ban of "+user, bridge.SightWent, of(user))
+		if got := answer(u, user+"-moderated"); got != want {
+			t.Errorf("%s, banned from an open room that is moderated, is %s, not %s", user, got, want)
+		}
+		fields("0")
+		if got := answer(u, user+"-not"); got != "refused" {
+			t.Errorf("%s, banned from an open room that is not moderated, is %s", user, got)
+		}
+		fields("1")
+		if got := answer(u, user+"-again"); got != want {
+			t.Errorf("%s, banned from a room that is moderated again, is %s, not %s", user, got, want)
+		}
+	}
 }
 
 // TestGuardDemoted: a co-owner takes the room away. The guard sees it and by whom, is

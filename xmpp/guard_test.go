@@ -50,7 +50,7 @@ func (w *witness) next() string {
 var sightNames = map[bridge.SightKind]string{
 	bridge.SightReady: "ready", bridge.SightLost: "lost", bridge.SightHere: "here", bridge.SightCame: "came", bridge.SightChanged: "changed",
 	bridge.SightWent: "went", bridge.SightSaid: "said", bridge.SightRights: "rights", bridge.SightMode: "mode", bridge.SightRefused: "refused",
-	bridge.SightInvited: "invited",
+	bridge.SightInvited: "invited", bridge.SightSessions: "sessions",
 }
 
 // sightLine is "KIND [WHAT] [was OLD] NICK [self] [JID] [AFFILIATION/ROLE] [id=…] [by …] [: TEXT]".
@@ -67,7 +67,7 @@ func sightLine(s *bridge.Sight) string {
 	add(s.Self && s.Facts.Self, "self")
 	add(s.Facts.JID.Known == policy.Yes, "%s", s.Facts.JID.Value)
 	add(s.Is != "" || s.Role != "", "%s/%s", s.Is, s.Role)
-	add(s.Occupant != "", "id=%s", s.Occupant)
+	add(s.Facts.Occupant.Known == policy.Yes, "id=%s", s.Facts.Occupant.Value)
 	add(s.Kind == bridge.SightSaid, "letters=%d capitals=%d names=%d", s.Said.Letters, s.Said.Capitals, s.Said.Highlights)
 	add(s.By.Nick != "" || s.By.Server, "by %s", strings.TrimSpace(s.By.Nick+" "+s.By.Facts.JID.Value))
 	add(s.By.Facts.Self, "(us)")
@@ -300,7 +300,7 @@ func TestLinesHaveFacts(t *testing.T) {
 		synctest.Wait()
 		r.push("<presence from='" + testRoom + "/carol'><x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='participant' jid='carol@y.org/a'/></x></presence>")
 		f := last(fmt.Sprintf(groupchat, "b", ""))
-		if f == nil || f.JID.Value != "carol@y.org" || f.Since.IsZero() || f.RungKnown != policy.Yes || f.Rung != policy.Clear || f.Key.Known != policy.Never {
+		if f == nil || f.JID.Value != "carol@y.org" || f.Since.IsZero() || f.RungKnown != policy.Unknown || f.Affiliation.Value != "none" || f.Role.Value != "participant" || f.Key.Known != policy.Never {
 			t.Errorf("live: %+v", f)
 		}
 		for w.next() != "nothing" {

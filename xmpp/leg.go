@@ -303,6 +303,7 @@ func (l *Leg) down(s *session, why string) {
 	l.lostSights(why)
 	l.mu.Unlock()
 	l.look()
+	l.tellSessions(nil)
 	if s.left == nil {
 		l.abandon(stream.Leftover{}, why)
 	}

@@ -2,6 +2,8 @@ package xmpp
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -163,7 +165,7 @@ func (s *session) online(c *contact, bare, res string, e *element.Element) {
 		r = &resource{bare: bare, came: time.Now()}
 		c.resources[full] = r
 	}
-	r.silent, r.priority = false, priorityOf(e)
+	r.silent, r.priority, r.sign = false, priorityOf(e), signed(e, res)
 	if name := clientOf(node); name != "" {
 		r.client = name
 	}
@@ -192,9 +194,16 @@ func (s *session) online(c *contact, bare, res string, e *element.Element) {
 		})
 	}
 	s.arrive(c, bare, res, client)
-	if x := e.Child(nsSigned, "x"); x != nil && len(l.signers) > 0 {
-		s.checkSignature(c, &signedPresence{bare, strings.Clone(res), strings.Clone(statusOf(e)), element.New(nsSigned, "x").SetText(strings.Clone(x.Text))})
+	s.checkSignatures(c)
+}
+
+// signed is the signature of a presence, nil if it has none; x is the stanza's.
+func signed(e *element.Element, res string) *signedPresence {
+	x := e.Child(nsSigned, "x")
+	if x == nil {
+		return nil
 	}
+	return &signedPresence{res: strings.Clone(res), status: strings.Clone(statusOf(e)), x: element.New(nsSigned, "x").SetText(strings.Clone(x.Text))}
 }
 
 // priorityOf is the priority of a presence (RFC 6121 §4.7.2.3), 0 if it has none.
@@ -227,48 +236,78 @@ func (s *session) versionOf(c *contact, r *resource, reply *element.Element) {
 	}
 }
 
-// signedPresence is what is checked of a presence with a signature.
+// signedPresence is what is checked of a presence with a signature. Leg.mu guards the
+// last three.
 type signedPresence struct {
-	bare, res, status string
-	x                 *element.Element
+	res, status   string
+	x             *element.Element
+	checked, good bool
+	note          string // what is wrong with it
 }
 
-// recheck looks again at the last presence of c that was not signed as it should be:
-// the key may have come since, or another one count.
+// recheck looks again at the signed presences of c: a key may have come or gone since,
+// or another one count.
 func (s *session) recheck(c *contact) {
 	s.leg.mu.Lock()
-	sp := c.badSign
-	s.leg.mu.Unlock()
-	if sp != nil {
-		s.checkSignature(c, sp)
+	for _, r := range c.resources {
+		if r.sign != nil {
+			r.sign.checked = false
+		}
 	}
+	s.leg.mu.Unlock()
+	s.checkSignatures(c)
 }
 
-// checkSignature verifies a contact's signed presence beside the messages. It is
-// a hint for the operator, nothing else: keys are never learnt from it, and what
-// may be sent or taken in does not depend on it.
-func (s *session) checkSignature(c *contact, sp *signedPresence) {
+// checkSignatures verifies a contact's signed presences beside the messages, those that
+// are new. It is a hint: keys are never learnt from it, and what may be sent or taken in
+// does not depend on it. A guard hears who shows such a key.
+func (s *session) checkSignatures(c *contact) {
 	l := s.leg
 	l.mu.Lock()
-	busy := c.checking
-	c.checking = true
-	p := e2ee.Peer{Account: l.name, Self: s.bare, Bare: sp.bare, Resource: sp.res, Person: c.person}
-	l.mu.Unlock()
-	if busy {
-		return
+	defer l.mu.Unlock()
+	bare, sp := c.unchecked()
+	if sp == nil || c.checking || len(l.signers) == 0 {
+		return // who is at it takes this one, too
 	}
+	c.checking = true
 	l.work.submit(c.lane, func() {
-		err := errors.New("the verifier panicked")
-		s.guard("verify", func() { err = l.signers[0].VerifyPresence(p, sp.status, sp.x) })
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		c.checking = false
-		c.signNote, c.badSign = "", nil
-		if err != nil {
-			c.badSign = sp
-			c.signNote = c.person.Name + "'s presence is not signed by a pinned key: " + printable(err.Error(), 200)
+		for sp != nil {
+			l.mu.Lock()
+			p := e2ee.Peer{Account: l.name, Self: s.bare, Bare: bare, Resource: sp.res, Person: c.person}
+			sp.checked = true
+			l.mu.Unlock()
+			err := errors.New("the verifier panicked")
+			s.guard("verify", func() { err = l.signers[0].VerifyPresence(p, sp.status, sp.x) })
+			l.mu.Lock()
+			if sp.good, sp.note = err == nil, ""; err != nil {
+				sp.note = c.person.Name + "'s presence is not signed by a pinned key: " + printable(err.Error(), 200)
+			}
+			bare, sp = c.unchecked()
+			c.checking = sp != nil
+			l.mu.Unlock()
 		}
+		l.tellSessions(c)
 	})
+}
+
+// unchecked returns a signed presence of c that is to be verified; l.mu is held.
+func (c *contact) unchecked() (bare string, sp *signedPresence) {
+	for _, r := range c.resources {
+		if r.sign != nil && !r.sign.checked {
+			return r.bare, r.sign
+		}
+	}
+	return "", nil
+}
+
+// signNote says what is wrong with the signature of a presence of theirs; l.mu is held.
+func (c *contact) signNote() string {
+	for _, full := range slices.Sorted(maps.Keys(c.resources)) {
+		if sp := c.resources[full].sign; sp != nil && sp.note != "" {
+			return sp.note
+		}
+	}
+	return ""
 }
 
 // offline takes an unavailable presence of a contact.
@@ -298,9 +337,6 @@ func (l *Leg) drop(c *contact, match func(full string, r *resource) bool, why st
 		if match(full, r) {
 			left = append(left, full)
 			delete(c.resources, full)
-			if c.badSign != nil && full == c.badSign.bare+"/"+c.badSign.res {
-				c.signNote, c.badSign = "", nil
-			}
 			if c.last == full {
 				c.last = ""
 			}

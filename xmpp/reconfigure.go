@@ -107,6 +107,7 @@ func (l *Leg) KeysChanged() {
 		}
 		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: c.room})
 	}
+	l.tellSessions(nil)
 }
 
 // TrustChanged tells the leg that other keys of a person count now: what is held for
@@ -124,6 +125,7 @@ func (l *Leg) TrustChanged(person string) {
 			s.tendKeys(time.Now())
 		}
 		l.notify(bridge.Event{Kind: bridge.RoomKeys, Room: c.room})
+		l.tellSessions(c)
 	}
 }
 

@@ -34,9 +34,8 @@ type contact struct {
 	subs     map[string]subscription
 	inRung   policy.Rung // of the last message that was opened
 	inScheme string
-	signNote string          // what is wrong with the signature of their presence
-	badSign  *signedPresence // which that is
-	checking bool            // a presence signature is being verified
+	checking bool               // signatures of presences are being verified
+	reached  map[string]reached // what the guard was told last of sessions, by bare JID
 	keys     keyLook
 }
 
@@ -50,6 +49,7 @@ type resource struct {
 	came     time.Time
 	// silent is set for one that wrote to us without having shown a presence.
 	silent bool
+	sign   *signedPresence // its last presence, if that was signed
 }
 
 // subscription is the roster's word on one JID (RFC 6121 §2.1.2).
@@ -71,7 +71,6 @@ func (c *contact) reset() bool {
 	online := len(c.resources) > 0
 	c.resources, c.subs = map[string]*resource{}, map[string]subscription{}
 	c.last, c.lastBare = "", ""
-	c.signNote, c.badSign = "", nil
 	return online
 }
 

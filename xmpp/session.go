@@ -510,6 +510,7 @@ func (s *session) keepHouse(st *link) {
 		s.guard("rooms", func() { s.leg.tendRooms(s, now) })
 		s.guard("keys", func() { s.tendKeys(now) })
 		s.due(now)
+		s.leg.tellSessions(nil)
 		s.guard("archives", func() { s.leg.rereadArchives(s, now) })
 		busy := s.stuck(now)
 		if busy {

@@ -48,8 +48,8 @@ func (l *Leg) Status() bridge.LegStatus {
 			if n := c.subscriptionNote(); n != "" {
 				st.Notes = append(st.Notes, n)
 			}
-			if c.signNote != "" {
-				st.Notes = append(st.Notes, c.signNote)
+			if n := c.signNote(); n != "" {
+				st.Notes = append(st.Notes, n)
 			}
 		}
 	}

@@ -121,6 +121,9 @@ func (s *session) due(now time.Time) {
 func (s *session) changed(c *contact, it *item, p e2ee.Peer, at time.Time, changes []e2ee.Change) {
 	l := s.leg
 	full := p.Bare + "/" + p.Resource
+	if len(changes) > 0 {
+		defer l.tellSessions(c)
+	}
 	for _, ch := range changes {
 		l.log.Debug("session", "leg", l.name, "from", c.room.Name, "rule", ch.String())
 		switch ch {

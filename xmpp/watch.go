@@ -152,24 +152,36 @@ func sightWith(m *muc, kind bridge.SightKind, f policy.Facts, o *occupant) bridg
 		return s
 	}
 	s.Is, s.Role = policy.Affiliation(o.is), policy.Role(o.role)
-	if m.marksIDs {
-		s.Occupant = o.id
-	}
 	return s
 }
 
-// factsOf is what is known of an occupant; nil is somebody we do not see. What a room
-// shows, nobody encrypts, so that of a visit nothing is to be said about that. l.mu is
-// held.
+// factsOf is what is known of an occupant; nil is somebody we do not see. How far the
+// sessions with them reach is for the guard to ask, of all accounts. An occupant whose JID
+// is hidden now, but was not before, is known by the room's id of them (XEP-0421). l.mu
+// is held.
 func (l *Leg) factsOf(m *muc, nick string, o *occupant) policy.Facts {
-	f := policy.NewXMPPFacts(l.name, nick)
-	f.RungKnown = policy.Never
+	f := policy.NewOccupantFacts(l.name, nick)
+	if !m.marksIDs { // it tells none, or lets everybody make one up
+		f.Occupant.Known = policy.Never
+	}
 	if o == nil {
 		return f
 	}
 	f.Since, f.Self = o.since, nick == m.nick
-	if o.jid != "" {
+	if o.is != "" {
+		f.Affiliation = policy.Is(o.is, "presence", o.since)
+	}
+	if o.role != "" {
+		f.Role = policy.Is(o.role, "presence", o.since)
+	}
+	if m.marksIDs && o.id != "" {
+		f.Occupant = policy.Is(o.id, "presence", o.since)
+	}
+	switch {
+	case o.jid != "":
 		f.JID = policy.Is(o.jid, "presence", o.since)
+	case f.Occupant.Known == policy.Yes && m.marks[o.id] != "":
+		f.JID = policy.Is(m.marks[o.id], "occupant-id", o.since)
 	}
 	return f
 }
@@ -285,7 +297,6 @@ func (l *Leg) spoke(m *muc, e *element.Element, nick string, live, own, archived
 		o = m.speaker(e, archived)
 	}
 	f := l.factsOf(m, nick, o)
-	f.Rung, f.RungKnown = policy.Clear, policy.Yes // whatever it says of itself: no scheme opened it
 	if live && m.shown {
 		s := sightWith(m, bridge.SightSaid, f, o)
 		s.Said = l.eyes.gauge.Measure(body.Text, func(word string) string {
@@ -306,8 +317,8 @@ func (l *Leg) spoke(m *muc, e *element.Element, nick string, live, own, archived
 // Prosody 0.12 lets pass what anybody made up, and the history of a room shows nothing.
 func (m *muc) speaker(e *element.Element, archived bool) *occupant {
 	if m.marksIDs {
-		if jid := m.marks[e.Child(nsOccupant, "occupant-id").Get("id")]; jid != "" {
-			return &occupant{jid: jid}
+		if id := e.Child(nsOccupant, "occupant-id").Get("id"); m.marks[id] != "" {
+			return m.speaking(&occupant{jid: m.marks[id], id: id})
 		}
 		return nil
 	}
@@ -318,9 +329,20 @@ func (m *muc) speaker(e *element.Element, archived bool) *occupant {
 		}
 	}
 	if u := readMUCUser(e); archived && m.ejabberd && xs == 1 && u.jid != "" && us != nil && us.role == string(policy.Moderator) {
-		return &occupant{jid: u.jid}
+		return m.speaking(&occupant{jid: u.jid})
 	}
 	return nil
+}
+
+// speaking adds to who said a delayed line what they are in the room now, if they are
+// there still.
+func (m *muc) speaking(o *occupant) *occupant {
+	for _, now := range m.occupants {
+		if now.jid == o.jid {
+			o.is, o.role = now.is, now.role
+		}
+	}
+	return o
 }
 
 // mark remembers whose an occupant id is, for lines said while we are away.

@@ -142,7 +142,8 @@ func (sd *side) findLocked(who string) *subject {
 func (sd *side) imagine(t *table, who string) (policy.Facts, bool) {
 	p, leg := t.people[who], sd.place.Leg
 	if !sd.channel() {
-		f := policy.NewXMPPFacts(leg, who)
+		f := policy.NewOccupantFacts(leg, who)
+		f.Occupant.Known = policy.Never
 		switch {
 		case p != nil && len(p.JIDs) > 0:
 			f.JID = policy.Is(p.JIDs[0], "config", time.Time{})
@@ -151,6 +152,7 @@ func (sd *side) imagine(t *table, who string) (policy.Facts, bool) {
 		default:
 			return f, false
 		}
+		t.reach(&f)
 		return f, true
 	}
 	if p != nil {

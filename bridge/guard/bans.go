@@ -170,7 +170,7 @@ func (g *Guard) masks(sd *side, b *policy.BanRecord) []string {
 		}
 		return nil
 	}
-	if strings.HasPrefix(b.Mask, policy.MaskJID) {
+	if strings.HasPrefix(b.Mask, policy.MaskJID) || strings.HasPrefix(b.Mask, policy.MaskOccupant) {
 		return nil
 	}
 	return []string{completed(b.Mask)}
@@ -193,6 +193,26 @@ func (g *Guard) putBan(b policy.BanRecord) *policy.BanRecord {
 	g.banning.Unlock()
 	g.scribe.add("ban "+b.ID, func(ctx context.Context, s Store) error { return s.PutBan(ctx, b) })
 	return &bans[len(bans)-1]
+}
+
+// nameBan makes the ban of an occupant whose JID was hidden one of who it is, now that
+// this is seen: so that it holds in every place, and in the server's own list.
+func (g *Guard) nameBan(b *policy.BanRecord, sub *subject) *policy.BanRecord {
+	g.banning.Lock()
+	bans := slices.Clone(*g.bans.Load())
+	i := slices.IndexFunc(bans, func(x policy.BanRecord) bool { return x.ID == b.ID })
+	if i < 0 { // forgiven just now
+		g.banning.Unlock()
+		return b
+	}
+	if bans[i].Mask = policy.MaskJID + sub.facts.JID.Value; sub.person != "" {
+		bans[i].Person, bans[i].Mask = sub.person, ""
+	}
+	named := bans[i]
+	g.bans.Store(&bans)
+	g.banning.Unlock()
+	g.scribe.keep("ban "+named.ID, func(ctx context.Context, s Store) error { return s.PutBan(ctx, named) })
+	return &bans[i]
 }
 
 // endBans ends the bans that match, and returns them.
@@ -272,6 +292,9 @@ func (sd *side) banByRule(x *removal, now time.Time) *policy.BanRecord {
 	case f.JID.Known == policy.Yes:
 		b.Mask = policy.MaskJID + f.JID.Value
 	default:
+		if b.Mask = f.OccupantMask(); b.Mask != "" {
+			break
+		}
 		mask, ok := sd.narrowLocked(f)
 		if !ok || x.gone && sd.room.policy.Hit(mask, sd.factsLocked()).Present > 0 {
 			return nil
@@ -399,6 +422,9 @@ func (r *room) presentLocked(nick string) (target, bool) {
 			return target{mask: policy.MaskAccount + f.Leg + "/" + f.Account.Value}, true
 		case f.JID.Known == policy.Yes:
 			return target{mask: policy.MaskJID + f.JID.Value}, true
+		}
+		if mask := f.OccupantMask(); mask != "" {
+			return target{mask: mask}, true
 		}
 		if mask, ok := sd.narrowLocked(f); ok {
 			return target{mask: mask}, true

@@ -15,9 +15,11 @@ func (sd *side) mucChangesLocked(w *work) {
 	}
 	var visits []policy.Visit
 	var holders []policy.Holder
+	bans := false
 	for _, x := range w.removals {
 		if x.ban != nil {
 			for _, jid := range sd.room.g.masks(sd, x.ban) {
+				bans = true
 				holders = append(holders, policy.Holder{JID: jid, Is: policy.Outcast, Reason: x.reason})
 				sd.room.g.projected(sd, x.ban, jid)
 			}
@@ -43,6 +45,10 @@ func (sd *side) mucChangesLocked(w *work) {
 	step := func(s policy.MUCStep) { w.add(bridge.Changes{Step: &s}) }
 	for chunk := range slices.Chunk(holders, items) {
 		step(policy.MUCStep{Holders: chunk})
+	}
+	if bans && sd.mucCaps.Ejabberd && sd.moderated && !sd.room.shut {
+		sd.moderated = false
+		step(policy.MUCStep{Fields: []policy.Field{{Var: policy.FieldModerated, Value: "0"}}}) // or they come back in
 	}
 	for chunk := range slices.Chunk(visits, items) {
 		step(policy.MUCStep{Visits: chunk})

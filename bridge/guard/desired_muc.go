@@ -7,10 +7,13 @@ import (
 	"drawbridge/policy"
 )
 
-// strangerOnXMPP is somebody nobody knows, whose JID is seen.
-func strangerOnXMPP(leg, jid string) policy.Facts {
-	f := policy.NewXMPPFacts(leg, "\x00")
-	f.JID = policy.Is(jid, "", time.Time{})
+// strangerOnXMPP is somebody whose JID is seen, and who comes as what they are in the
+// room's lists. What is not known of them before they come, shuts no door: how far their
+// sessions reach.
+func strangerOnXMPP(leg, jid string, is policy.Affiliation) policy.Facts {
+	f := policy.NewOccupantFacts(leg, "\x00")
+	f.JID, f.Occupant.Known = policy.Is(jid, "", time.Time{}), policy.Never
+	f.Affiliation, f.Role = policy.Is(orElse(string(is), string(policy.NoOne)), "", time.Time{}), policy.Is(string(policy.Participant), "", time.Time{})
 	return f
 }
 
@@ -30,7 +33,7 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 	r := sd.room
 	a := &asker{p: r.policy, room: r.name, now: now}
 	m := policy.MUC{Self: self, Locked: r.cfg.Affiliations}
-	stranger := strangerOnXMPP(sd.place.Leg, "\x00")
+	stranger := strangerOnXMPP(sd.place.Leg, "\x00", policy.NoOne)
 	join := a.effect(stranger, policy.Join)
 	members := join >= policy.Deny
 	sd.closed = members
@@ -50,7 +53,7 @@ func (sd *side) wantMUCLocked(seen *policy.MUCSeen, self string, now time.Time) 
 	ended := sd.endedLocked(now)
 	for _, p := range r.table.cfg.Policy.People {
 		for _, jid := range p.JIDs {
-			f := strangerOnXMPP(sd.place.Leg, jid)
+			f := strangerOnXMPP(sd.place.Leg, jid, is[jid])
 			sd.grantLocked(&f, now)
 			to := policy.Member
 			op := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: policy.Op}, now)
@@ -131,7 +134,7 @@ func (sd *side) wantOutcastsLocked(now time.Time, add func(string, policy.Affili
 }
 
 // silencesLocked reports whether somebody who is there shall not be heard. On ejabberd
-// visitors are heard as long as the room is not moderated.
+// visitors are heard as long as the room is not moderated, and bans hold only then.
 func (sd *side) silencesLocked() bool {
 	for _, sub := range sd.present {
 		if sub.quiet {
@@ -154,7 +157,18 @@ func (sd *side) wantFieldsLocked(m *policy.MUC, seen *policy.MUCSeen, members, q
 	}
 	// Who comes to a moderated room is a visitor; on ejabberd only where it says so. Who may
 	// not speak in one that is not moderated has no voice by the guard's hand.
-	moderated := quiet || (sd.room.shut || sd.mucCaps.Ejabberd && sd.silencesLocked()) && !members
+	silences := sd.mucCaps.Ejabberd && sd.silencesLocked()
+	moderated := quiet || (sd.room.shut || silences) && !members
+	m.Shut, sd.cannot = sd.room.shut && !members, nil
+	outcast := func(h policy.Holder) bool { return h.Is == policy.Outcast }
+	switch {
+	case !sd.mucCaps.Ejabberd || m.Shut:
+	case members && silences:
+		sd.cannot = []string{"the silence of members: here bans hold only while the room is not moderated, so they are not relayed, and yet heard in it"}
+	case (quiet || silences) && (slices.ContainsFunc(m.Affiliations, outcast) || slices.ContainsFunc(seen.Affiliations, outcast)):
+		moderated = false
+		sd.cannot = []string{"silence: here bans hold only while the room is not moderated; who may not be heard is not relayed, and yet heard in it until the last ban ends"}
+	}
 	set(policy.FieldModerated, map[bool]string{true: "1", false: "0"}[moderated], moderated)
 	for _, field := range fieldsVoiced {
 		if _, known := sd.found[field]; !known {

@@ -34,13 +34,20 @@ func (g *Guard) In(m *bridge.Message, now time.Time) bridge.Ruling {
 	case sub != nil:
 		f = sub.facts
 	default:
-		f = factsOf(r.table, m.From, m.Room)
+		if f = factsOf(r.table, m.From, m.Room); !sd.channel() {
+			f.Affiliation, f.Role, f.RungKnown = policy.Fact{}, policy.Fact{}, policy.Unknown
+		}
 	}
 	key := ""
 	if sub != nil {
 		f.Since, f.Self, key = sub.facts.Since, f.Self || sub.facts.Self, sub.key
+		f.Rung, f.RungKnown = sub.facts.Rung, sub.facts.RungKnown
+	} else {
+		r.table.reach(&f)
 	}
-	f.Rung, f.RungKnown = m.Rung, policy.Yes
+	if sd.channel() {
+		f.Rung, f.RungKnown = m.Rung, policy.Yes
+	}
 	if f.Self || r.table.peerOf(&f) != nil {
 		return bridge.Ruling{}
 	}
@@ -56,6 +63,9 @@ func (g *Guard) In(m *bridge.Message, now time.Time) bridge.Ruling {
 		return sd.rulingLocked(&f, &in, policy.Join, now)
 	}
 	for _, do := range [...]policy.Do{policy.Speak, policy.RelayIn} {
+		if do == policy.RelayIn {
+			f.Rung, f.RungKnown = m.Rung, policy.Yes // of this very line, whatever their sessions are
+		}
 		if d := policy.Decide(r.policy, &f, policy.Event{Room: r.name, Do: do}, now); d.Acts&policy.ActWithhold != 0 {
 			return sd.rulingLocked(&f, &d, do, now)
 		}

@@ -71,10 +71,12 @@ type table struct {
 	policy *policy.Policy
 	people map[string]*policy.Person
 	legs   map[string]bridge.Enforcer
-	rooms  []*room // in the order of the config
-	byName map[string]*room
-	sides  map[bridge.Room]*side
-	byLeg  map[string][]*side
+	// tellers are the legs that tell how far sessions with people reach.
+	tellers []bridge.SessionTeller
+	rooms   []*room // in the order of the config
+	byName  map[string]*room
+	sides   map[bridge.Room]*side
+	byLeg   map[string][]*side
 }
 
 // New checks cfg, returns a guard that is not running yet, and has its legs watch.
@@ -129,6 +131,7 @@ func (g *Guard) newTable(cfg Config, old *table) (*table, error) {
 	for _, l := range cfg.Legs {
 		t.legs[l.Name()] = l
 	}
+	t.tellers = tellersOf(cfg.Legs)
 	for _, p := range cfg.Policy.People {
 		t.people[p.Name] = p
 	}

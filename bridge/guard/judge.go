@@ -305,7 +305,9 @@ func (sd *side) removeLocked(sub *subject, f *policy.Facts, d *policy.Decision, 
 	}
 	switch {
 	case d.Basis == policy.ByBan:
-		x.ban = f.Ban
+		if x.ban = f.Ban; strings.HasPrefix(x.ban.Mask, policy.MaskOccupant) && f.JID.Known == policy.Yes {
+			x.ban = r.g.nameBan(x.ban, sub)
+		}
 		x.act.Undo = "guard forgive " + x.ban.ID
 	case d.Effect == policy.Ban:
 		makes := *d
@@ -353,7 +355,11 @@ func (sd *side) actLocked(f *policy.Facts, d *policy.Decision, do policy.Do, now
 // only would be done, one line in ten minutes is enough.
 func (sd *side) onceLocked(a *Act, now time.Time) bool {
 	r := sd.room
-	key := a.Place + " " + a.Who + " " + a.Rule + " " + a.Do.String() + " " + a.Result
+	who := a.Who
+	if f := &a.Facts; f.JID.Known != policy.Yes && f.Occupant.Known == policy.Yes { // a nick tells less
+		who = f.OccupantMask()
+	}
+	key := a.Place + " " + who + " " + a.Rule + " " + a.Do.String() + " " + a.Result
 	if at, known := r.told[key]; known && now.Sub(at) < alarmEvery && !now.Before(at) {
 		return false
 	}

@@ -183,6 +183,7 @@ func (sd *side) seenLocked(o *bridge.Observed, now time.Time) {
 		sd.markKeptLocked()
 		defer sd.judgeAllLocked(now)
 	}
+	sd.moderated = o.MUC.Config[policy.FieldModerated] == "1" || o.MUC.Config[policy.FieldModerated] == "true"
 	sd.passes = o.Channel.Lists['I']
 	if sd.flags = o.Channel.Flags; o.ServicesDown != sd.down {
 		sd.servicesLocked(o.ServicesDown, now)

@@ -89,7 +89,7 @@ func forHow(d time.Duration) string {
 func (r *room) refusesLocked(b *policy.BanRecord) string {
 	bans := []policy.BanRecord{*b}
 	for _, sd := range r.sides {
-		if why := r.policy.Hit(b.Mask, sd.factsLocked()).Refused(r.most.Limit(len(sd.present))); why != "" && !strings.HasPrefix(b.Mask, policy.MaskAccount) && !strings.HasPrefix(b.Mask, policy.MaskJID) {
+		if why := r.policy.Hit(b.Mask, sd.factsLocked()).Refused(r.most.Limit(len(sd.present))); why != "" && !strings.HasPrefix(b.Mask, policy.MaskAccount) && !strings.HasPrefix(b.Mask, policy.MaskJID) && !strings.HasPrefix(b.Mask, policy.MaskOccupant) {
 			return why
 		}
 		for _, sub := range sd.present {

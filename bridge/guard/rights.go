@@ -16,7 +16,11 @@ func (sd *side) rightsLocked(s *bridge.Sight, now time.Time) {
 	if sub == nil {
 		return
 	}
+	moved := sub.is != s.Is
 	sub.rights, sub.is, sub.role = s.Rights, s.Is, s.Role
+	if !sd.channel() {
+		sub.facts.Affiliation, sub.facts.Role = s.Facts.Affiliation, s.Facts.Role
+	}
 	if sub.facts.Self || s.Self {
 		sd.ownLocked(sub)
 		if !sd.holds {
@@ -30,7 +34,9 @@ func (sd *side) rightsLocked(s *bridge.Sight, now time.Time) {
 	}
 	ours := sd.oursLocked(&s.By)
 	if ours {
-		sub.byOther = false
+		if sub.byOther = false; moved && sub.peer == nil {
+			sd.judgeLocked(sub, now) // rules may ask for it
+		}
 		return
 	}
 	sub.byOther = true

@@ -13,6 +13,9 @@ import (
 func (g *Guard) See(s *bridge.Sight) {
 	t, now := g.table.Load(), g.now()
 	switch s.Kind {
+	case bridge.SightSessions:
+		t.sessions(s.Facts.JID.Value, now)
+		return
 	case bridge.SightMerged, bridge.SightServices:
 		for _, sd := range t.byLeg[s.Leg] {
 			sd.room.mu.Lock()
@@ -124,6 +127,9 @@ func (sd *side) cameLocked(s *bridge.Sight, now time.Time) {
 	}
 	r.carryShutLocked(now)
 	sd.judgeLocked(sub, now)
+	if sub.is == policy.Outcast {
+		poke(sd.look) // who is banned there came in all the same: see MUCCaps.Ejabberd
+	}
 	if sub.effect <= policy.Quarantine {
 		sd.entryLocked(sub, now)
 	}
@@ -140,6 +146,7 @@ func (sd *side) hostOf(sub *subject) string {
 
 // knowLocked notes who somebody is.
 func (sd *side) knowLocked(sub *subject, now time.Time) {
+	sd.room.table.reach(&sub.facts)
 	sub.stay = sd.grantLocked(&sub.facts, now)
 	sub.guest = sub.guest || sub.stay != nil || sd.wasGuestLocked(&sub.facts)
 	who := sd.room.policy.Who(&sub.facts)

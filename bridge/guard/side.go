@@ -46,6 +46,7 @@ type side struct {
 	found      map[string]string  // of a MUC's configuration: what the policy does not speak of
 	caps       policy.ChannelCaps
 	mucCaps    policy.MUCCaps
+	moderated  bool           // the MUC, as last seen
 	flags      string         // of the channel, as last seen
 	passes     []string       // entries of the channel's list of exceptions from +i, as last seen
 	closed     bool           // the policy itself wants it invite-only, or members-only
@@ -249,6 +250,8 @@ func keyOf(f *policy.Facts, who []string) string {
 		return "account " + f.Leg + "/" + policy.FoldAccount(f.Account.Value)
 	case f.JID.Known == policy.Yes:
 		return "jid " + f.JID.Value
+	case f.Occupant.Known == policy.Yes: // whatever nick they take, and when they come back
+		return "occupant " + f.Leg + "/" + f.Occupant.Value
 	case f.Host != "":
 		return "mask " + f.Nick + "!" + f.User + "@" + f.Host
 	}

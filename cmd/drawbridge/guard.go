@@ -36,9 +36,11 @@ func guardConfig(c *config.Config, k *keys, links *link.Book, legs []leg) guard.
 	for i := range c.Rooms {
 		out.Rooms = append(out.Rooms, guardRoom(&c.Rooms[i], c.Bridges))
 	}
-	for _, l := range legs { // those without a guarded room have nobody to tell
+	mucs := slices.ContainsFunc(out.Rooms, func(r guard.Room) bool { return r.MUC.Leg != "" })
+	for _, l := range legs { // those without a guarded room have nobody to tell, but of sessions
 		holds := slices.ContainsFunc(out.Rooms, func(r guard.Room) bool { return r.Channel.Leg == l.Name() || r.MUC.Leg == l.Name() })
-		if e, ok := l.Leg.(bridge.Enforcer); ok && holds {
+		_, tells := l.Leg.(bridge.SessionTeller)
+		if e, ok := l.Leg.(bridge.Enforcer); ok && (holds || tells && mucs) {
 			out.Legs = append(out.Legs, e)
 		}
 	}

@@ -158,10 +158,7 @@ func (d *decoder) checkMatch(c *Config, r *Rule, path string) {
 			d.warn(path+x.key, "let the Jabber server see to that", "a Jabber room never tells %s: the rule is for the IRC side alone", x.what)
 		}
 	}
-	still := func(do string) bool { return slices.Contains([]string{"join", "op", "voice"}, do) }
-	if (r.If.Encrypted != "" || r.If.Below != "") && !slices.ContainsFunc(r.Do, func(do string) bool { return !still(do) }) {
-		d.fail(path+".if", "do: [relay-in, relay-out], or speak", "%s shows no encryption: it can never match", strings.Join(r.Do, ", "))
-	}
+	d.checkStanding(c, r, path)
 	if len(r.If.Flood) > 0 && !slices.ContainsFunc(c.roomsOf(r), func(room *Room) bool { return room.limits(r.If.Flood) }) {
 		d.fail(path+".if.flood", fmt.Sprintf("add flood: {%s: …} to one of its rooms", r.If.Flood[0]), "none of its rooms limits %s: it can never match", strings.Join(r.If.Flood, ", "))
 	}

@@ -117,6 +117,8 @@ type If struct {
 	Certificate string   `yaml:"certificate" cfg:"oneof=true|false"`
 	Encrypted   string   `yaml:"encrypted" cfg:"oneof=true|false"`
 	Below       string   `yaml:"below" cfg:"oneof=sealed|signed|verified"`
+	Affiliation []string `yaml:"affiliation" cfg:"one,oneof=owner|admin|member|none|outcast"`
+	Role        []string `yaml:"role" cfg:"one,oneof=moderator|participant|visitor"`
 	Flood       []string `yaml:"flood" cfg:"one,oneof=lines|repeats|caps|highlights|cycles|clones|nicks"`
 }
 
@@ -231,6 +233,7 @@ func (r *Rule) policy() policy.Rule {
 	}
 	known := map[string]policy.Known{"true": policy.Yes, "false": policy.No}
 	out.If = policy.If{TLS: known[r.If.TLS], Account: known[r.If.Account], Cert: known[r.If.Certificate], Encrypted: known[r.If.Encrypted]}
+	out.If.Affiliations, out.If.Roles = r.If.affiliations(), r.If.roles()
 	if r.If.Below != "" {
 		out.If.Below, _ = policy.ParseRung(r.If.Below)
 	}

@@ -95,15 +95,33 @@ func TestGuardDefaults(t *testing.T) {
 func TestGuardWarnings(t *testing.T) {
 	for _, tt := range []struct{ name, rules, want string }{
 		{"TLS in a Jabber room", someRules, "rules[1].if.tls: a Jabber room never tells whether clients use TLS"},
+		{"an affiliation on IRC", "  - {id: in, rooms: [finance], do: [join, speak], who: {groups: finance}, effect: allow}\n  - {id: quiet, do: [join, speak], if: {affiliation: none, role: [visitor, participant]}, effect: quarantine}", "rules[1].if.affiliation: there is no affiliation on IRC: in lobby it never matches"},
+		{"sessions on IRC", "  - {id: in, rooms: [finance], do: [join, speak], who: {groups: finance}, effect: allow}\n  - {id: quiet, do: join, if: {below: signed}, effect: quarantine}", "rules[1].if: nobody on IRC has an encrypted session with the bot: in lobby it never matches"},
 		{"in and dumb", "  - {id: in, rooms: [finance], do: join, who: {groups: finance}, effect: allow}", "rooms.finance.default: denies, and no rule lets anybody speak"},
 	} {
 		c, errs := guarded(t, tt.rules)
 		if errs != nil {
 			t.Fatal(tt.name, errs)
 		}
-		if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].Error(), tt.want) {
+		if len(c.Warnings) == 0 || !strings.Contains(c.Warnings[0].Error(), tt.want) {
 			t.Errorf("%s: %v", tt.name, c.Warnings)
 		}
+	}
+}
+
+// Rules about standing and sessions are what the policy decides by.
+func TestPolicySpecOfStanding(t *testing.T) {
+	c, errs := guarded(t, `  - {id: in, rooms: [finance], do: [join, speak], if: {affiliation: [owner, member], role: participant, below: signed}, effect: allow}`)
+	if errs != nil || len(c.Warnings) != 0 {
+		t.Fatal(errs, c.Warnings)
+	}
+	got := c.PolicySpec(nil).Rules[0].If
+	if got.Affiliations.String() != "owner or member" || got.Roles.String() != "participant" || got.Below != policy.Signed {
+		t.Errorf("%+v", got)
+	}
+	c, errs = guarded(t, `  - {id: in, rooms: [finance], do: [join, speak], if: {affiliation: member}, effect: allow}`)
+	if errs != nil || len(c.Warnings) != 0 {
+		t.Fatal(errs, c.Warnings)
 	}
 }
 

@@ -148,6 +148,35 @@ func Claim(schemes []Scheme, order []string, p Peer, in Incoming) (Scheme, error
 	return nil, nil
 }
 
+// Sessions returns the best rung that what the peer's clients have shown of themselves
+// reaches now, and clear where that is nothing. A session reaches what its key does. A
+// key without a session, however well it is known, reaches signed at most, and only
+// while a client announces it (an Announcer that is Able) or has signed its presence
+// with it (signed): that the key stands in the config tells nothing of who is there.
+func Sessions(schemes []Scheme, order []string, p Peer, signed bool) (best policy.Rung) {
+	for _, name := range order {
+		s := byName(schemes, name)
+		if s == nil || !allowed(schemes, s, p) {
+			continue
+		}
+		most := policy.Signed
+		if _, ok := s.(Session); ok {
+			most = policy.Verified
+		} else if a, ok := s.(Announcer); ok && a.Ability(p) != Able {
+			continue
+		} else if _, signs := s.(PresenceSigner); !ok && !(signs && signed) {
+			continue
+		}
+		for p.Floor = policy.Verified; p.Floor > best; p.Floor-- { // of several sessions the best
+			if rung, err := s.Reach(p); err == nil && rung >= p.Floor {
+				best = max(best, min(rung, most))
+				break
+			}
+		}
+	}
+	return best
+}
+
 // Prefers reports whether s is the scheme to write to p with, once it has agreed
 // on keys: it may be used for the person, and none before it in order reaches
 // sealed.

@@ -321,3 +321,63 @@ func TestChooseWhatIsRead(t *testing.T) {
 		})
 	}
 }
+
+// talking is a fake with sessions; of several floors it reaches its own.
+type talking struct {
+	fake
+	e2ee.Session
+}
+
+func (f talking) Name() string                           { return f.fake.Name() }
+func (f talking) Claims(in e2ee.Incoming) bool           { return f.fake.Claims(in) }
+func (f talking) Reach(p e2ee.Peer) (policy.Rung, error) { return f.fake.Reach(p) }
+func (f talking) Seal(ctx context.Context, p e2ee.Peer, text e2ee.Plain) (e2ee.Payload, error) {
+	return f.fake.Seal(ctx, p, text)
+}
+
+func (f talking) Open(ctx context.Context, p e2ee.Peer, in e2ee.Incoming) (e2ee.Opened, error) {
+	return f.fake.Open(ctx, p, in)
+}
+
+// signing is a fake that signs presences.
+type signing struct{ fake }
+
+func (signing) SignPresence(string) (*element.Element, error)            { return nil, nil }
+func (signing) VerifyPresence(e2ee.Peer, string, *element.Element) error { return nil }
+
+// TestSessions: what a person's clients have shown, and not what is only known of them.
+func TestSessions(t *testing.T) {
+	otr := func(rung policy.Rung, err error) e2ee.Scheme {
+		return talking{fake: fake{name: "otr", rung: rung, err: err}}
+	}
+	pgp := signing{fake{name: "openpgp", rung: policy.Verified}}
+	ox := func(a e2ee.Ability) e2ee.Scheme {
+		return announcer{fake: fake{name: "ox", rung: policy.Verified}, ability: a}
+	}
+	for _, tt := range []struct {
+		name    string
+		schemes []e2ee.Scheme
+		person  *policy.Person
+		signed  bool
+		want    policy.Rung
+	}{
+		{"a verified session", []e2ee.Scheme{otr(policy.Verified, nil)}, otrOnly, false, policy.Verified},
+		{"one by a key first seen", []e2ee.Scheme{otr(policy.Sealed, nil)}, nobody, false, policy.Sealed},
+		{"none", []e2ee.Scheme{otr(policy.Clear, e2ee.ErrHandshake)}, otrOnly, false, policy.Clear},
+		{"one by a key that was revoked", []e2ee.Scheme{otr(policy.Verified, e2ee.ErrKeyRevoked)}, otrOnly, false, policy.Clear},
+		{"one beside a pin elsewhere", []e2ee.Scheme{otr(policy.Sealed, nil), pgp}, pgpOnly, false, policy.Clear},
+		{"a pinned key that nobody has shown", []e2ee.Scheme{pgp}, pgpOnly, false, policy.Clear},
+		{"and that signed their presence", []e2ee.Scheme{pgp}, pgpOnly, true, policy.Signed},
+		{"a key that is announced", []e2ee.Scheme{ox(e2ee.Able)}, pgpOnly, false, policy.Signed},
+		{"one that is not", []e2ee.Scheme{ox(e2ee.Unable)}, pgpOnly, true, policy.Clear},
+		{"the best of all", []e2ee.Scheme{pgp, ox(e2ee.Able), otr(policy.Verified, nil)}, both, true, policy.Verified},
+		{"no scheme", nil, both, true, policy.Clear},
+	} {
+		if got := e2ee.Sessions(tt.schemes, []string{"openpgp", "ox", "otr"}, e2ee.Peer{Person: tt.person}, tt.signed); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+	if got := e2ee.Sessions([]e2ee.Scheme{otr(policy.Verified, nil)}, []string{"openpgp"}, e2ee.Peer{Person: otrOnly}, false); got != policy.Clear {
+		t.Errorf("a scheme that the bridge does not list: %s", got)
+	}
+}

@@ -28,6 +28,7 @@ type Leg struct {
 	lookups  []string
 	whispers []string
 	online   map[string]policy.Facts // who can be found, by nick
+	sessions map[string]session      // by bare JID
 	pace     time.Duration           // a line; 0: none
 	free     time.Time               // when the next line may leave
 	err      error
@@ -64,6 +65,12 @@ type Place struct {
 	Stuck     bool // nobody can be removed
 }
 
+// session is how far the sessions with somebody reach.
+type session struct {
+	rung  policy.Rung
+	known policy.Known
+}
+
 // Member is somebody who is there.
 type Member struct {
 	Facts  policy.Facts
@@ -73,8 +80,9 @@ type Member struct {
 }
 
 var (
-	_ bridge.Finder    = (*Leg)(nil)
-	_ bridge.KeyHolder = (*Leg)(nil)
+	_ bridge.Finder        = (*Leg)(nil)
+	_ bridge.KeyHolder     = (*Leg)(nil)
+	_ bridge.SessionTeller = (*Leg)(nil)
 )
 
 // NewLeg returns a leg of that name; proto is "irc" or "xmpp".
@@ -137,7 +145,36 @@ func (l *Leg) Ready(room bridge.Room) {
 }
 
 func (m *Member) sight(kind bridge.SightKind, room bridge.Room, self bool) bridge.Sight {
-	return bridge.Sight{Kind: kind, Leg: room.Leg, Room: room, Facts: m.Facts, Rights: m.Rights, Is: m.Is, Role: m.Role, Self: self, Time: time.Now()}
+	s := bridge.Sight{Kind: kind, Leg: room.Leg, Room: room, Facts: m.Facts, Rights: m.Rights, Is: m.Is, Role: m.Role, Self: self, Time: time.Now()}
+	if room.Kind == bridge.MUC {
+		s.Facts.Affiliation, s.Facts.Role = policy.Is(string(m.Is), "presence", time.Time{}), policy.Is(string(m.Role), "presence", time.Time{})
+	}
+	return s
+}
+
+// Session sets how far the sessions with a bare JID reach, and shows it. Of who was
+// never named it is clear.
+func (l *Leg) Session(jid string, rung policy.Rung, known policy.Known) {
+	l.locked(func() {
+		if l.sessions == nil {
+			l.sessions = map[string]session{}
+		}
+		l.sessions[jid] = session{rung, known}
+	})
+	f := policy.NewXMPPFacts(l.Name(), "")
+	f.JID = policy.Is(jid, "stream", time.Time{})
+	l.See(bridge.Sight{Kind: bridge.SightSessions, Leg: l.Name(), Facts: f})
+}
+
+// Sessions implements bridge.SessionTeller.
+func (l *Leg) Sessions(jid string) (policy.Rung, policy.Known) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, named := l.sessions[jid]
+	if !named {
+		s.known = policy.Yes
+	}
+	return s.rung, s.known
 }
 
 // Join lets somebody in, and shows it.
