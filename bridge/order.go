@@ -51,6 +51,7 @@ func guardOrders() []order {
 		{verb: "link", usage: "!guard link PERSON NETWORK/ACCOUNT: agrees", admin: true},
 		{verb: "unlink", usage: "!guard unlink NETWORK/ACCOUNT", admin: true},
 		{verb: "audit", usage: "!guard audit [--who WHO] [--room ROOM] [--since 2h]", admin: true},
+		{verb: "simulate", usage: "!guard simulate FILE [--who WHO] [--room ROOM] [--since 2h]: the audit by the rules of a file beside the configuration", admin: true},
 	}
 }
 

@@ -69,7 +69,7 @@ func (b *bot) newGuard(core *bridge.Deps) (err error) {
 	if b.guard, err = guard.New(cfg, deps); err != nil {
 		return err
 	}
-	core.Gate, core.Guard, core.Proofs = seenGate{b.guard, b.links}, guardDesk{b.guardOrders, b.links}, proofDesk{b.links, b.guard}
+	core.Gate, core.Guard, core.Proofs = seenGate{b.guard, b.links}, guardDesk{b.guardOrders, b.links, b.besideSpec}, proofDesk{b.links, b.guard}
 	if core.Asides == nil {
 		core.Asides = map[string]bridge.AsideDesk{}
 	}

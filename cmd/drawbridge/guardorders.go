@@ -26,6 +26,7 @@ type guardArgs struct {
 	// Account is an account of IRC, as NETWORK/ACCOUNT.
 	Account string        `json:"account,omitempty"`
 	Action  string        `json:"action,omitempty"` // of explain
+	File    string        `json:"file,omitempty"`   // of simulate
 	For     time.Duration `json:"for,omitempty"`
 	Off     bool          `json:"off,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
@@ -58,6 +59,7 @@ type guardOrder struct {
 type guardOn struct {
 	guard.Orders
 	links *link.Book
+	other func(file string) (policy.Spec, error) // the policy of another configuration; in chats
 }
 
 // guardOrders is the table. A new order is one row here, one in guardOrders of
@@ -96,6 +98,7 @@ func guardOrders() []guardOrder {
 		{"link", "WHO ACCOUNT", nil, admin.Change, linkOrder, false},
 		{"unlink", "ACCOUNT", nil, admin.Change, unlinkOrder, false},
 		{"audit", "", []string{"who", "room", "since", "last"}, admin.Look, readAudit, false},
+		{"simulate", "FILE", []string{"who", "room", "since"}, admin.Look, simulate, true}, // on the machine any file: newSimulate
 	}
 }
 
@@ -125,7 +128,7 @@ func (o *guardOrder) take(a *guardArgs, words []string) {
 		if i >= len(words) {
 			return
 		}
-		*map[string]*string{"WHO": &a.Who, "ROOM": &a.Room, "[ACTION]": &a.Action, "ACCOUNT": &a.Account}[place] = words[i]
+		*map[string]*string{"WHO": &a.Who, "ROOM": &a.Room, "[ACTION]": &a.Action, "ACCOUNT": &a.Account, "FILE": &a.File}[place] = words[i]
 	}
 }
 
@@ -282,7 +285,7 @@ func (o *guardOrder) carryOut(ctx context.Context, on guardOn, a guardArgs, by s
 	if !strings.Contains(o.name, "link") && (on.Orders == nil || o.name != "audit" && len(on.Status().Rooms) == 0) {
 		return guardAnswer{}, errNoGuard
 	}
-	if a.Room != "" && o.name != "audit" { // which knows places, and rooms that were
+	if a.Room != "" && o.name != "audit" && o.name != "simulate" { // which knows places, and rooms that were
 		a.Room = roomNamed(on.Status(), a.Room)
 	}
 	return o.do(ctx, on, a, by)
@@ -313,7 +316,7 @@ func guardRows(orders func() guard.Orders, links *link.Book) []admin.Row {
 			if err := json.Unmarshal(raw, &a); err != nil {
 				return nil, err
 			}
-			out, err := o.carryOut(ctx, guardOn{orders(), links}, a, atSocket)
+			out, err := o.carryOut(ctx, guardOn{Orders: orders(), links: links}, a, atSocket)
 			if err != nil {
 				return nil, &admin.Error{Err: withoutPackage(err), Hint: guardHint(err)}
 			}
@@ -332,6 +335,7 @@ func withoutPackage(err error) error {
 type guardDesk struct {
 	orders func() guard.Orders
 	links  *link.Book
+	other  func(file string) (policy.Spec, error)
 }
 
 var _ bridge.Guard = guardDesk{}
@@ -355,7 +359,7 @@ func (d guardDesk) Order(ctx context.Context, in bridge.Order) string {
 	if o.name == "audit" && (a.Last <= 0 || a.Last > chatActs) {
 		a.Last = chatActs
 	}
-	out, err := o.carryOut(ctx, guardOn{d.orders(), d.links}, a, in.Person)
+	out, err := o.carryOut(ctx, guardOn{d.orders(), d.links, d.other}, a, in.Person)
 	if err != nil {
 		text := "Not done: " + withoutPackage(err).Error()
 		if hint := guardHint(err); hint != "" {

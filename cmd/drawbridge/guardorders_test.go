@@ -133,11 +133,13 @@ func TestGuardInChats(t *testing.T) {
 		{"key", "corp/#finance", "key finance of alice", "sesame"},
 		{"audit", "", "audit   20", "nothing of that kind was done"},
 		{"audit", "--who eve --room attic --last 5", "audit eve attic 5", "nothing of that kind was done"},
-		{"simulate", "file", "", "Not done: that is ordered on the machine."},
+		{"simulate", "", "", "Not done: it takes other words. !guard simulate FILE"},
+		{"simulate", "/etc/drawbridge/new.yaml", "", "Not done: name a file beside the configuration in use, as new.yaml, without a folder."},
+		{"fly", "", "", "Not done: that is ordered on the machine."},
 	} {
 		t.Run(tt.verb+" "+tt.words, func(t *testing.T) {
 			s := &sentry{}
-			d := guardDesk{orders: func() guard.Orders { return s }}
+			d := guardDesk{orders: func() guard.Orders { return s }, other: (&bot{path: "drawbridge.yaml"}).besideSpec}
 			got := d.Order(t.Context(), bridge.Order{Verb: tt.verb, Args: strings.Fields(tt.words), Person: "alice"})
 			if did := strings.Join(s.did, "; "); did != tt.did || got != tt.answer {
 				t.Errorf("did %q, want %q; answered\n%s, want\n%s", did, tt.did, got, tt.answer)
@@ -237,7 +239,7 @@ func TestGuardTables(t *testing.T) {
 			t.Errorf("%s has no help", o.name)
 		}
 	}
-	if want := []string{"status", "explain", "enable", "disable", "ban", "forgive", "lockdown", "drop-owner", "destroy", "rotate-key", "key", "links", "link", "unlink", "audit"}; !reflect.DeepEqual(names, want) {
+	if want := []string{"status", "explain", "enable", "disable", "ban", "forgive", "lockdown", "drop-owner", "destroy", "rotate-key", "key", "links", "link", "unlink", "audit", "simulate"}; !reflect.DeepEqual(names, want) {
 		t.Errorf("orders %v, want %v", names, want)
 	}
 }

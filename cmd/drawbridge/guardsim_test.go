@@ -2,11 +2,20 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"iter"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
+	"drawbridge/bridge/guard/guardtest"
+	"drawbridge/bridge/link"
 	"drawbridge/policy"
 )
 
@@ -65,4 +74,106 @@ func TestSimulation(t *testing.T) {
 	if err := json.Unmarshal(text.Bytes(), &doc); err != nil || doc.Read != 2 || len(doc.Differences) != 1 || doc.Differences[0].Effect != "alert" || doc.Differences[0].Rule != "tls-asked" || doc.Differences[0].Act.Rule != "tls-only" {
 		t.Errorf("%v: %s", err, text.String())
 	}
+}
+
+const simulated = `networks: {corp: {server: "irc.corp.example:6697", nick: bridge}}
+store: {memory: true}
+rooms: {finance: {irc: {network: corp, channel: "#finance"}, default: allow, dry_run: false}}
+rules: [{id: tls-only, do: join, if: {tls: false}, effect: kick}]
+`
+
+// TestSimulateInAChat: the audit of a guard that has kicked, judged by the rules of a
+// file that an admin names in their chat; and what such a name cannot reach, or show.
+func TestSimulateInAChat(t *testing.T) {
+	home, outside := t.TempDir(), t.TempDir()
+	secret := "hunter2"
+	for path, text := range map[string]string{
+		filepath.Join(home, "drawbridge.yaml"): simulated,
+		filepath.Join(home, "milder.yaml"):     strings.Replace(simulated, "effect: kick", "effect: quarantine", 1),
+		filepath.Join(home, "same.yml"):        simulated,
+		filepath.Join(home, "broken.yaml"):     "password: " + secret + "\nnetworks: {" + secret + ": [",
+		filepath.Join(home, "notes.txt"):       secret,
+		filepath.Join(home, ".hidden.yaml"):    simulated,
+		filepath.Join(outside, "milder.yaml"):  simulated,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(home, "folder.yaml"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := &bot{path: filepath.Join(home, "drawbridge.yaml"), log: newQuiet(), links: link.New(link.Config{}, link.Deps{})}
+		spec, err := b.besideSpec("drawbridge.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		place := bridge.Room{Leg: "corp", Kind: bridge.Channel, Name: "#finance"}
+		leg := guardtest.NewLeg("corp", "irc")
+		leg.Open(place)
+		g, err := guard.New(guard.Config{Policy: spec, Rooms: []guard.Room{{Name: "finance", Channel: place}}, Legs: []bridge.Enforcer{leg}}, guard.Deps{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- g.Run(ctx) }()
+		synctest.Wait()
+		leg.Ready(place)
+		for _, nick := range []string{"eve", "alice"} {
+			f := policy.NewIRCFacts("corp", nick, nick, nick+".example")
+			f.Account, f.Cert, f.TLS = policy.IsNot("extended-join", time.Now()), policy.IsNot("276", time.Now()), policy.IsNot("WHOX", time.Now())
+			if nick == "alice" {
+				f.TLS = policy.Is("", "WHOX", time.Now())
+			}
+			leg.Join(place, f)
+		}
+		time.Sleep(time.Minute)
+		d := guardDesk{orders: func() guard.Orders { return g }, other: b.besideSpec}
+		order := func(words ...string) string {
+			return d.Order(context.Background(), bridge.Order{Verb: "simulate", Args: words, Person: "alice"})
+		}
+		got := order("milder.yaml")
+		for _, want := range []string{
+			"2 decisions read, 1 decided otherwise\n", "eve!eve@eve.example  join -> kick by tls-only: withhold+kick (sent", "\n  now: quarantine\n", "-> QUARANTINE (it was kick)", "  matched  tls-only tls is false -> quarantine   <- decided",
+		} {
+			if !strings.Contains(got, want) {
+				t.Errorf("no %q in\n%s", want, got)
+			}
+		}
+		if strings.Contains(got, "alice!") {
+			t.Errorf("she was let in as she is now:\n%s", got)
+		}
+		for _, tt := range []struct{ words, want string }{
+			{"same.yml", "2 decisions read, 0 decided otherwise"},
+			{"milder.yaml --who nobody", "0 decisions read, 0 decided otherwise"},
+			{"milder.yaml --room attic", "0 decisions read, 0 decided otherwise"},
+			{"broken.yaml", "Not done: " + errUnfit.Error() + "."},
+			{"notes.txt", "Not done: " + errBeside.Error() + "."},
+			{".hidden.yaml", "Not done: " + errBeside.Error() + "."},
+			{"missing.yaml", "Not done: " + errNoFile.Error() + "."},
+			{"folder.yaml", "Not done: " + errNoFile.Error() + "."},
+			{"../" + filepath.Base(outside) + "/milder.yaml", "Not done: " + errBeside.Error() + "."},
+			{filepath.Join(outside, "milder.yaml"), "Not done: " + errBeside.Error() + "."},
+			{"milder.yaml\\..\\x.yaml", "Not done: " + errBeside.Error() + "."},
+		} {
+			if got := order(strings.Fields(tt.words)...); got != tt.want || strings.Contains(got, secret) {
+				t.Errorf("%s: %s, want %s", tt.words, got, tt.want)
+			}
+		}
+		for range 100 { // more than a chat takes
+			f := policy.NewIRCFacts("corp", "eve", "eve", "eve.example")
+			f.Account, f.TLS = policy.IsNot("extended-join", time.Now()), policy.IsNot("WHOX", time.Now())
+			leg.Join(place, f)
+			time.Sleep(time.Minute)
+		}
+		if got := order("milder.yaml"); strings.Count(got, "\n") > chatLines+1 || !strings.Contains(got, " lines more") && !strings.Contains(got, " more") || !strings.HasPrefix(got, "102 decisions read, 101 decided otherwise\n") {
+			t.Errorf("%d lines:\n%s", strings.Count(got, "\n"), got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"drawbridge/bridge/guard"
-	"drawbridge/bridge/link"
 	"drawbridge/internal/admin"
 	"drawbridge/internal/config"
 	"drawbridge/internal/store"
@@ -241,117 +239,4 @@ func (g *globals) auditStored(ctx context.Context, a guardArgs) (page auditPage,
 		return page, storeFailed(err)
 	}
 	return page, nil
-}
-
-func newSimulate(g *globals) *cobra.Command {
-	var a guardArgs
-	cmd := &cobra.Command{
-		Use:   "simulate FILE",
-		Short: "Show on whom another configuration would have decided otherwise",
-		Long: `Judge what stands in the audit anew by the rooms, rules and people of another
-configuration FILE, with the facts of then and the accounts that are linked now, and
-print each act on which it would have decided otherwise, and why. Of keys, those count
-that FILE lists or its keyring.authority certified; those that were accepted (drawbridge
-trust) do not. Nothing is changed.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			links, err := g.heldLinks(cmd)
-			if err != nil {
-				return err
-			}
-			spec, err := g.specOf(args[0], links)
-			if err != nil {
-				return err
-			}
-			var broken error
-			acts := func(yield func(guard.Act, error) bool) {
-				stopped := false
-				err := g.eachPage(cmd, a, func(page auditPage) {
-					for i := range page.Acts {
-						stopped = stopped || !yield(page.Acts[i], nil)
-					}
-					if len(page.Broken) > 0 {
-						broken = errors.New(page.Broken[0])
-					}
-				})
-				if err != nil && !stopped {
-					yield(guard.Act{}, err)
-				}
-			}
-			out, err := guard.Replay(spec, iter.Seq2[guard.Act, error](acts))
-			if err != nil {
-				return err
-			}
-			if err := g.printSimulation(&out); err != nil {
-				return err
-			}
-			if broken != nil {
-				return failed(broken, "drawbridge store check")
-			}
-			return nil
-		},
-	}
-	for _, name := range []string{"who", "room", "since"} {
-		(&guardOrder{flags: []string{name}}).bind(cmd.Flags(), &a)
-	}
-	jsonFlag(cmd, g)
-	return cmd
-}
-
-// heldLinks are the accounts that are linked to people, of the running bot or of its
-// store.
-func (g *globals) heldLinks(cmd *cobra.Command) ([]guard.Link, error) {
-	var out struct{ Result []guard.Link }
-	err := g.call(cmd, "guard links", guardArgs{}, &out)
-	if !errors.Is(err, admin.ErrNotRunning) {
-		return out.Result, err
-	}
-	st, err := g.openStored()
-	if err != nil {
-		return nil, err
-	}
-	defer closeStore(st, newQuiet())
-	kept, err := st.Guard().Load(cmd.Context())
-	if err != nil {
-		return nil, storeFailed(err)
-	}
-	return kept.Links, nil
-}
-
-// specOf reads the policy of another configuration, with those links.
-func (g *globals) specOf(path string, links []guard.Link) (spec policy.Spec, err error) {
-	c, err := config.Load(path, loadOptions())
-	if err != nil {
-		printErrors(g.err, err)
-		return spec, misused(fmt.Errorf("%s is not usable", path), "drawbridge check --config "+path)
-	}
-	k, err := openKeys(c, nil, nil, newQuiet())
-	if err != nil {
-		printErrors(g.err, err)
-		return spec, misused(errors.New("not all keys can be read"), "")
-	}
-	return policySpec(c, k, link.New(linkConfig(c, policyPeople(c, k), nil), link.Deps{Kept: guard.Kept{Links: links}})), nil
-}
-
-func (g *globals) printSimulation(out *guard.Simulation) error {
-	if g.json {
-		type difference struct {
-			Act    guard.Act `json:"act"`
-			Effect string    `json:"effect"`
-			Rule   string    `json:"rule,omitempty"`
-			Why    string    `json:"why"`
-		}
-		all := []difference{}
-		for _, d := range out.Differences {
-			all = append(all, difference{d.Act, d.Now.Effect.String(), d.Now.Rule, d.Why})
-		}
-		return json.NewEncoder(g.out).Encode(map[string]any{"read": out.Read, "differences": all})
-	}
-	for i := range out.Differences {
-		d := &out.Differences[i]
-		sayf(g.out, "%s\n  now: %s\n", clean(d.Act.String()), d.Now.Effect)
-		g.sayLines(d.Why)
-	}
-	sayf(g.out, "%s read, %d decided otherwise\n", count(out.Read, "decision"), len(out.Differences))
-	return nil
 }
