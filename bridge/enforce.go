@@ -115,6 +115,7 @@ type Sight struct {
 	Text  string // for people, sanitised
 	Split bool
 	Down  bool
+	Later bool // of SightRefused: the server says that it may be done in a moment
 	// Rights are letters of PREFIX ("o", "ov") of a channel; of a MUC use Is and Role.
 	Rights string
 	Is     policy.Affiliation

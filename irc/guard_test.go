@@ -62,6 +62,7 @@ func showSight(s *bridge.Sight) string {
 	add(s.Self, "self")
 	add(s.Split, "split")
 	add(s.Kind == bridge.SightServices, "down=%v", s.Down)
+	add(s.Later, "later")
 	add(s.Kind == bridge.SightSaid, "letters=%d capitals=%d highlights=%d", s.Said.Letters, s.Said.Capitals, s.Said.Highlights)
 	add(s.What != "", "[%s]", s.What)
 	by := "by"

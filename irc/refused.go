@@ -17,6 +17,7 @@ type refusable struct {
 // changeRefusals are the numerics that refuse a change of a channel.
 var changeRefusals = map[string]refusable{
 	"401": {"KICK MODE INVITE PRIVMSG", true}, // no such nick
+	"437": {"TOPIC", true},                    // InspIRCd takes one a second
 	"441": {"KICK MODE", false},               // they are not in the channel
 	"443": {"INVITE", false},                  // is there already
 	"461": {"KICK MODE INVITE TOPIC", true},   // need more parameters
@@ -24,6 +25,7 @@ var changeRefusals = map[string]refusable{
 	"468": {"MODE", false},                    // only servers may
 	"472": {"MODE", false},                    // unknown mode
 	"478": {"MODE", false},                    // the list is full
+	"481": {"MODE", false},                    // for operators of the server alone
 	"482": {"KICK MODE INVITE TOPIC", true},   // not an operator
 	"484": {"KICK MODE", true},                // may not be kicked or deopped; a restricted connection (RFC 2812)
 	"485": {"KICK MODE", false},               // may not be kicked, of others
@@ -54,7 +56,7 @@ func (s *session) onChangeRefused(m *ircmsg.Message) bool {
 	}
 	if c := s.orderedIn(order); c != nil && !s.isMoot(c, m) {
 		what, text := withoutKeys(order, strings.Join(append(names, param(m, -1)), " "))
-		s.seeIn(c, bridge.Sight{Kind: bridge.SightRefused, What: what, Text: cleanText(text) + " (" + m.Command + ")"})
+		s.seeIn(c, bridge.Sight{Kind: bridge.SightRefused, What: what, Text: cleanText(text) + " (" + m.Command + ")", Later: m.Command == "437"})
 	}
 	if own := tag(m, "label"); own != "" {
 		s.win.labelled(own, "", nil) // that was the whole answer

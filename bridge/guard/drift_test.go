@@ -97,6 +97,21 @@ func TestWarBreaker(t *testing.T) {
 	})
 }
 
+// What the server wants later is done in a moment, and is no alarm.
+func TestRefusedForNow(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.wait(time.Second)
+		h.irc.Lines()
+		h.irc.Change(channel, func(p *guardtestPlace) { p.Flags = strings.ReplaceAll(p.Flags, "s", "") })
+		h.irc.See(bridge.Sight{Kind: bridge.SightRefused, Leg: "corp", Room: channel, What: "MODE #finance +s", Text: "Retry later (437)", Later: true})
+		h.wait(time.Second)
+		h.same("lines at once", h.irc.Lines())
+		h.wait(3 * time.Second)
+		h.same("lines", h.irc.Lines(), "MODE #finance +s")
+		h.same("alarms", h.takeAlarms())
+	})
+}
+
 // Op is of those who have it by a rule; who has it without loses it, and what a server
 // gave is judged once a netsplit has settled.
 func TestOps(t *testing.T) {

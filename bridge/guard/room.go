@@ -16,6 +16,7 @@ const (
 	tickEvery   = time.Second      // of what the clock does
 	lookEvery   = 5 * time.Minute  // between two looks at a room's own state
 	settleTime  = 5 * time.Second  // after a netsplit healed, before ops are judged that servers set
+	laterTime   = 2 * time.Second  // before a change is looked for again that a server wants later
 	peerTime    = 10 * time.Second // for a peer that acts here to remove somebody
 	retryTime   = 15 * time.Second // after a removal was sent and somebody is still there
 	awayTime    = time.Minute      // for a place to be out of sight, before the admins are told

@@ -250,6 +250,11 @@ func (sd *side) servicesLocked(down bool, now time.Time) {
 func (sd *side) refusedLocked(s *bridge.Sight, now time.Time) {
 	r := sd.room
 	what, text := r.keys.hush(s.What), r.keys.hush(s.Text)
+	if s.Later {
+		sd.settle = newest(sd.settle, now.Add(laterTime))
+		r.g.log.Info("a server wants a change later", "leg", sd.place.Leg, "room", sd.place.Name, "err", text)
+		return
+	}
 	r.eventLocked("refused "+sd.place.String(), sd.place.String()+" refused "+what+": "+text, now)
 	r.noteLocked(&Act{At: now, Room: r.name, Place: sd.place.String(), Effect: policy.Alert, Acts: what, Actor: actorGuard, Result: "refused: " + text})
 }

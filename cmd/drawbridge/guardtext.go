@@ -78,12 +78,12 @@ func placeWord(p *guard.PlaceStatus) string {
 		return "not joined"
 	case p.Acts != "":
 		return "watches"
+	case p.Looked.IsZero():
+		return "not looked at yet"
 	case p.Holds && p.ServicesDown:
 		return "held, services down"
 	case p.Holds:
 		return "held"
-	case p.Looked.IsZero():
-		return "not looked at yet"
 	}
 	return "NOT HELD"
 }
@@ -94,10 +94,9 @@ func placeState(p *guard.PlaceStatus) string {
 	}
 	state := "held"
 	switch {
-	case p.Holds:
 	case p.Looked.IsZero():
 		state = "not looked at yet"
-	default:
+	case !p.Holds:
 		state = "NOT HELD: " + lacks(p)
 	}
 	state += fmt.Sprintf(", %d there", p.Present)

@@ -159,3 +159,12 @@ func kicks(u *lab.IRCUser, channel, nick string) int {
 	}
 	return n
 }
+
+// sees waits until u sees a line with all the parts, after the first n lines.
+func (h *house) sees(u *lab.IRCUser, n int, parts ...string) {
+	h.t.Helper()
+	if !lab.Poll(wait, func() bool { return slices.ContainsFunc(u.Lines()[n:], hasAll(parts)) }) {
+		out, _, _ := h.try("guard", "status")
+		h.t.Fatalf("%s never saw %q, but\n%s\n%s", u.Nick, parts, strings.Join(u.Lines()[n:], "\n"), out)
+	}
+}
