@@ -32,34 +32,14 @@ func (sd *side) carriedOut(w *work, err error, ends bool) {
 	now := r.g.now()
 	r.mu.Lock()
 	due := now.Add(retryTime)
-	if err == nil {
+	switch {
+	case ends, w.handed != nil: // which lookAfter tries again
+	case err == nil:
 		sd.undone.done()
-	} else if !ends {
+	default:
 		due = sd.undone.failed(&w.again, now)
 	}
-	left := len(w.removals) == 0
-	for _, x := range w.removals {
-		left = left || sd.present[x.nick] == x.sub
-	}
-	for _, x := range w.removals {
-		x.sent, x.due, x.failed = now, due, err != nil
-		switch {
-		case err != nil && sd.present[x.nick] != x.sub:
-			x.act.Result = "gone"
-		case err == nil && x.gone:
-			x.act.Result = "banned: they had left"
-		case err == nil:
-			x.act.Result = "sent " + now.Sub(x.act.At).Round(10*time.Microsecond).String() + " after it was seen"
-		case errors.Is(err, bridge.ErrNotReady):
-			x.act.Result = "the room was not reachable"
-		default:
-			x.act.Result = failed(err)
-		}
-		r.noteLocked(x.act)
-	}
-	if err != nil && slices.ContainsFunc(w.removals, func(x *removal) bool { return x.ban != nil && sd.present[x.nick] != x.sub }) {
-		poke(sd.look) // which sets what keeps them out
-	}
+	stay := sd.removedLocked(w, err, due, now)
 	if err != nil { // they are judged anew then, and what is still to change is
 		for i, sub := range w.status {
 			sub.again = soonest(sub.again, due)
@@ -83,15 +63,57 @@ func (sd *side) carriedOut(w *work, err error, ends bool) {
 			sd.orderedLocked(c.order, c.err)
 		}
 	}
-	if err != nil && left && !ends && sd.undone.fails >= failsTold {
-		r.alarmLocked("apply "+sd.place.String(), sd.place.String()+": what the guard asked for was not done: "+err.Error()+". It is tried again", now)
-	} else if err == nil && len(w.changes) > 0 && sd.undone.fails == 0 {
-		r.overLocked("apply " + sd.place.String())
+	if !ends {
+		sd.tellFailureLocked(w, err, stay, now)
 	}
 	places := r.placesLocked()
 	r.mu.Unlock()
 	if err == nil {
 		sd.purge(w.removals, places)
+	}
+}
+
+// removedLocked notes what became of those who had to go, and reports whether any are still
+// there, or none had to.
+func (sd *side) removedLocked(w *work, err error, due, now time.Time) (stay bool) {
+	stay = len(w.removals) == 0
+	for _, x := range w.removals {
+		there := sd.present[x.nick] == x.sub
+		stay = stay || there
+		x.sent, x.due, x.failed = now, due, err != nil
+		switch {
+		case err != nil && !there:
+			x.act.Result = "gone"
+			if x.ban != nil {
+				poke(sd.look) // which sets what keeps them out
+			}
+		case err == nil && x.gone:
+			x.act.Result = "banned: they had left"
+		case err == nil:
+			x.act.Result = "sent " + now.Sub(x.act.At).Round(10*time.Microsecond).String() + " after it was seen"
+		case errors.Is(err, bridge.ErrNotReady):
+			x.act.Result = "the room was not reachable"
+		default:
+			x.act.Result = failed(err)
+		}
+		sd.room.noteLocked(x.act)
+	}
+	return stay
+}
+
+// tellFailureLocked tells the admins what is not done, once it has failed for a while, and
+// ends that. What a look hands over is told at once: it was wrong for longer than a moment.
+func (sd *side) tellFailureLocked(w *work, err error, stay bool, now time.Time) {
+	r := sd.room
+	matter, told := "apply "+sd.place.String(), sd.undone.fails >= failsTold
+	if w.handed != nil {
+		matter, told = "repair "+sd.place.String(), !errors.Is(err, bridge.ErrNotReady)
+	}
+	switch {
+	case err != nil && stay && told:
+		r.alarmLocked(matter, sd.place.String()+": what the guard asked for was not done: "+err.Error()+". It is tried again", now)
+	case err == nil && len(w.changes) > 0 && (w.handed != nil || sd.undone.fails == 0):
+		r.overLocked(matter)
 	}
 }
 

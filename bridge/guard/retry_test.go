@@ -130,3 +130,33 @@ func TestOneRefusalStopsNothingElse(t *testing.T) {
 		}
 	})
 }
+
+// A repair that the room refuses again and again does not make others wait: what fails for a
+// moment beside it is tried again as soon as ever.
+func TestRefusedRepairDelaysNothing(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.xmpp.Refuse(func(s *policy.MUCStep) error {
+			if len(s.Fields) > 0 {
+				return errors.New("forbidden")
+			}
+			return nil
+		})
+		h.xmpp.Change(muc, func(p *guardtestPlace) { p.Config[policy.FieldMembersOnly] = "0" })
+		h.xmpp.See(bridge.Sight{Kind: bridge.SightMode, Leg: "bot", Room: muc, What: "config", By: by("carol")})
+		h.wait(20 * time.Minute)
+		if alarms := h.takeAlarms(); len(alarms) != 1 || !strings.Contains(alarms[0], "not done: forbidden") {
+			t.Errorf("twenty minutes of refusals: %q", alarms)
+		}
+		h.xmpp.Fail(errors.New("timeout"))
+		h.xmpp.Join(muc, onXMPP("eve", "eve@else.example"))
+		h.wait(time.Second)
+		h.xmpp.Fail(nil)
+		h.wait(retrySoon)
+		h.has("steps", h.xmpp.Lines(), "none eve")
+		h.xmpp.Refuse(nil)
+		h.wait(time.Minute)
+		if alarms := h.g.Status().Rooms[0].Alarms; len(alarms) != 0 {
+			t.Errorf("it is done, and still: %q", alarms)
+		}
+	})
+}
