@@ -1,8 +1,6 @@
 package guard
 
 import (
-	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -297,129 +295,6 @@ func (sd *side) wantMUCMovingLocked(m *policy.MUC, seen *policy.MUCSeen) {
 func setField(m *policy.MUC, field, value string) {
 	m.Fields = slices.DeleteFunc(m.Fields, func(f policy.Field) bool { return f.Var == field })
 	m.Fields = append(m.Fields, policy.Field{Var: field, Value: value})
-}
-
-// MoveStep is what one step of a migration would change in a place.
-type MoveStep struct {
-	Place bridge.Room `json:"place"`
-	// Lines are what would be sent; nothing: it is as wanted.
-	Lines []string `json:"lines,omitempty"`
-	// Why says what stands against it: dry run, no op.
-	Why string `json:"why,omitempty"`
-}
-
-// PlanMoving says what each of the steps would change in a place, after the one before:
-// the state of the place is read, and nothing is changed. An unknown place is ErrNoRoom.
-func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Moving) ([]MoveStep, error) {
-	sd := g.table.Load().sides[place]
-	if sd == nil {
-		return nil, fmt.Errorf("%w: %s", ErrNoRoom, place)
-	}
-	o, _, ok, _ := sd.observe(ctx)
-	if !ok {
-		return nil, fmt.Errorf("guard: %s: %w", place, bridge.ErrNotReady)
-	}
-	r := sd.room
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := g.now()
-	why := ""
-	switch {
-	case !r.armed:
-		why = "room " + r.name + " is in dry run: it would only be said"
-	case !o.Holds:
-		why = "the bot does not hold it"
-	}
-	var out []MoveStep
-	seen, before := o.Channel, Moving{}
-	if sd.channel() { // what is wanted already is no part of a step
-		want, _ := sd.wantLocked(&seen, g.movingOf(place), true, now)
-		seen = applied(seen, &want)
-		before = g.movingOf(place)
-	}
-	for _, mv := range steps {
-		step, greeted := MoveStep{Place: place, Why: why}, false
-		switch {
-		case !sd.channel():
-			if mv.Closed && !before.Closed {
-				step.Lines = []string{"members-only and moderated: nobody else comes in"}
-			}
-		default:
-			want, _ := sd.wantLocked(&seen, mv, true, now)
-			greeted = want.EntryMsg != nil
-			lines, err := policy.PlanChannel(want, seen, o.ChannelCaps, 0)
-			if err != nil {
-				return nil, err
-			}
-			for _, l := range lines {
-				step.Lines = append(step.Lines, l.Words())
-			}
-			seen = applied(seen, &want)
-		}
-		if mv.Entry != "" && before.Entry == "" && !greeted {
-			for line := range strings.SplitSeq(mv.Entry, "\n") {
-				step.Lines = append(step.Lines, "NOTICE to who comes in: "+line)
-			}
-		}
-		if mv.Closed && !before.Closed {
-			step.Lines = append(step.Lines, "nothing is relayed to or from there")
-		}
-		before = mv
-		out = append(out, step)
-	}
-	return out, nil
-}
-
-// applied is the state of a channel once it is as wanted: as far as migrations change it.
-func applied(seen policy.ChannelSeen, want *policy.Channel) policy.ChannelSeen {
-	seen.Flags = unique(strings.Map(func(m rune) rune {
-		if strings.ContainsRune(want.Clear, m) {
-			return -1
-		}
-		return m
-	}, seen.Flags) + want.Set)
-	if want.Topic != nil {
-		seen.Topic = *want.Topic
-	}
-	if want.Key != nil {
-		seen.Key = *want.Key
-	}
-	if want.MLock != "" {
-		seen.MLock = want.MLock
-	}
-	seen.TopicLock = seen.TopicLock || want.TopicLock
-	if want.EntryMsg != nil {
-		seen.EntryMsg = want.EntryMsg
-	}
-	seen.Params = maps.Clone(seen.Params)
-	if seen.Params == nil {
-		seen.Params = map[byte]string{}
-	}
-	for _, x := range want.Params {
-		if seen.Params[x.Mode] = x.Value; x.Value == "" {
-			delete(seen.Params, x.Mode)
-		}
-	}
-	seen.Lists = maps.Clone(seen.Lists)
-	for _, l := range want.Lists {
-		list := slices.DeleteFunc(slices.Clone(seen.Lists[l.Mode]), func(e string) bool { return slices.Contains(l.Drop, e) })
-		for _, e := range l.Want {
-			if !slices.Contains(list, e) {
-				list = append(list, e)
-			}
-		}
-		if seen.Lists == nil {
-			seen.Lists = map[byte][]string{}
-		}
-		seen.Lists[l.Mode] = list
-	}
-	seen.Access = maps.Clone(seen.Access)
-	for _, a := range want.Access {
-		if seen.Access != nil {
-			seen.Access[a.Account] = a.Flags
-		}
-	}
-	return seen
 }
 
 // Note adds a line to the audit of what others did beside this guard: of a migration, of
