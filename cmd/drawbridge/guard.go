@@ -185,8 +185,8 @@ type leaver struct {
 }
 
 // lapsed are the JIDs and accounts of somebody of whom a key that the company certified
-// has ended, or its word for it: that they lose what it gave them was meant. That files
-// of keys are missing, or the company's own key has expired, may be a mistake. b.mu is held.
+// has ended, or its word for it was taken back: that they lose what it gave them was meant.
+// That files are missing, or certifications have run out, may be a mistake. b.mu is held.
 func (b *bot) lapsed(person string) []string {
 	p := b.cfg.Person(person)
 	if p == nil || !b.keys.ring.Authority(b.cfg.Keyring.Authority).Lapsed(p.Policy(), time.Now()) {

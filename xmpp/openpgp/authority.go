@@ -57,8 +57,9 @@ func (a *Authority) Certified(p *policy.Person, now time.Time) []string {
 }
 
 // Lapsed reports whether the authority certified one of the person's JIDs in a key and
-// that counts no more: the key was revoked or has expired, or the certification. While
-// the authority itself certifies nobody, nothing has lapsed.
+// somebody meant that to end: the key was revoked or has expired, or the certification
+// was revoked. One that has merely run out, as all of a company may on one day, counts
+// no more and has not lapsed; nor has anything while the authority itself certifies nobody.
 func (a *Authority) Lapsed(p *policy.Person, now time.Time) bool {
 	if a == nil || a.fpr == "" || p == nil {
 		return false
@@ -69,7 +70,7 @@ func (a *Authority) Lapsed(p *policy.Person, now time.Time) bool {
 		return false
 	}
 	return slices.ContainsFunc(s.certifications(ca), func(c certification) bool {
-		return slices.ContainsFunc(p.JIDs, c.names) && (!now.Before(c.until) || s.certs[c.fpr].revoked(now))
+		return slices.ContainsFunc(p.JIDs, c.names) && (c.until.Equal(c.from) || s.certs[c.fpr].revoked(now))
 	})
 }
 
