@@ -47,7 +47,7 @@ const (
 	botName = "bridge" // its nick on IRC and its account on XMPP
 	botJID  = botName + "@" + lab.Domain
 	channel = "#dev"
-	wait    = time.Minute // much, for a machine under load
+	wait    = 2 * time.Minute // much, for a machine under load
 	// overload is how long a server may take that works off what many kills have left
 	// it, on a machine at its limit.
 	overload = 5 * time.Minute

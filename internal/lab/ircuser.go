@@ -175,7 +175,7 @@ func (u *IRCUser) Find(d time.Duration, match func(line string) bool) (string, b
 	return found, ok
 }
 
-// Expect waits up to a minute for a line that contains part.
+// Expect waits for up to three minutes for a line that contains part.
 func (u *IRCUser) Expect(part string) string {
 	u.lab.Helper()
 	line, ok := u.Find(patience, func(l string) bool { return strings.Contains(l, part) })

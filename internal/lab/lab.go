@@ -22,7 +22,7 @@ import (
 
 // patience is how long servers and clients may take for one thing: long, for a
 // machine under load.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // TB is the part of testing.TB that the lab needs. A plain program brings its
 // own; there, Fatalf must not return.

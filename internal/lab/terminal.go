@@ -76,7 +76,7 @@ func (t *Terminal) Screen() string {
 	return t.tmux("capture-pane", "-p", "-J", "-t", "t")
 }
 
-// Expect waits up to a minute until the screen shows text.
+// Expect waits for up to three minutes until the screen shows text.
 func (t *Terminal) Expect(text string) {
 	t.lab.Helper()
 	var screen string

@@ -202,7 +202,7 @@ func (u *XMPPUser) Find(d time.Duration, match func(st string) bool) (string, bo
 	return found, ok
 }
 
-// Expect waits up to a minute for a stanza.
+// Expect waits for up to three minutes for a stanza.
 func (u *XMPPUser) Expect(match func(st string) bool, what string) string {
 	u.lab.Helper()
 	st, ok := u.Find(patience, match)
