@@ -52,7 +52,7 @@ func (l *Leg) Account(ctx context.Context, name string) (bridge.AccountSeen, err
 // askAccount asks NickServ. An older question was given up.
 func (s *session) askAccount(name string, reply chan *bridge.AccountSeen) {
 	s.account = nil
-	if !s.up || s.services.state == servicesDown {
+	if !s.up || s.services.state != servicesUp && s.services.state != servicesBack {
 		reply <- nil
 		return
 	}

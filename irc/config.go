@@ -36,6 +36,9 @@ type Config struct {
 
 	SASL     SASLConfig
 	Channels []ChannelConfig
+	// Services is the host, or the server, that services are on. Default: they are known
+	// by what the server says of them.
+	Services string
 
 	// Version answers CTCP VERSION; default "Drawbridge".
 	Version string
@@ -170,7 +173,7 @@ func (c Config) sameConnection(b Config) bool {
 	return slices.Equal(c.Servers, b.Servers) && c.TLSOff == b.TLSOff && c.CAFile == b.CAFile &&
 		slices.Equal(c.PinSHA256, b.PinSHA256) && c.CertFile == b.CertFile && c.KeyFile == b.KeyFile &&
 		c.ServerName == b.ServerName && c.User == b.User && c.Realname == b.Realname &&
-		c.Password == b.Password && c.SASL == b.SASL
+		c.Password == b.Password && c.SASL == b.SASL && c.Services == b.Services
 }
 
 func (c Config) tls() dialer.TLS {

@@ -4,6 +4,7 @@ package irc_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -342,7 +343,8 @@ func TestRealGuardServices(t *testing.T) {
 		t.Error("a look does not say that services are away")
 	}
 	s.StartServices()
-	observe(t, leg) // their return has been told before
+	observe(t, leg) // their return has been told before,
+	observe(t, leg) // and who they are
 	if e.facts("carol").Account.Known != policy.Unknown || e.saw(func(s *bridge.Sight) bool { return s.Kind == bridge.SightServices && !s.Down }) {
 		t.Error("whoever is not logged in counts at once after their return")
 	}
@@ -351,6 +353,43 @@ func TestRealGuardServices(t *testing.T) {
 	l.Await(time.Minute, "services are back", func() bool {
 		return e.saw(func(s *bridge.Sight) bool { return s.Kind == bridge.SightServices && !s.Down }) &&
 			e.facts("bob").Account.Known == policy.No && e.facts("carol").Account.Known == policy.No
+	})
+}
+
+// TestRealGuardImpostor: who has the nick NickServ as the bot connects, while services
+// are away, is not them; as Atheme returns it is.
+func TestRealGuardImpostor(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	s := l.InspIRCd(lab.InspIRCd{Fast: true, Services: true})
+	l.IRCUser(s, "bob", "#dev")
+	eve := l.IRCUser(s, "eve")
+	s.StopServices()
+	eve.Send("NICK NickServ")
+	eve.Expect(" NICK :NickServ")
+	e := &eyes{}
+	var ahead atomic.Int64 // of the leg's clock
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	leg := guardLegAt(t, l, irc.Config{Servers: []string{s.Addr}, TLSOff: true}, e, now)
+	l.Await(time.Minute, "services are missed", func() bool {
+		return e.saw(func(s *bridge.Sight) bool { return s.Kind == bridge.SightServices && s.Down })
+	})
+	if bob := e.facts("bob").Account; bob.Known != policy.Unknown || !observe(t, leg).ServicesDown {
+		t.Errorf("with an impostor bob has %v, or a look says that services are there", bob)
+	}
+	if seen, err := leg.Account(t.Context(), "bob"); !errors.Is(err, bridge.ErrNotReady) {
+		t.Errorf("the impostor is asked about accounts: %+v, %v", seen, err)
+	}
+	s.StartServices()
+	if !lab.Poll(time.Minute, eve.Gone) {
+		t.Error("services leave the impostor their nick")
+	}
+	observe(t, leg) // their return has been told before,
+	observe(t, leg) // and who they are
+	ahead.Store(int64(2 * time.Minute))
+	observe(t, leg) // which wakes it
+	l.Await(time.Minute, "services are back", func() bool {
+		return e.saw(func(s *bridge.Sight) bool { return s.Kind == bridge.SightServices && !s.Down }) && e.facts("bob").Account.Known == policy.No
 	})
 }
 

@@ -65,6 +65,8 @@ var commands = map[string]func(*session, *ircmsg.Message){
 	"276": (*session).onWhoisCert,
 	"303": (*session).onIson,
 	"311": (*session).onWhoisUser,
+	"310": (*session).onWhoisOper,
+	"312": (*session).onWhoisServer,
 	"313": (*session).onWhoisOper,
 	"318": (*session).onWhoisEnd,
 	"324": (*session).onChannelModes,

@@ -166,17 +166,25 @@ func (s *session) whoisOf(m *ircmsg.Message) *whois { return s.whois[s.fold(para
 
 func (s *session) onWhoisUser(m *ircmsg.Message) {
 	if s.asksServices(m) {
-		s.services.seen, s.services.vouched = strings.Clone(param(m, 3)), false
+		s.services.seen = whoServices{host: strings.Clone(param(m, 3))}
 	}
 	if w := s.whoisOf(m); w != nil {
 		w.there, w.nick, w.user, w.host = true, strings.Clone(param(m, 1)), strings.Clone(param(m, 2)), strings.Clone(param(m, 3))
 	}
 }
 
-// onWhoisOper handles 313: operators, and services.
+// onWhoisServer handles 312: the server that somebody is on.
+func (s *session) onWhoisServer(m *ircmsg.Message) {
+	if s.asksServices(m) {
+		s.services.seen.server = strings.Clone(param(m, 2))
+		s.services.seen.far = m.Source != "" && !strings.EqualFold(m.Source, param(m, 2))
+	}
+}
+
+// onWhoisOper handles 313, operators and services, and 310, services on InspIRCd.
 func (s *session) onWhoisOper(m *ircmsg.Message) {
 	if s.asksServices(m) {
-		s.services.vouched = true
+		s.services.seen.called = true
 	}
 }
 

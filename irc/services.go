@@ -14,7 +14,12 @@ import (
 )
 
 // This file knows whether the network's services are there. While they are not,
-// everybody who comes looks as if not registered.
+// everybody who comes looks as if not registered. The nick NickServ alone proves nothing:
+// while services are away anybody may have it. Whoever has it is asked about (WHOIS), and
+// is services if they come from where the configuration says, or services were in this
+// connection; if the server calls them a service (310, 313); or if they are on another
+// server, and have its name for a host, as the clients of services have. Anybody else is
+// not, and services count as away.
 
 const (
 	nickServ, chanServ = "NickServ", "ChanServ"
@@ -43,17 +48,25 @@ type services struct {
 	state    servicesState
 	told     bool      // the server has answered
 	watching bool      // MONITOR is on for them
-	ask      time.Time // when to ask next, without MONITOR; zero: not at all
+	meeting  bool      // somebody has the nick, and it is asked who that is
+	ask      time.Time // when to ask next, without MONITOR, or while who has the nick is not them; zero: not at all
 	fresh    time.Time // when to ask who is logged in, after their return
 	host     string    // "" while unknown
 	home     string    // where they were first; it outlasts their absence
-	seen     string    // the host of who has the nick NickServ, of a WHOIS under way
-	vouched  bool      // the server calls them a service, or an operator
+	seen     whoServices
+	stranger string // the host of who had the nick and was not them, as the log was told
 	family   policy.Services
 	unnamed  bool // they were asked what they are, and have not answered
 	// elsewhere: no NickServ is there, and yet somebody logged us in. The network's services
 	// have other names, and what tells of them is SASL: CAP DEL, CAP NEW, 901.
 	elsewhere bool
+}
+
+// whoServices is who has the nick NickServ, of a WHOIS under way.
+type whoServices struct {
+	host, server string
+	far          bool // the server is not ours
+	called       bool // a service, or an operator, by the server
 }
 
 // builtIn reports whether services are part of the server, and so never away.
@@ -97,8 +110,24 @@ func (s *session) servicesDue() {
 	}
 }
 
-// servicesAre notes what the server tells of NickServ.
+// servicesAre notes whether somebody has the nick NickServ. Who that is, is asked first.
 func (s *session) servicesAre(there bool) {
+	v := &s.services
+	switch {
+	case !there:
+		if v.meeting = false; v.watching {
+			v.ask = time.Time{}
+		}
+		s.servicesFound(false)
+	case v.meeting, !v.elsewhere && (v.state == servicesUp || v.state == servicesBack):
+	default:
+		v.meeting = true
+		s.meetServices()
+	}
+}
+
+// servicesFound notes whether services are there.
+func (s *session) servicesFound(there bool) {
 	v, was := &s.services, s.services.state
 	first := !v.told
 	v.told = true
@@ -115,12 +144,10 @@ func (s *session) servicesAre(there bool) {
 	switch {
 	case there && was == servicesUnseen && first:
 		v.state = servicesUp
-		s.meetServices()
 		s.accountsChanged(policy.Unknown, policy.No)
 	case there && (was == servicesDown || was == servicesUnseen):
 		v.state, v.fresh = servicesBack, s.now.Add(servicesSettle)
 		s.timer(v.fresh)
-		s.meetServices()
 	case !there && (was == servicesUp || was == servicesBack):
 		v.state, v.fresh, v.host, v.unnamed = servicesDown, time.Time{}, "", false
 		for _, c := range s.channels {
@@ -163,7 +190,7 @@ func (s *session) saslBack() {
 	}
 }
 
-// meetServices asks where they are, and what they are.
+// meetServices asks who has the nick, and what they are.
 func (s *session) meetServices() {
 	_ = s.win.command("WHOIS "+nickServ, nil)
 	if s.services.family == policy.NoServices {
@@ -172,21 +199,43 @@ func (s *session) meetServices() {
 	}
 }
 
-// metServices takes the answer in to who has the nick NickServ. While services are away
-// anybody may take it: it is them if they come from where they were, or if the server
-// vouches for them.
+// metServices takes the answer in to who has the nick NickServ.
 func (s *session) metServices() {
 	v := &s.services
-	host := v.seen
-	v.seen = ""
-	switch {
-	case host == "":
-	case v.home == "" || v.home == host || v.vouched:
-		v.home, v.host = host, host
-	default:
-		s.log.Warn("somebody else has the nick of services", "leg", s.cfg.Name, "from", host)
-		s.servicesAre(false)
+	who := v.seen
+	v.seen = whoServices{}
+	if !v.meeting {
+		return
 	}
+	v.meeting = false
+	switch {
+	case who.host == "": // they went meanwhile
+		v.unnamed = false
+		s.servicesFound(false)
+	case s.areServices(&who):
+		if v.home, v.host = who.host, who.host; v.watching {
+			v.ask = time.Time{}
+		}
+		s.servicesFound(true)
+	default:
+		if v.stranger != who.host {
+			v.stranger = who.host
+			s.log.Warn("somebody has the nick NickServ who is not known to be services; hint: networks.NAME.services names their host or server", "leg", s.cfg.Name, "from", who.host)
+		}
+		v.unnamed = false
+		s.servicesFound(false)
+		v.ask = s.now.Add(servicesEvery) // services may take the nick without our being told
+		s.timer(v.ask)
+	}
+}
+
+// areServices reports whether who has the nick NickServ is services.
+func (s *session) areServices(who *whoServices) bool {
+	fold := func(a, b string) bool { return a != "" && strings.EqualFold(a, b) }
+	if conf := s.cfg.Services; conf != "" {
+		return fold(conf, who.host) || fold(conf, who.server) && who.far
+	}
+	return fold(s.services.home, who.host) || who.called || who.far && fold(who.server, who.host)
 }
 
 // refresh asks who is logged in, channel by channel, and trusts it then.

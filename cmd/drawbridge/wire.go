@@ -37,6 +37,7 @@ func ircConfig(c *config.Config, n *config.Network) irc.Config {
 		Realname:  n.Realname,
 		Password:  n.Password.Expose(),
 		Version:   product(),
+		Services:  n.Services,
 	}
 	if s := n.SASL; s != nil {
 		out.CertFile = s.CertFile

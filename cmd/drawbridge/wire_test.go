@@ -20,7 +20,7 @@ func full() *config.Config {
 		Networks: []config.Network{
 			{
 				Name: "corp", Server: []string{"a:6697", "b:6697"}, TLS: config.TLSOff, CAFile: "ca.pem", PinSHA256: []string{"11"},
-				Nick: "nick", Username: "user", Realname: "real", Password: config.NewSecret("pass"),
+				Nick: "nick", Username: "user", Realname: "real", Password: config.NewSecret("pass"), Services: "services.example",
 				SASL: &config.SASL{Mechanism: "plain", Account: "acc", Password: config.NewSecret("sasl"), CertFile: "cert.pem"},
 			},
 			{Name: "open", Server: []string{"c:6697"}, TLS: config.TLSOn, Nick: "n"},

@@ -51,6 +51,9 @@ type Network struct {
 	// Password is the server password (PASS), seldom used.
 	Password Secret `yaml:"password" cfg:"secret"`
 	SASL     *SASL  `yaml:"sasl"` // nil: no login
+	// Services is the host, or the server, that services are on. Default: they are known
+	// by what the server says of them.
+	Services string `yaml:"services" cfg:"word"`
 }
 
 // SASL is a login to IRC services.
