@@ -55,7 +55,7 @@ func (b *bot) newMoves(core *bridge.Deps, texts migrationTexts) {
 	b.moves = move.New(deps)
 	b.moves.Reload(moveBridges(b.cfg, texts))
 	core.Asides["!move"], core.Asides[""] = b.moves, b.moves
-	core.Proofs = moveProofs{core.Proofs, b.moves}
+	core.Proofs = moveProofs{core.Proofs, b.moves, b.recheckGuard}
 }
 
 // moveProofs takes the answer to a test message out of what people prove in their own
@@ -63,6 +63,9 @@ func (b *bot) newMoves(core *bridge.Deps, texts migrationTexts) {
 type moveProofs struct {
 	bridge.Proofs
 	moves *move.Desk
+	// fresh has links and guard know the keys as they are now: one that was accepted since
+	// the last look proves its owner at once.
+	fresh func()
 }
 
 // Prove implements bridge.Proofs.
@@ -70,6 +73,7 @@ func (p moveProofs) Prove(ctx context.Context, c *bridge.Claim) string {
 	if word, _, _ := strings.Cut(c.Text, " "); strings.EqualFold(strings.TrimSpace(word), "!move") {
 		return p.moves.Prove(ctx, c)
 	}
+	p.fresh()
 	return p.Proofs.Prove(ctx, c)
 }
 

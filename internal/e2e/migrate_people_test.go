@@ -203,7 +203,7 @@ func (m *moving) firstMove() {
 	}}
 	m.accepted(cleo)
 	m.proves(cleo, func() {
-		m.reads("anna", heard(m.anna), "cleo has proven that the IRC account cleo on corp is theirs", "!guard link cleo corp/cleo")
+		m.reads("anna", heard(m.anna), "cleo has proven", "that the IRC account cleo on corp is theirs", "!guard link cleo corp/cleo")
 		m.anna.Type("!guard link cleo corp/cleo")
 	})
 	m.arrives(cleo)
