@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -231,20 +230,13 @@ func (d *Desk) askIn(ctx context.Context, v *visit) (out []Say) {
 	return append(out, Say{"done", map[string]string{"to": v.b.To, "bot": bot}})
 }
 
-// tellAdmins tells them that somebody waits: once a day of the same thing, and of few
-// things in a day.
+// tellAdmins tells them that somebody waits, within bounds.
 func (d *Desk) tellAdmins(v *visit, what Say) {
-	asked := maps.Clone(v.talk.Asked)
-	maps.DeleteFunc(asked, func(_ string, at time.Time) bool { return v.now.Sub(at) >= adminsEvery })
-	matter := strings.Join([]string{what.Key, what.Args["jid"], what.Args["key"]}, " ")
-	if _, told := asked[matter]; told || len(asked) >= adminsMost {
+	p, _ := d.d.World.Person(v.Leg, v.Account())
+	n := notice{v.id, v.From.Host, strings.Join([]string{what.Key, what.Args["jid"], what.Args["key"]}, " "), v.now, p != nil}
+	if !d.notices.allow(n) {
 		return
 	}
-	if asked == nil {
-		asked = map[string]time.Time{}
-	}
-	asked[matter] = v.now
-	v.talk.Asked = asked
 	say := func(s Say) string { return v.b.Texts.Say(v.b.Language, s.Key, s.Args) }
 	d.d.World.TellAdmins(say(Say{"admin_waits", map[string]string{
 		"account": v.Account(), "network": v.Leg, "bridge": v.b.Name, "what": say(what),

@@ -24,9 +24,6 @@ const (
 	Idle = 30 * day
 	// MaxTalks are kept; who would be one more is told to come back later.
 	MaxTalks = 2000
-
-	adminsEvery = day // how often admins hear the same of a person
-	adminsMost  = 5   // things that they hear of a person in a day
 )
 
 // Errors that a World returns.
@@ -122,6 +119,8 @@ type Desk struct {
 
 	turns turns      // of conversations: each goes on one line at a time
 	gave  sync.Mutex // guards the list of invitations, never while a server is asked
+
+	notices notices // that admins heard
 }
 
 var _ bridge.RoomDesk = (*Desk)(nil)

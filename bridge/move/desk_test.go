@@ -349,6 +349,46 @@ func TestInvitationsAreBounded(t *testing.T) {
 	}
 }
 
+// TestNoticesAreBounded: admins hear little of who begins again and again, of one host,
+// and of strangers in all; and of people they know all the same.
+func TestNoticesAreBounded(t *testing.T) {
+	s := newStage(t)
+	heard := func() int { return strings.Count(s.out.String(), "to the admins") }
+	ask := func(account, host string) {
+		for _, line := range []string{"!move", "no", "!move restart", "no", "!move stop"} {
+			s.irc(account, account, host, line, channel("#dev"))
+		}
+	}
+	for range 3 {
+		ask("a", "h")
+	}
+	if heard() != 1 {
+		t.Errorf("admins heard %d times of one who begins again", heard())
+	}
+	for i := range 2 * noticesHost {
+		ask(fmt.Sprint("b", i), "h")
+	}
+	if heard() != noticesHost {
+		t.Errorf("admins heard %d times of one host", heard())
+	}
+	for i := range 2 * noticesAll {
+		ask(fmt.Sprint("c", i), fmt.Sprint("h", i))
+	}
+	if heard() != noticesAll {
+		t.Errorf("admins heard %d times of strangers", heard())
+	}
+	for _, line := range []string{"!move", "2"} {
+		s.irc("bob", "bob", "h", line, channel("#dev"))
+	}
+	if heard() != noticesAll+1 {
+		t.Error("admins did not hear of bob")
+	}
+	s.now = s.now.Add(25 * time.Hour)
+	if ask("a", "h"); heard() != noticesAll+2 {
+		t.Error("admins do not hear of a the next day")
+	}
+}
+
 // deadWorld is a world whose server never answers.
 type deadWorld struct{ *stage }
 

@@ -55,9 +55,6 @@ type Talk struct {
 	Code   []byte `json:"code,omitempty"`
 	Tries  int    `json:"tries,omitempty"`
 	Tested string `json:"tested,omitempty"`
-
-	// Asked is when admins were last told of each thing that somebody waits for.
-	Asked map[string]time.Time `json:"asked,omitempty"`
 }
 
 // Facts are what is known while somebody speaks.
