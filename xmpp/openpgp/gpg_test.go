@@ -122,7 +122,8 @@ var kinds = map[string]string{
 	"signonly":  "Key-Type: EDDSA\nKey-Curve: ed25519",
 }
 
-// key returns a key of a kind, made by gpg on first use, all in one home.
+// key returns a key of a kind, made by gpg on first use, all in one home. Those that take
+// long were made by gpg 2.2 once: testdata/KIND.asc.
 func key(t testing.TB, kind string) *testKey {
 	t.Helper()
 	w := theWorld
@@ -134,7 +135,11 @@ func key(t testing.TB, kind string) *testKey {
 	if k := w.keys[kind]; k != nil {
 		return k
 	}
-	w.keys[kind] = w.home.generate(t, kind, kind, "0")
+	if made, err := os.ReadFile(filepath.Join("testdata", kind+".asc")); err == nil {
+		w.keys[kind] = w.home.made(t, kind, made, "--passphrase", testPass, "--import")
+	} else {
+		w.keys[kind] = w.home.generate(t, kind, kind, "0")
+	}
 	return w.keys[kind]
 }
 
@@ -143,13 +148,19 @@ func (h *gpgHome) generate(t testing.TB, kind, name, expire string) *testKey {
 	t.Helper()
 	params := fmt.Sprintf("%s\nName-Real: %s\nName-Email: %s@example.org\nExpire-Date: %s\nPassphrase: %s\n%%commit\n",
 		kinds[kind], name, name, expire, testPass)
-	_, status, err := h.try([]byte(params), "--full-generate-key")
+	return h.made(t, kind, []byte(params), "--full-generate-key")
+}
+
+// made runs the gpg that makes or imports a key.
+func (h *gpgHome) made(t testing.TB, kind string, stdin []byte, args ...string) *testKey {
+	t.Helper()
+	_, status, err := h.try(stdin, args...)
 	if err != nil {
 		t.Fatalf("gpg makes no %s key: %v\n%s", kind, err, status)
 	}
 	k := &testKey{kind: kind, home: h}
 	for line := range strings.Lines(status) {
-		if f := strings.Fields(line); len(f) == 4 && f[1] == "KEY_CREATED" {
+		if f := strings.Fields(line); len(f) == 4 && (f[1] == "KEY_CREATED" || f[1] == "IMPORT_OK") {
 			k.fpr = f[3]
 		}
 	}
