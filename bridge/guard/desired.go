@@ -259,6 +259,7 @@ func (sd *side) wantBansLocked(c *policy.Channel, now time.Time) {
 		}
 	}
 	sd.standLocked("mask", unset, now)
+	sd.wantMergedLocked(c, live)
 	for _, m := range r.g.marks.of(timerBan, sd.place) {
 		if r.orphanLocked(m.ban, now) {
 			addEntry(c, entry{'b', m.mask, false})

@@ -97,6 +97,28 @@ func TestWarBreaker(t *testing.T) {
 	})
 }
 
+// A ban that a server set, as after a netsplit, and that the guard would refuse to set is
+// taken back once that has settled; another stays, and so does one that an op sets.
+func TestBansByServers(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.irc.Join(lobby, onIRC("alice", "alice")) // protected
+		h.irc.Join(lobby, onIRC("bob", "bob"))
+		h.wait(2 * time.Second)
+		h.irc.Lines()
+		server := bridge.By{Nick: "b.test", Server: true}
+		for _, mask := range []string{"alice!*@*", "*!*@*", "bob!*@*", "*!*@10.0.0.1", "R:bob"} {
+			h.irc.Mode(lobby, "+b "+mask, server)
+		}
+		h.wait(time.Second)
+		h.same("lines while it settles", h.irc.Lines())
+		h.wait(6 * time.Second)
+		h.same("lines", h.irc.Lines(), "MODE #lobby -bb alice!*@* *!*@*")
+		h.irc.Mode(lobby, "+b *!*@*", by("bob"))
+		h.wait(10 * time.Second)
+		h.same("lines", h.irc.Lines())
+	})
+}
+
 // What the server wants later is done in a moment, and is no alarm.
 func TestRefusedForNow(t *testing.T) {
 	live(t, nil, func(h *house) {

@@ -191,6 +191,7 @@ func (sd *side) modeLocked(s *bridge.Sight, now time.Time) {
 	if r.cfg.FollowOps && !s.By.Server && sd.followLocked(s, now) {
 		return
 	}
+	sd.mergedLocked(s, now)
 	if !sd.keepsLocked(s) {
 		return
 	}
@@ -211,6 +212,37 @@ func (sd *side) modeLocked(s *bridge.Sight, now time.Time) {
 		return
 	}
 	poke(sd.look)
+}
+
+// maxMerged is how many bans by servers are looked at together.
+const maxMerged = 64
+
+// mergedLocked notes a ban that a server or a service set: nobody here knows who wanted
+// it. It is judged once a netsplit has settled.
+func (sd *side) mergedLocked(s *bridge.Sight, now time.Time) {
+	if !sd.channel() || len(s.What) < 4 || s.What[1:3] != "b " {
+		return
+	}
+	mask := s.What[3:]
+	sd.merged = slices.DeleteFunc(sd.merged, func(m string) bool { return strings.EqualFold(m, mask) })
+	if s.What[0] != '+' || !s.By.Server || len(sd.merged) >= maxMerged {
+		return
+	}
+	sd.merged = append(sd.merged, mask)
+	sd.settle = newest(sd.settle, now.Add(settleTime))
+}
+
+// wantMergedLocked takes those back that a guard would not set, if it were asked to: of
+// somebody protected, or of too many who are there. Others stay: they may be meant.
+func (sd *side) wantMergedLocked(c *policy.Channel, live map[string]bool) {
+	for _, mask := range sd.merged {
+		if live[strings.ToLower(mask)] {
+			continue
+		}
+		if sd.room.policy.Hit(mask, sd.factsLocked()).Refused(sd.room.most.Limit(len(sd.present))) != "" {
+			addEntry(c, entry{'b', mask, true})
+		}
+	}
 }
 
 // aboutKey reports whether a change of a channel is one of its key.

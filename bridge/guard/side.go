@@ -48,6 +48,7 @@ type side struct {
 	mucCaps    policy.MUCCaps
 	moderated  bool           // the MUC, as last seen
 	flags      string         // of the channel, as last seen
+	merged     []string       // its bans that a server or a service set, and nobody since
 	passes     []string       // entries of the channel's list of exceptions from +i, as last seen
 	closed     bool           // the policy itself wants it invite-only, or members-only
 	want       policy.Channel // as last compiled
@@ -193,6 +194,7 @@ func (sd *side) lostLocked() {
 	}
 	sd.orders, sd.undone = nil, undone{}
 	sd.ready, sd.holds, sd.present = false, false, map[string]*subject{}
+	sd.merged = nil
 	sd.removals, sd.status, sd.lists, sd.lookups, sd.words, sd.invites, sd.members, sd.asks = nil, nil, nil, nil, nil, nil, nil, nil
 }
 

@@ -197,6 +197,19 @@ func TestBanOfAPerson(t *testing.T) {
 		h.guardShows("audit", "ban ends")
 		comesTo(t, "the ban taken back", func() bool { return strings.Contains(strings.Join(o.op.Lines()[n:], "\n"), " -b :R:carolacct") }, true)
 
+		t.Log("a mask needs the word of two")
+		const mask = "*!*@198.51.100.*"
+		for range 2 {
+			if _, errOut, code := h.try("guard", "ban", mask); code == 0 || !strings.Contains(errOut, "another admin") {
+				t.Errorf("one admin's ban of a mask: exit %d, %s", code, errOut)
+			}
+		}
+		h.asksUntil(o.op, "MODE #dev +b", " 368 ", mask)
+		o.alice.say("!guard ban " + mask)
+		h.asksUntil(o.op, "MODE #dev +b", mask, " 368 ")
+		h.guardShows("audit", "waits for a second admin", "alice: ban "+mask+" (done)")
+		h.ok("guard", "forgive", mask)
+
 		t.Log("an operator bans a person, and a mask")
 		o.op.Send("MODE #dev +b *!*@192.0.2.*")
 		o.op.Send("MODE #dev +b R:carolacct")

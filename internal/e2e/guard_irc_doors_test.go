@@ -19,6 +19,7 @@ rooms:
   keys: {irc: {network: corp, channel: "#keys"}, default: deny, dry_run: false}
 rules:
   - {id: members, rooms: [finance], do: [join, speak], who: {people: [carl, bob]}, effect: allow}
+  - {id: ops, rooms: [finance], do: op, who: {people: [carl]}, effect: allow}
   - {id: logged-in, rooms: [known], do: join, if: {account: false}, effect: deny}
   - {id: who-speaks, rooms: [talk], do: speak, if: {account: false}, effect: quarantine}
   - {id: tls-only, rooms: [wire], do: join, if: {tls: false}, effect: kick, reason: "TLS is required here"}
@@ -38,7 +39,10 @@ func TestGuardCompilesDoors(t *testing.T) {
 	for _, room := range []string{"finance", "known", "talk", "wire", "lobby", "keys"} {
 		h.held("corp/#" + room)
 	}
-	carl, bob, eve := h.member(ircd, "carl"), h.member(ircd, "bob"), h.IRCUser(ircd, "eve")
+	users := h.IRCUsers(ircd, "carl", "bob", "eve")
+	carl, bob, eve := users[0], users[1], users[2]
+	logIn(carl, "carlacct")
+	logIn(bob, "bobacct")
 
 	t.Log("members: +i, and +I for their accounts")
 	h.doorSays(eve, "#finance", "473")
@@ -49,6 +53,18 @@ func TestGuardCompilesDoors(t *testing.T) {
 		h.asksUntil(carl, "MODE #finance +I", " 346 carl #finance R:"+account+" ", " 347 ")
 	}
 	h.asksUntil(carl, "MODE #finance", "+int", " 324 ")
+
+	t.Log("+e for their accounts: a mask that somebody bans is none of theirs")
+	h.asksUntil(carl, "MODE #finance +e", " 348 carl #finance R:bobacct ", " 349 ")
+	carl.Expect(" MODE #finance +o :carl")
+	carl.Send("MODE #finance +b *!*@127.0.0.1")
+	h.doorSays(bob, "#finance", "in")
+	bob.Say("#finance", "the mask is not of me")
+	carl.Expect("the mask is not of me")
+	h.never(carl, " KICK #finance ")
+	carl.Send("MODE #finance -b *!*@127.0.0.1")
+	bob.Send("PART #finance")
+	bob.Expect(" PART ")
 
 	t.Log("a member outside who knocks is let in; a stranger is not")
 	bob.Send("KNOCK #finance :it is me")

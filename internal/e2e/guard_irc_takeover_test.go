@@ -108,9 +108,10 @@ rooms:
 	mallory.Expect(":bridge!bridge@127.0.0.1 MODE #lobby :+n")
 }
 
-// Scenario: two servers split. On the far side a stranger is made op and sets a ban; all
-// come back at once. Nobody who returns is a flood; once the merge has settled, the op
-// that a server set is taken.
+// Scenario: two servers split. On the far side a stranger is made op, bans are set, one of
+// them of everybody, and one of the guard's is lifted; all come back at once. Nobody who
+// returns is a flood; once the merge has settled, the op that a server set is taken, and the
+// ban that fits everybody. Others, which somebody may have meant, stay, and so does its own.
 func TestGuardAfterANetsplit(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -119,9 +120,10 @@ func TestGuardAfterANetsplit(t *testing.T) {
 	a.Register("carlacct", sesame)
 	h.config(onIRCAlone + `
 rooms:
-  lobby: {irc: {network: corp, channel: "#lobby"}, default: allow, dry_run: false, joins: {count: 4, per: 1m}}
+  lobby: {irc: {network: corp, channel: "#lobby"}, default: allow, dry_run: false, joins: {count: 5, per: 1m}}
 rules:
   - {id: ops, rooms: [lobby], do: op, who: {people: [carl]}, effect: allow}
+safety: {two_person: []}
 `)
 	link.Join()
 	h.start()
@@ -134,16 +136,25 @@ rules:
 	for _, u := range members[:3] { // the limit is of those who come, not of those who come back
 		u.Join("#lobby")
 	}
+	h.ok("guard", "ban", "*!*zed@*", "--room", "lobby")
+	h.asksUntil(carl, "MODE #lobby +b", "*!*zed@*", " 368 ")
 	link.Split()
 	h.guardSays([]string{"status"}, "1 there")
 	for _, u := range members[3:6] {
 		u.Join("#lobby")
 	}
-	carl.Send("MODE #lobby +ob m0 *!*@10.0.0.1")
-	members[0].Expect("MODE #lobby +ob ")
+	carl.Send("MODE #lobby +obbb-b m0 *!*@10.0.0.1 *!*@* *!*@10.0.0.2 *!*zed@*")
+	h.sees(members[0], 0, ":carl!", "MODE #lobby ", "*!*zed@*")
 	link.Join()
-	members[0].Expect(":bridge!bridge@127.0.0.1 MODE #lobby -o :m0")
+	h.sees(members[0], 0, ":bridge!bridge@127.0.0.1 MODE #lobby ", "-o", "m0")
+	h.sees(members[0], 0, ":bridge!bridge@127.0.0.1 MODE #lobby ", "-b", "*!*@*")
 	h.held("corp/#lobby")
+	for mask, stays := range map[string]bool{"*!*@10.0.0.1 ": true, "*!*@10.0.0.2 ": true, " *!*@* ": false, "*!*zed@* ": true} {
+		got := h.answers(carl, "MODE #lobby +b", " 368 ")
+		if strings.Contains(got, mask) != stays {
+			t.Errorf("after the merge the ban of %s stands: %v\n%s", mask, !stays, got)
+		}
+	}
 	if out := h.ok("guard", "status"); strings.Contains(out, "shut") {
 		t.Errorf("who came back was a flood:\n%s", out)
 	}

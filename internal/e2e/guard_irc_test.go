@@ -96,6 +96,14 @@ func (h *house) answer(u *lab.IRCUser, command string, parts ...string) string {
 	return found
 }
 
+// answers is all that a command of u is answered with, up to a line that holds end.
+func (h *house) answers(u *lab.IRCUser, command, end string) string {
+	h.t.Helper()
+	seen := len(u.Lines())
+	h.answer(u, command, end)
+	return strings.Join(u.Lines()[seen:], "\n")
+}
+
 // asksUntil has u ask again until it is answered with part.
 func (h *house) asksUntil(u *lab.IRCUser, command, part, end string) {
 	h.t.Helper()
