@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ type step struct {
 	wait time.Duration
 }
 
-const steps = 14
+const steps = 17
 
 // names are who comes: members, strangers, and one whose account is not known.
 var names = []string{"alice", "bob", "carol", "eve", "frank", "u1", "u2", "u3", "u4", "u5", "u6", "u7"}
@@ -90,9 +91,20 @@ func play(h *house, script []step) {
 				f := onIRC(nick, nick)
 				h.irc.See(bridge.Sight{Kind: bridge.SightSaid, Leg: "corp", Room: lobby, Facts: f, Said: policy.Said{Hash: uint64(i), Letters: 20, Capitals: 20 * (s.who % 2)}})
 			}
+		case 14:
+			h.irc.Fail([]error{nil, errors.New("timeout"), bridge.ErrNotReady}[s.who%3])
+		case 15:
+			h.store.(*failing).set(s.who%2 == 0)
+		case 16: // in and out
+			if !slices.Contains(h.irc.Nicks(lobby), nick) {
+				h.irc.Join(lobby, onIRC(nick, nick))
+				h.irc.Part(lobby, nick, false)
+			}
 		}
 		h.wait(s.wait)
 	}
+	h.irc.Fail(nil)
+	h.store.(*failing).set(false)
 }
 
 // kicks returns who was kicked.
@@ -181,15 +193,18 @@ func TestWhateverHappens(t *testing.T) {
 // after it, in one room.
 func windowed(h *house) (out []int) {
 	h.wait(time.Second)
-	var at []time.Time
+	var at []time.Time // when they were sent
 	for a, err := range h.g.Audit(context.Background(), guard.Query{Room: "lobby"}) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
 		if strings.Contains(a.Acts, "kick") && strings.HasPrefix(a.Result, "sent") && a.Basis != policy.ByBan && a.Effect != policy.Ban && a.Facts.Admitted {
-			at = append(at, a.At)
+			took, err := time.ParseDuration(strings.Fields(a.Result)[1])
+			must(h.t, err)
+			at = append(at, a.At.Add(took))
 		}
 	}
+	slices.SortFunc(at, time.Time.Compare)
 	for i := range at {
 		n := 0
 		for j := i; j < len(at) && at[j].Sub(at[i]) < time.Minute; j++ {
