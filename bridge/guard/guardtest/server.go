@@ -209,9 +209,10 @@ func (l *Leg) step(room bridge.Room, s *policy.MUCStep) {
 	p := l.places[room]
 	l.applied = append(l.applied, Applied{Room: room, Line: describe(s), Step: s, At: time.Now()})
 	leave := func(nick, what string) {
-		m := p.Members[nick]
-		delete(p.Members, nick)
-		show(m, bridge.SightWent, what)
+		if m := p.Members[nick]; !p.Stuck {
+			delete(p.Members, nick)
+			show(m, bridge.SightWent, what)
+		}
 	}
 	for _, h := range s.Holders {
 		if p.Affs[h.JID] = h.Is; h.Is == policy.NoOne {
