@@ -219,7 +219,7 @@ func (g *Guard) arm(ctx context.Context, name, by string, armed bool) error {
 			for _, sub := range sd.present {
 				sub.queued = false
 			}
-			sd.doors = r.shut
+			sd.doors, sd.undone = r.shut, undone{}
 		}
 		r.judgeAllLocked(now)
 		r.doorsFirstLocked(now)

@@ -247,7 +247,7 @@ func (sd *side) lockdownLocked(want *policy.Channel, seen *policy.ChannelSeen) {
 		want.Set = "i"
 		return
 	}
-	if !sd.closed {
+	if !sd.closed && !sd.room.shutWas[sd.place.String()] {
 		want.Clear, seen.Flags = "i", sd.flags+"i"
 	}
 }

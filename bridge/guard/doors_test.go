@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -172,4 +173,57 @@ func TestDoorWaitsForTheBudget(t *testing.T) {
 		h.wait(70 * time.Second)
 		h.has("steps", h.xmpp.Lines(), "membersonly=1")
 	})
+}
+
+// A lockdown that ends opens no door that was shut before it, by others: neither by the
+// clock, nor by hand, nor in a later process.
+func TestLockdownOpensOnlyWhatItShut(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ends func(h *house)
+	}{
+		{"by the clock", func(h *house) { h.wait(11 * time.Minute) }},
+		{"by hand", func(h *house) {
+			_, err := h.g.Lockdown(context.Background(), "lobby", -1, "bob")
+			must(h.t, err)
+			h.wait(time.Second)
+		}},
+		{"in a later process", func(h *house) {
+			h.stop()
+			h.wait(time.Hour)
+			h.start()
+			h.ready()
+		}},
+	} {
+		for _, before := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, shut before %v", tt.name, before), func(t *testing.T) {
+				live(t, nil, func(h *house) {
+					if before {
+						h.irc.Mode(lobby, "+i", by("carol"))
+						h.wait(time.Second)
+					}
+					_, err := h.g.Lockdown(context.Background(), "lobby", 10*time.Minute, "alice")
+					must(t, err)
+					h.wait(6 * time.Minute)
+					flags := func() (f string) {
+						h.irc.Change(lobby, func(p *guardtestPlace) { f = p.Flags })
+						return f
+					}
+					if !strings.Contains(flags(), "i") {
+						t.Fatalf("in lockdown the flags are %q", flags())
+					}
+					tt.ends(h)
+					if shut := strings.Contains(flags(), "i"); shut != before {
+						t.Errorf("after it the flags are %q", flags())
+					}
+					_, err = h.g.Lockdown(context.Background(), "lobby", time.Minute, "alice") // once more
+					must(t, err)
+					h.wait(2 * time.Minute)
+					if shut := strings.Contains(flags(), "i"); shut != before {
+						t.Errorf("after another one the flags are %q", flags())
+					}
+				})
+			})
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,8 +39,9 @@ type room struct {
 	armed    bool
 	sides    []*side
 	lock     *policy.Lockdown
-	shut     bool // as it was carried out last
-	over     bool // shut because the budget is used up: nobody who counts is removed
+	shut     bool            // as it was carried out last
+	shutWas  map[string]bool // places that others had shut before
+	over     bool            // shut because the budget is used up: nobody who counts is removed
 	keys     keys
 	warned   bool // that came, and ended, and the same are still to go
 	budget   *policy.Budget
@@ -63,7 +65,7 @@ func newRoom(g *Guard, cfg Room) *room {
 	return &room{
 		g: g, name: cfg.Name, breaker: policy.NewBreaker(policy.Limit{}, 0), admitted: map[string]time.Time{}, fresh: map[string]time.Time{},
 		guests: map[string]time.Time{}, told: map[string]time.Time{}, did: map[string]uint64{}, open: map[string]alarm{}, armed: !cfg.DryRun,
-		entries: map[string]time.Time{},
+		entries: map[string]time.Time{}, shutWas: map[string]bool{},
 	}
 }
 
@@ -112,6 +114,9 @@ func (r *room) restoreLocked(k *RoomState, now time.Time) {
 		}
 		r.lock.Set(until)
 		r.shut = true // so that it is opened
+		for _, place := range k.ShutBefore {
+			r.shutWas[place] = true
+		}
 	}
 	r.keys = keys{now: k.Key, next: k.NextKey, at: k.KeySince, due: k.KeyDue, tell: k.KeyUntold}
 	for key, at := range k.Admitted {
@@ -157,7 +162,7 @@ func (r *room) stateLocked() RoomState {
 		KeyDue: r.keys.due, KeyUntold: r.keys.tell,
 	}
 	if r.shut {
-		state.Shut = r.lock.Until()
+		state.Shut, state.ShutBefore = r.lock.Until(), slices.Sorted(maps.Keys(r.shutWas))
 	}
 	return state
 }
@@ -234,6 +239,7 @@ func (r *room) carryShutLocked(now time.Time) {
 	r.shut = shut
 	if shut {
 		r.lockdowns++
+		r.noteDoorsLocked()
 	} else {
 		r.over, r.warned = false, r.warned || r.over
 		r.lock.Set(time.Time{})
@@ -252,6 +258,21 @@ func (r *room) carryShutLocked(now time.Time) {
 		act.Acts, act.Effect, act.Undo = "lockdown ends", policy.Allow, ""
 	}
 	r.noteLocked(act)
+}
+
+// noteDoorsLocked remembers which channels are invite-only as a lockdown begins: they are
+// not opened as it ends.
+func (r *room) noteDoorsLocked() {
+	for _, sd := range r.sides {
+		if sd.doors || sd.undone.doors { // the door is still to be opened that we shut before
+			continue
+		}
+		if place := sd.place.String(); strings.Contains(sd.flags, "i") {
+			r.shutWas[place] = true
+		} else {
+			delete(r.shutWas, place)
+		}
+	}
 }
 
 // calmLocked notes that nobody is to go any more who may not.

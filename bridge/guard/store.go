@@ -50,6 +50,8 @@ type RoomState struct {
 	Armed bool   `json:"armed,omitempty"`
 	// Shut: in lockdown until then; zero: open.
 	Shut time.Time `json:"shut,omitzero"`
+	// ShutBefore are the channels that were invite-only before that, and stay so after it.
+	ShutBefore []string `json:"shut_before,omitempty"`
 	// Before is how its places were before a migration changed them, by place.
 	Before map[string]Before `json:"before,omitempty"`
 	// Key is the channel's, since KeySince, and NextKey the one that is about to be set,
