@@ -405,6 +405,23 @@ func TestInviteNeedsTheStore(t *testing.T) {
 	})
 }
 
+// A ticket that ends before it is written down is not told of.
+func TestInviteEndsWhileItIsWritten(t *testing.T) {
+	invites(t, nil, func(h *house) {
+		h.store.(*failing).set(true)
+		answer := make(chan string, 1)
+		go func() { answer <- h.say("dora", "!invite corp/#finance dora_", policy.Verified) }()
+		h.wait(time.Second)
+		h.g.OffBoard(guard.Leaver{Person: "dora", Why: "a key was revoked"})
+		h.store.(*failing).set(false)
+		h.wait(4 * time.Second)
+		h.answers("asking", <-answer, "ended while it was written down")
+		if k, err := h.store.Load(t.Context()); err != nil || len(k.Tickets) > 0 {
+			t.Errorf("kept: %+v, %v", k.Tickets, err)
+		}
+	})
+}
+
 // Whose key is gone, or who was banned, is out at once; the ticket and what the server
 // holds go too.
 func TestInviteEndsWithTheKey(t *testing.T) {

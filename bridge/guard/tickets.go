@@ -82,6 +82,13 @@ func (g *Guard) openProof(ctx context.Context, t Ticket, open func(Ticket, time.
 		g.endTickets(func(o *Ticket) bool { return o.ID == t.ID && o.Hash == t.Hash })
 		return Ticket{}, "", err
 	}
+	g.tickets.mu.Lock()
+	holds := g.tickets.book.Holds(&t)
+	g.tickets.mu.Unlock()
+	if !holds { // it ended before it was written: it must not be open after a restart
+		g.forgetTickets([]string{t.ID})
+		return Ticket{}, "", errNotNow("it ended while it was written down. Ask again")
+	}
 	return t, code, nil
 }
 
