@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -226,11 +227,14 @@ func (b *Book) end(t Ticket, used bool, now time.Time) {
 	b.past = append(b.past, past{t, used, now})
 }
 
+// ofPeople begins By of people of the configuration: they are few.
+const ofPeople = "person "
+
 // rate returns how often somebody asked lately. Where too many are remembered, who
-// comes anew shares one with others.
+// comes anew shares one with others: strangers alone, who could keep people out else.
 func (b *Book) rate(by string, now time.Time) *rate {
 	r := b.rates[by]
-	if r == nil && len(b.rates) >= maxRates {
+	if r == nil && len(b.rates) >= maxRates && !strings.HasPrefix(by, ofPeople) {
 		by = ""
 		r = b.rates[by]
 	}

@@ -130,7 +130,9 @@ func TestBounds(t *testing.T) {
 		t.Errorf("swept %v, %d are left", ids, len(b.open))
 	}
 	for i := range maxRates + 10 {
-		_, _, _ = b.Ask(ticket(fmt.Sprint("p", i), "x"), start)
+		k := ticket("bob", "x")
+		k.By = fmt.Sprint("account corp/p", i)
+		_, _, _ = b.Ask(k, start)
 	}
 	if len(b.open) != MaxAll || len(b.rates) > maxRates+1 || len(b.past) > maxPast {
 		t.Errorf("%d open, %d rates, %d past: not bounded", len(b.open), len(b.rates), len(b.past))
@@ -244,4 +246,23 @@ func FuzzSays(f *testing.F) {
 			t.Fatalf("%q has the nonce %q", text, c)
 		}
 	})
+}
+
+// Strangers who come by the thousand and guess wear nobody out but strangers.
+func TestStrangersTireNobody(t *testing.T) {
+	b := NewBook(nil)
+	_, code, err := b.Ask(ticket("alice", "al"), start)
+	must(t, err)
+	for i := range maxRates + MaxTries {
+		_, _ = b.Find(fmt.Sprint("irc corp/e", i, "@host"), "guess", of("alice"), start)
+	}
+	if !b.Tired("irc corp/another@host", start) {
+		t.Error("strangers guess without end")
+	}
+	if _, err := b.Find("person alice", code, of("alice"), start); err != nil {
+		t.Errorf("alice: %v", err)
+	}
+	if _, _, err := b.Ask(ticket("bob", "bob"), start); err != nil {
+		t.Errorf("bob: %v", err)
+	}
 }
