@@ -108,12 +108,24 @@ func (b *Book) question(t *proof.Ticket) string {
 		t.Account, t.Network, t.Nick, proof.Sentence(t, "CODE"), t.Until.UTC().Format(time.TimeOnly))
 }
 
-// findLocked finds a person by name or bare JID.
+// findLocked finds a person by what somebody typed: their name, or a bare JID. Case does
+// not count, unless it tells two of them apart.
 func (b *Book) findLocked(whom string) *policy.Person {
+	if p := b.personLocked(whom); p != nil {
+		return p
+	}
 	for _, p := range b.cfg.People {
 		if strings.EqualFold(p.Name, whom) || slices.ContainsFunc(p.JIDs, func(j string) bool { return strings.EqualFold(j, whom) }) {
 			return p
 		}
+	}
+	return nil
+}
+
+// personLocked is the person of that very name, or nil.
+func (b *Book) personLocked(name string) *policy.Person {
+	if i := slices.IndexFunc(b.cfg.People, func(p *policy.Person) bool { return p.Name == name }); i >= 0 {
+		return b.cfg.People[i]
 	}
 	return nil
 }

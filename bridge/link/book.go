@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -27,7 +28,7 @@ const (
 	runFirst   = 10 * time.Second // until Run does something
 	runEvery   = time.Minute      // and again
 	keepEvery  = 24 * time.Hour   // how often it is written down that a link is used
-	checkEvery = time.Hour        // how often services are asked whether an account is the same
+	checkEvery = 15 * time.Minute // how often services are asked whether an account is the same
 	checkAfter = 10 * time.Minute // and who was not seen for so long, when they are back
 	checkAtOne = 4                // accounts that are asked about in one run
 	checkTime  = 12 * time.Second
@@ -123,6 +124,7 @@ type Book struct {
 	serial uint64
 	leaves uint64       // how many have left: what was proven before counts no more
 	unsaid []*guard.Act // of links that ended before there was an audit
+	words  []string     // that Run tells the admins
 	// unsaved are the IDs of which the disk may not hold what the book does, each with
 	// the mark of when it changed last.
 	unsaved map[string]uint64
@@ -141,6 +143,7 @@ type entry struct {
 	kept    time.Time     // the Used that is to be on disk
 	checked time.Time     // when services were asked
 	again   bool          // they are to be asked now
+	there   bool          // the account was in a guarded channel as that was looked at
 }
 
 // New returns a book of what was kept.
@@ -161,6 +164,10 @@ func New(cfg Config, d Deps) *Book {
 			b.unsavedLocked(l.ID)
 			b.unsaid = append(b.unsaid, unlinked(&l, "guard", why))
 			continue
+		}
+		if b.needsAdminLocked(&l, now) {
+			b.unsavedLocked(l.ID)
+			b.unsaid = append(b.unsaid, waits(&l))
 		}
 		b.links[accountOf(l.Network, l.Account)] = &entry{Link: l, kept: l.Used, last: &atomic.Int64{}}
 	}
@@ -186,6 +193,9 @@ func (b *Book) Reload(cfg Config) {
 	for _, e := range b.links {
 		if why := b.endedLocked(&e.Link); why != "" {
 			b.endLocked(e, "guard", why)
+		} else if b.needsAdminLocked(&e.Link, b.now()) {
+			b.unsavedLocked(e.ID)
+			b.note(waits(&e.Link))
 		}
 	}
 	b.mu.Unlock()
@@ -197,16 +207,30 @@ func (b *Book) endedLocked(l *guard.Link) string {
 	if owner := b.ownerLocked(l.Network, l.Account); owner != "" {
 		return "the configuration names it, for " + owner
 	}
-	i := slices.IndexFunc(b.cfg.People, func(p *policy.Person) bool { return p.Name == l.Person })
+	p := b.personLocked(l.Person)
 	switch {
-	case i < 0:
+	case p == nil:
 		return l.Person + " is not in the configuration any more"
-	case b.cfg.People[i].Gone:
+	case p.Gone:
 		return "every key of " + l.Person + " was revoked or expired"
 	case l.Key != "" && b.cfg.Keys != nil && !slices.Contains(b.cfg.Keys[l.Person], l.Key):
 		return "the key that proved it was revoked, expired or taken out: " + l.Key
 	}
 	return ""
+}
+
+// needsAdminLocked has a link wait for an admin whose person has come into a group since
+// they made it, and reports whether it does so from now on: the group is trusted, and
+// nobody of it has looked at the account.
+func (b *Book) needsAdminLocked(l *guard.Link, now time.Time) bool {
+	p := b.personLocked(l.Person)
+	if p == nil || l.By != "" || !l.Waits.IsZero() || !b.inGroupLocked(p) {
+		return false
+	}
+	l.Waits = now.Add(WaitsFor)
+	b.words = append(b.words, fmt.Sprintf("%s is of a group now, and has linked the IRC account %s on %s before: it does not act as them until an admin agrees. %s",
+		l.Person, l.Account, l.Network, howToAgree(l)))
+	return true
 }
 
 // ownerLocked is the person to whom the configuration gives an account, or "".

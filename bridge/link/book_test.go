@@ -591,6 +591,82 @@ func TestEndsWithItsKey(t *testing.T) {
 	})
 }
 
+// Who comes into a group has no account in it that no admin has looked at: not one that
+// was linked before, nor one that is being linked, nor after a restart.
+func TestGroupComesLater(t *testing.T) {
+	staff := *people[1]
+	staff.Groups = []string{"staff"}
+	now := []*policy.Person{people[0], &staff}
+	live(t, link.Open, func(h *house) {
+		h.says("alice", "!link "+h.code("A", "alice"), policy.Signed)
+		if _, err := h.Accept(h.ctx, "alice", "corp", "A", "root"); err != nil {
+			t.Error(err)
+		}
+		h.says("bob", "!link "+h.code("M", "bob"), policy.Signed)
+		h.heard()
+		h.cfg.People = now
+		h.Reload(h.cfg)
+		h.linked("alice=corp/A", "bob=corp/M waits")
+		if h.Bind(&staff) != &staff {
+			t.Error("it holds before anybody agreed")
+		}
+		time.Sleep(2 * time.Minute)
+		has(t, "admins", h.heard(), "admins: bob is of a group now", "!guard link bob corp/M")
+		h.open()
+		h.linked("alice=corp/A", "bob=corp/M waits")
+		if _, err := h.Accept(h.ctx, "bob", "corp", "M", "root"); err != nil {
+			t.Error(err)
+		}
+		h.Reload(h.cfg)
+		h.linked("alice=corp/A", "bob=corp/M")
+	})
+	live(t, link.Open, func(h *house) {
+		h.says("bob", "!link "+h.code("M", "bob"), policy.Signed)
+		h.cfg.People = now
+		h.open()
+		h.linked("bob=corp/M waits")
+	})
+	live(t, link.Open, func(h *house) {
+		code := h.code("M", "bob")
+		h.store.meanwhile(func() { go h.Reload(link.Config{Mode: link.Open, People: now}); runtime.Gosched() })
+		h.says("bob", "!link "+code, policy.Signed)
+		synctest.Wait()
+		if _, holds := h.Of("corp", "M"); holds {
+			t.Error("it holds, and nobody agreed")
+		}
+	})
+}
+
+// People whose names differ in capitals are two: what is judged of one is not of the
+// other.
+func TestNamesInCapitals(t *testing.T) {
+	live(t, link.Staff, func(h *house) {
+		h.cfg.People = []*policy.Person{{Name: "Dora"}, {Name: "dora", Groups: []string{"staff"}}}
+		h.Reload(h.cfg)
+		h.says("dora", "!link "+h.code("M", "dora"), policy.Signed)
+		h.linked("dora=corp/M waits")
+		h.code("N", "Dora")
+		if told := h.heard(); strings.Contains(told, "Dora: ") {
+			t.Errorf("who is in no group is asked: %s", told)
+		}
+	})
+}
+
+// Whoever has an account that was away, however shortly, may be another: services are
+// asked.
+func TestAskedAboutWhoComesBack(t *testing.T) {
+	live(t, link.Open, func(h *house) {
+		h.says("bob", "!link "+h.code("M", "bob"), policy.Signed)
+		h.set(func() { h.there = true })
+		time.Sleep(3 * time.Minute)
+		h.set(func() { h.there = false })
+		time.Sleep(2 * time.Minute)
+		h.set(func() { h.there, h.seen = true, bridge.AccountSeen{Known: policy.Yes, Mark: "entity B"} })
+		time.Sleep(2 * time.Minute)
+		h.linked()
+	})
+}
+
 // An admin's word for who leaves at that moment links nothing.
 func TestAgreedAsTheyLeave(t *testing.T) {
 	live(t, link.Open, func(h *house) {

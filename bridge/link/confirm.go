@@ -65,7 +65,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 	now := b.now()
 	l := guard.Link{Person: t.Person, Network: t.Network, Account: t.Account, Nick: t.Nick, Made: now, Used: now, Mark: mark, Key: key}
 	b.mu.Lock()
-	p := b.findLocked(t.Person)
+	p := b.personLocked(t.Person)
 	if p == nil || !b.mayLocked(p) { // the config changed
 		b.mu.Unlock()
 		return guard.Link{}, ErrNothing
@@ -81,12 +81,20 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 		b.made(&l, t.Person)
 		return l, nil
 	}
-	b.note(&guard.Act{Who: l.Network + "/" + l.Account, Person: l.Person, Acts: "link", Actor: l.Person, Result: "proven" + byKey(&l) + ", waits for an admin"})
+	b.note(waits(&l))
 	if b.d.TellAdmins != nil {
-		b.d.TellAdmins(fmt.Sprintf("%s has proven%s that the IRC account %s on %s is theirs. To agree: !guard link %s %s/%s; to refuse: !guard unlink %s/%s",
-			l.Person, byKey(&l), l.Account, l.Network, l.Person, l.Network, l.Account, l.Network, l.Account))
+		b.d.TellAdmins(fmt.Sprintf("%s has proven%s that the IRC account %s on %s is theirs. %s", l.Person, byKey(&l), l.Account, l.Network, howToAgree(&l)))
 	}
 	return l, nil
+}
+
+func waits(l *guard.Link) *guard.Act {
+	return &guard.Act{Who: l.Network + "/" + l.Account, Person: l.Person, Acts: "link", Actor: l.Person, Result: "proven" + byKey(l) + ", waits for an admin"}
+}
+
+// howToAgree tells admins what they can do about a link that waits.
+func howToAgree(l *guard.Link) string {
+	return fmt.Sprintf("To agree: !guard link %s %s/%s; to refuse: !guard unlink %s/%s", l.Person, l.Network, l.Account, l.Network, l.Account)
 }
 
 // take finds the ticket of a code and ends it, so that no crash lets it be used again.

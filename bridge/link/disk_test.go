@@ -171,10 +171,10 @@ func TestAskedAboutTheOldLink(t *testing.T) {
 				h.set(func() { h.err, h.asked = bridge.ErrNotReady, 0 })
 			}}
 		})
-		time.Sleep(90 * time.Minute) // the first is asked about after an hour
+		time.Sleep(25 * time.Minute) // the first is asked about after a quarter of an hour
 		h.set(func() {
 			if h.during != nil || h.asked != 0 {
-				t.Errorf("the new link is asked about %d times within its first half hour", h.asked)
+				t.Errorf("the new link is asked about %d times within its first minutes", h.asked)
 			}
 		})
 		h.linked("bob=corp/M")

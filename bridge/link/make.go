@@ -82,7 +82,7 @@ func (b *Book) put(ctx context.Context, l *guard.Link, leaves uint64) error {
 func (b *Book) fitsLocked(l *guard.Link, fresh bool, leaves uint64) error {
 	e := b.links[accountOf(l.Network, l.Account)]
 	switch {
-	case b.leaves != leaves || b.endedLocked(l) != "":
+	case b.leaves != leaves || b.endedLocked(l) != "" || l.Waits.IsZero() && l.By == "" && b.inGroupLocked(b.personLocked(l.Person)):
 		return ErrNothing
 	case fresh && e != nil:
 		return ErrLinked

@@ -53,18 +53,23 @@ func (b *Book) sweep(ctx context.Context) {
 	b.mu.Lock()
 	now := b.now()
 	b.unsavedLocked(b.asked.Sweep(now)...)
+	words := b.words
+	b.words = nil
 	var over []guard.Link
 	for _, e := range b.links {
 		if last := e.last.Swap(0); last > 0 {
 			e.use(time.Unix(0, last))
 		}
 		e.notAfter(now)
+		was := e.there
+		e.there = b.d.Present != nil && b.d.Present(e.Network, e.Account)
+		e.again = e.again || e.there && !was // who came back may be another
 		switch {
 		case !e.Waits.IsZero():
 			if !now.Before(e.Waits) {
 				b.endLocked(e, "guard", "no admin agreed in time")
 			}
-		case b.d.Present != nil && b.d.Present(e.Network, e.Account):
+		case e.there:
 			e.use(now)
 		case now.Sub(e.Used) >= Unused && now.Sub(e.Made) >= Unused:
 			over = append(over, e.Link)
@@ -72,6 +77,11 @@ func (b *Book) sweep(ctx context.Context) {
 	}
 	b.mu.Unlock()
 	_ = b.save(ctx) // tried again, and told
+	for _, text := range words {
+		if b.d.TellAdmins != nil {
+			b.d.TellAdmins(text)
+		}
+	}
 	for i := range over {
 		l := &over[i]
 		_, _ = b.endTold(l.Network, l.Account, "guard", "it was not used for 30 days", func(x *guard.Link) bool { return x.ID == l.ID })

@@ -123,7 +123,7 @@ func (b *bot) reloadGuard() error {
 		}
 	}
 	b.links.Reload(linkConfig(b.cfg, people, known))
-	if len(b.links.List()) != len(held) {
+	if !slices.Equal(b.links.List(), held) {
 		b.rebind()
 	}
 	cfg := guardConfig(b.cfg, b.keys, b.links, b.legs)

@@ -22,7 +22,7 @@ func linkBookIn(t *testing.T, store link.Store) *link.Book {
 	now := time.Now()
 	return link.New(link.Config{People: []*policy.Person{{Name: "alice", Groups: []string{"staff"}}}}, link.Deps{
 		Store: store, Kept: guard.Kept{Links: []guard.Link{
-			{ID: "1", Person: "alice", Network: "corp", Account: "al", Made: now, Used: now},
+			{ID: "1", Person: "alice", Network: "corp", Account: "al", Made: now, Used: now, By: "root"},
 			{ID: "2", Person: "alice", Network: "corp", Account: "ali", Made: now, Used: now, Waits: now.Add(time.Hour)},
 		}},
 	})
@@ -34,7 +34,7 @@ func TestLinkOrders(t *testing.T) {
 	d := guardDesk{orders: func() guard.Orders { return nil }, links: book}
 	day := time.Now().UTC().Format(time.DateOnly)
 	for _, tt := range []struct{ verb, words, by, answer string }{
-		{"links", "", "bob", "alice: corp/al since " + day + "\nalice: corp/ali, proven, waits for an admin until " + day},
+		{"links", "", "bob", "alice: corp/al since " + day + ", agreed to by root\nalice: corp/ali, proven, waits for an admin until " + day},
 		{"link", "alice corp/ali", "alice", "Not done: another admin has to agree, or the machine."},
 		{"link", "alice ali", "bob", "Not done: write the account as NETWORK/ACCOUNT."},
 		{"link", "alice corp/al", "bob", "Not done: nothing of that kind is there: alice has not proven that corp/al is theirs, or that was agreed to; drawbridge guard links."},
