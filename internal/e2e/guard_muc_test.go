@@ -115,12 +115,13 @@ func out(u *lab.XMPPUser, nick, status string) {
 
 // Scenario: a Jabber room that is open becomes one of members, by the guard of the whole
 // program: first it says what it would do, then it writes the list, reads it back, and
-// shuts the door; staff who are there stay, a stranger goes. Who is banned cannot come
-// back until forgiven, and what a co-owner changes is set back.
+// shuts the door; staff who are there stay, a stranger goes, though they took the nick of
+// somebody protected. Who is banned cannot come back until forgiven, and what a co-owner
+// changes is set back.
 func TestGuardedMUC(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, h *house, s *lab.XMPPServer) {
-		h.config(guardedRoom)
+		h.config(strings.Replace(guardedRoom, "safety: {", "safety: {protected: [carol], ", 1))
 		h.start()
 		h.guardShows("status", "office", "dry run")
 		alice, carol, mallory := h.XMPPUser(s, "alice", ""), h.XMPPUser(s, "carol", ""), h.XMPPUser(s, "mallory", "")
@@ -128,11 +129,11 @@ func TestGuardedMUC(t *testing.T) {
 			u.Presence("")
 		}
 		alice.JoinRoom(devRoom, "alice")
-		mallory.JoinRoom(devRoom, "mallory")
+		mallory.JoinRoom(devRoom, "carol")
 		h.guardShows("audit", "mallory", "dry run")
 		h.ok("guard", "enable", "office")
 		mallory.Expect(func(st string) bool {
-			return strings.HasPrefix(st, "<presence") && lab.Attr(st, "type") == "unavailable" && lab.Attr(st, "from") == devRoom+"/mallory"
+			return strings.HasPrefix(st, "<presence") && lab.Attr(st, "type") == "unavailable" && lab.Attr(st, "from") == devRoom+"/carol"
 		}, "to be put out")
 		// The stranger is thrown out each time, until the list was read back and the door is shut.
 		if !lab.Poll(wait, func() bool { return seat(mallory, "mallory") == "registration-required" }) {
