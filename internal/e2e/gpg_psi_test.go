@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"drawbridge/internal/lab"
@@ -29,6 +31,11 @@ func TestGPGWithPsi(t *testing.T) {
 	psi.Say(botJID, "alice sagt: schöne <Grüße> & 日本語")
 	h.reads("carl", onIRC(carl, channel), "alice", "schöne <Grüße> & 日本語")
 	h.reads("bob", heard(mcab), "alice", "schöne <Grüße> & 日本語")
+	// An invitation to a room goes in clear, and leaves the lock as it is.
+	h.XMPPUser(prosody, botName, "other").Send("<message to='alice@localhost'><x xmlns='jabber:x:conference' jid='dev@conference.localhost'/></message>")
+	h.Await(wait, "the invitation passes the server", func() bool {
+		return slices.ContainsFunc(prosody.Stanzas(), func(st lab.Stanza) bool { return strings.Contains(st.XML, "jabber:x:conference") })
+	})
 	carl.Say(channel, "grüß euch: <b> & | \\ 日本語")
 	h.reads("alice", heard(psi), "carl", "grüß euch: <b> & | \\ 日本語")
 	for _, l := range numbered("psi-line", 3) {
