@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
 	"drawbridge/bridge/link"
+	"drawbridge/bridge/migrate"
+	"drawbridge/bridge/move"
 	"drawbridge/policy"
 )
 
@@ -111,4 +114,26 @@ func TestLinkedAccountsAreThePersons(t *testing.T) {
 	if got := linked([]*policy.Person{{Name: "bob"}}, nil); len(got) != 1 || got[0].Name != "bob" {
 		t.Errorf("without a book: %v", got)
 	}
+}
+
+// TestKeysAreFreshForProofs: before a proof is judged, the keys are looked at as they are;
+// the answer to a test message of !move needs none.
+func TestKeysAreFreshForProofs(t *testing.T) {
+	looked := false
+	judged := judge(func() bool { return looked })
+	p := moveProofs{judged, move.New(move.Deps{Store: migrate.NewMemory()}), func() { looked = true }}
+	if got := p.Prove(t.Context(), &bridge.Claim{Text: "!move CODE", Person: "alice"}); looked || !strings.Contains(got, "Nothing is asked of you") {
+		t.Errorf("%q, looked at the keys: %v", got, looked)
+	}
+	if got := p.Prove(t.Context(), &bridge.Claim{Text: "!link CODE", Person: "alice"}); got != "judged by keys as they are: true" {
+		t.Error(got)
+	}
+}
+
+// judge is a bridge.Proofs that says whether it is so.
+type judge func() bool
+
+func (judge) Claims(string, string) bool { return false }
+func (j judge) Prove(context.Context, *bridge.Claim) string {
+	return fmt.Sprint("judged by keys as they are: ", j())
 }
