@@ -257,6 +257,55 @@ func TestRealGuardObserve(t *testing.T) {
 	}
 }
 
+// TestRealGuardInvites: an invitation lets somebody past +i, once, and where the server
+// knows times, not after its own.
+func TestRealGuardInvites(t *testing.T) {
+	for _, name := range []string{"inspircd", "ngircd"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t)
+			var s *lab.IRCServer
+			if name == "inspircd" {
+				s = l.InspIRCd(lab.InspIRCd{Fast: true})
+			} else {
+				s = l.NgIRCd(lab.NgIRCd{Fast: true})
+			}
+			e := &eyes{}
+			leg := guardLeg(t, l, irc.Config{Servers: []string{s.Addr}, TLSOff: true}, e)
+			awaitOp(l, e)
+			bob := l.IRCUser(s, "bob")
+			refused := func() {
+				t.Helper()
+				n := len(bob.Lines())
+				bob.Send("JOIN #dev")
+				l.Await(time.Minute, "the door is shut", func() bool { return strings.Contains(strings.Join(bob.Lines()[n:], "\n"), " 473 ") })
+			}
+			apply(t, leg, command("MODE", "#dev", "+i"))
+			l.Await(time.Minute, "the door", func() bool {
+				return e.saw(func(s *bridge.Sight) bool { return s.Kind == bridge.SightMode && s.What == "+i" })
+			})
+			refused()
+			apply(t, leg, command("INVITE", "bob", "#dev"))
+			bob.Expect(" INVITE bob ")
+			bob.Join("#dev")
+			bob.Send("PART #dev")
+			bob.Expect(" PART ")
+			refused()
+			if name == "ngircd" {
+				return
+			}
+			apply(t, leg, command("INVITE", "bob", "#dev", "1"))
+			l.Await(time.Minute, "the end of the invitation", func() bool {
+				n, lines := len(bob.Lines()), ""
+				bob.Send("INVITE") // which lists them
+				lab.Poll(time.Minute, func() bool { lines = strings.Join(bob.Lines()[n:], "\n"); return strings.Contains(lines, " 337 ") })
+				return strings.Count(strings.Join(bob.Lines(), "\n"), " INVITE bob ") == 2 && strings.Contains(lines, " 337 ") && !strings.Contains(lines, " 336 ")
+			})
+			refused()
+		})
+	}
+}
+
 // TestRealGuardChanServ: what ChanServ keeps is read and set, its locks refuse what
 // goes against them, and op is regained through it.
 func TestRealGuardChanServ(t *testing.T) {

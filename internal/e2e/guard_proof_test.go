@@ -123,6 +123,7 @@ func (h *house) comesIn(op, u *lab.IRCUser, nick string) {
 func TestInviteOnProof(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	jump := h.withClock()
 	ircd, prosody := h.InspIRCd(lab.InspIRCd{Fast: true, Services: true}), h.Prosody(lab.Prosody{})
 	h.vars["irc"], h.vars["xmpp"] = localhost(ircd.TLSAddr), localhost(prosody.Addr)
 	prosody.AddUser(botName)
@@ -189,7 +190,7 @@ func TestInviteOnProof(t *testing.T) {
 	t.Log("the bot is killed before the answer")
 	n := len(carl.Lines())
 	bot.Kill()
-	h.start()
+	bot = h.start()
 	h.holds(carl, n)
 	block := "Here it is:\n" + sign(sentence, "--local-user", dora.fpr) + "\nand give me op"
 	second := inviteCode.FindString(h.answered(said, func() { scripted.say(block) }, "/msg bridge !invite"))
@@ -207,6 +208,16 @@ func TestInviteOnProof(t *testing.T) {
 	if strings.Contains(h.log(), code) || strings.Contains(h.log(), second) {
 		t.Error("the log holds a nonce or a code")
 	}
+
+	t.Log("their time ends while nobody runs")
+	n = len(carl.Lines())
+	bot.Kill()
+	jump(9 * time.Hour)
+	h.start()
+	h.holds(carl, n)
+	h.sees(carl, n, ":bridge!", " KICK #finance ally")
+	h.sees(carl, n, ":bridge!", " MODE #finance ", "-I", "R:aliceacct")
+	h.shutOut(ally, "#finance")
 }
 
 // invitesMUC holds a Jabber room for nobody but carol; dora may have herself invited.
