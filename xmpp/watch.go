@@ -217,7 +217,7 @@ func (l *Leg) present(m *muc, nick string, u mucUser) (fresh bool) {
 	}
 	before := *o
 	o.jid, o.role, o.is, o.id = u.jid, u.role, u.is, cmp.Or(u.id, o.id)
-	if l.eyes.rooms[m.room.Name] {
+	if m.marksIDs && l.eyes.rooms[m.room.Name] {
 		m.mark(o)
 	}
 	switch {

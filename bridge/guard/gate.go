@@ -45,9 +45,6 @@ func (g *Guard) In(m *bridge.Message, now time.Time) bridge.Ruling {
 	} else {
 		r.table.reach(&f)
 	}
-	if sd.channel() {
-		f.Rung, f.RungKnown = m.Rung, policy.Yes
-	}
 	if f.Self || r.table.peerOf(&f) != nil {
 		return bridge.Ruling{}
 	}

@@ -100,6 +100,9 @@ func TestSessionsUnknownAreNoGuilt(t *testing.T) {
 			t.Errorf("bob is %s, who is %s, eve is %q", b, w, e)
 		}
 		h.same("on IRC", h.irc.Nicks(channel), "dave")
+		if r := h.g.In(&bridge.Message{Room: channel, From: bridge.Sender{Nick: "dave", Account: "dave"}, Time: time.Now()}, time.Now()); r.Refused {
+			t.Errorf("a line on IRC: %+v", r)
+		}
 		h.has("told", h.xmpp.Whispers(), "bob: You cannot be heard in finance@rooms.corp.example until an encrypted chat")
 		h.xmpp.Session("bob@corp.example", policy.Sealed, policy.Yes)
 		if got := h.role("bob"); got != policy.Participant {
@@ -191,24 +194,21 @@ func TestOccupantIsFollowed(t *testing.T) {
 		c.Policy.Protected = nil // else it could be one of them
 	}
 	live(t, nobodyProtected, func(h *house) {
-		line := func(nick string) bool {
-			return h.g.In(&bridge.Message{Room: muc, From: bridge.Sender{Nick: nick}, Time: time.Now()}, time.Now()).Refused
+		line := func(nick, id string) bool { // they may be gone by now
+			f := inMUC(nick, "", id)
+			return h.g.In(&bridge.Message{Room: muc, From: bridge.Sender{Nick: nick}, Facts: &f, Time: time.Now()}, time.Now()).Refused
 		}
-		h.xmpp.Change(muc, func(p *guardtestPlace) { p.Stuck = true }) // who sees no JID is no owner, and removes nobody
 		h.xmpp.Join(muc, inMUC("who", "", "1f2e3d4c5b6a"))
 		h.xmpp.Join(muc, inMUC("else", "", "9f9f9f9f9f9f"))
 		b, err := h.g.Ban(context.Background(), guard.BanOrder{Who: "who", By: "alice"})
 		must(t, err)
-		if b.Mask != "occupant:bot/1f2e3d4c5b6a" || !line("who") || line("else") {
-			t.Fatalf("%+v: who is refused %v, else %v", b, line("who"), line("else"))
+		if b.Mask != "occupant:bot/1f2e3d4c5b6a" || !line("who", "1f2e3d4c5b6a") || line("else", "9f9f9f9f9f9f") {
+			t.Fatalf("%+v: refused by id %v, others %v", b, line("who", "1f2e3d4c5b6a"), line("else", "9f9f9f9f9f9f"))
 		}
-		h.xmpp.Learn(muc, "who", func(f *policy.Facts) { f.Nick = "other" })
-		h.xmpp.Part(muc, "other", false)
 		h.xmpp.Join(muc, inMUC("again", "", "1f2e3d4c5b6a"))
-		if !line("again") {
+		if !line("again", "1f2e3d4c5b6a") {
 			t.Error("a new nick, and they are heard")
 		}
-		h.xmpp.Change(muc, func(p *guardtestPlace) { p.Stuck = false })
 		h.xmpp.Join(muc, inMUC("seen", "eve@else.example", "1f2e3d4c5b6a"))
 		h.wait(time.Minute)
 		h.xmpp.Change(muc, func(p *guardtestPlace) {
@@ -224,6 +224,32 @@ func TestOccupantIsFollowed(t *testing.T) {
 				t.Errorf("%d forgiven, %v", n, p.Affs)
 			}
 		})
+	})
+}
+
+// Who floods, goes and comes back under another nick, is still the one who floods.
+func TestOccupantTakesFloodsAlong(t *testing.T) {
+	loud := func(c *guard.Config) {
+		open(policy.Rule{ID: "calm", Rooms: []string{"finance"}, Do: []policy.Do{policy.Speak}, If: policy.If{Floods: policy.FloodLines}, Effect: policy.Devoice})(c)
+		c.Rooms[0].Floods = policy.FloodLimits{Lines: policy.Limit{Count: 3, Per: time.Minute}, Calm: time.Minute}
+	}
+	live(t, loud, func(h *house) {
+		refused := func(nick string) bool {
+			return h.g.In(&bridge.Message{Room: muc, From: bridge.Sender{Nick: nick}, Time: time.Now()}, time.Now()).Refused
+		}
+		h.xmpp.Join(muc, inMUC("loud", "", "1f2e3d4c5b6a"))
+		for i := range 4 {
+			h.xmpp.See(bridge.Sight{Kind: bridge.SightSaid, Leg: "bot", Room: muc, Facts: inMUC("loud", "", "1f2e3d4c5b6a"), Said: policy.Said{Hash: uint64(i)}})
+		}
+		if !refused("loud") {
+			t.Fatal("four lines at once are no flood")
+		}
+		h.xmpp.Part(muc, "loud", false)
+		h.xmpp.Join(muc, inMUC("other", "", "1f2e3d4c5b6a"))
+		h.xmpp.Join(muc, inMUC("loud", "", "9f9f9f9f9f9f"))
+		if !refused("other") || refused("loud") {
+			t.Errorf("back under another nick: refused %v; another under the old one: %v", refused("other"), refused("loud"))
+		}
 	})
 }
 

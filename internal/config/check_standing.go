@@ -88,7 +88,7 @@ func (d *decoder) checkSessions(c *Config, r *Rule, at string) {
 	if !anyOf(r.Do, "join", "speak", "op", "voice") {
 		return
 	}
-	if !lines && !slices.Contains(r.Do, "speak") && d.checkOnXMPP(c, r, at, "nobody on IRC has an encrypted session with the bot") {
+	if !lines && d.checkOnXMPP(c, r, at, "nobody on IRC has an encrypted session with the bot") {
 		return
 	}
 	talks := slices.ContainsFunc(c.Bridges, func(b Bridge) bool { return b.XMPP != nil && len(b.XMPP.People) > 0 })
