@@ -103,10 +103,13 @@ func (b *Book) openInBook(t *proof.Ticket) (code string, err error) {
 // question is what a person is asked.
 func (b *Book) question(t *proof.Ticket) string {
 	return fmt.Sprintf("IRC account %s on %s wants to act as you (nick %s). If that is you, send me the code that it was shown: !link CODE. "+
-		"If your client does not sign what it sends, clear-sign this sentence with your key, the code in its place, and send me all of the block: echo '%s' | gpg --clearsign. "+
+		"If your client does not sign what it sends, clear-sign this sentence with your key, the code in its place, and send me all of the block: echo %s | gpg --clearsign. "+
 		"If it is not you, do nothing. It ends at %s UTC by itself.",
-		t.Account, t.Network, t.Nick, proof.Sentence(t, "CODE"), t.Until.UTC().Format(time.TimeOnly))
+		t.Account, t.Network, t.Nick, quoted(proof.Sentence(t, "CODE")), t.Until.UTC().Format(time.TimeOnly))
 }
+
+// quoted is a text as one word for a shell, whatever names stand in it: people paste it.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // findLocked finds a person by what somebody typed: their name, or a bare JID. Case does
 // not count, unless it tells two of them apart.

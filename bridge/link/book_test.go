@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -680,6 +681,20 @@ func TestAgreedAsTheyLeave(t *testing.T) {
 		h.Reload(link.Config{Mode: link.Open, People: people[1:]})
 		h.linked()
 	})
+}
+
+// What people are to paste into a shell is one word there, whatever an account is called.
+func TestNothingForTheShell(t *testing.T) {
+	command := ""
+	live(t, link.Open, func(h *house) {
+		h.code("x';reboot;'", "bob")
+		_, command, _ = strings.Cut(h.heard(), "echo ")
+	})
+	command, _, ok := strings.Cut(command, " | gpg")
+	out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", "printf '[%s]' "+command).Output()
+	if want := "[I want the IRC account x';reboot;' on corp to act as bob for bot@corp.example: nonce CODE, good once, until "; !ok || err != nil || !strings.HasPrefix(string(out), want) || strings.Count(string(out), "[") != 1 {
+		t.Errorf("the shell takes %s for %q (%v)", command, out, err)
+	}
 }
 
 // An account may ask so often, a person guess so often.
