@@ -163,6 +163,8 @@ func (sd *side) open(t *Ticket) error {
 	}
 	if p := r.table.people[t.Person]; p == nil || keyFor(p) == "" {
 		return errNotNow("no key is verified as yours, and nothing else proves you")
+	} else if !provenBy(p, t.Proof) {
+		return errNotNow("the key that you have proven yourself by is not verified as yours now. If it was just accepted, try again in a moment")
 	}
 	d, ok := sd.mayInviteLocked(t.Person, t.JID, now)
 	switch {

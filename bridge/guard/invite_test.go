@@ -80,7 +80,12 @@ func verify(c *bridge.Claim) (guard.Signed, error) {
 
 // say is what the guard answers to a person in their own chat.
 func (h *house) say(person, text string, rung policy.Rung) string {
-	return h.g.Prove(context.Background(), &bridge.Claim{Text: text, Person: person, JID: person + "@corp.example", Leg: "bot", Bot: "bridge@corp.example", Rung: rung})
+	return h.sayBy(person, text, rung, "")
+}
+
+// sayBy is say, by a key.
+func (h *house) sayBy(person, text string, rung policy.Rung, key string) string {
+	return h.g.Prove(context.Background(), &bridge.Claim{Text: text, Person: person, JID: person + "@corp.example", Leg: "bot", Bot: "bridge@corp.example", Rung: rung, Key: key})
 }
 
 // aside is what it answers on IRC.
@@ -448,6 +453,40 @@ func TestInviteEndsWithTheKey(t *testing.T) {
 		h.has("lines", h.irc.Lines(), "KICK #finance dora_", "MODE #finance -I R:dora")
 		must(t, h.g.Reload(h.cfg))
 		h.answers("a ticket of before", h.say("dora", "!invite "+open, policy.Verified), "its time is over")
+	})
+}
+
+// What one key let in goes with that key, though the person has another.
+func TestInviteEndsWithItsKey(t *testing.T) {
+	invites(t, nil, func(h *house) {
+		with := func(keys ...string) {
+			cfg := h.cfg
+			cfg.Policy.People = nil
+			for _, p := range h.cfg.Policy.People {
+				other := *p
+				if p.Name == "dora" {
+					other.OpenPGP = keys
+				}
+				cfg.Policy.People = append(cfg.Policy.People, &other)
+			}
+			must(t, h.g.Reload(cfg))
+			h.wait(time.Second)
+		}
+		const second = "5555555555555555555555555555555555555555"
+		with(doraKey, second)
+		code, _ := h.ask("dora", "!invite corp/#finance dora_", policy.Verified)
+		h.answers("by a key that is not hers", h.sayBy("dora", "!invite "+code, policy.Verified, otherKey), "not verified as yours now")
+		h.answers("by the second", h.sayBy("dora", "!invite "+code, policy.Verified, second), "is invited")
+		h.wait(time.Second)
+		h.irc.Join(channel, onIRC("dora_", "dora"))
+		h.wait(time.Second)
+		h.irc.Lines()
+		with(second)
+		h.wait(3 * time.Second)
+		h.same("as the first key ends", h.irc.Lines())
+		with(doraKey)
+		h.wait(3 * time.Second)
+		h.has("as the second ends", h.irc.Lines(), "KICK #finance dora_", "MODE #finance -I R:dora")
 	})
 }
 

@@ -102,7 +102,7 @@ func (g *Guard) letIn(ctx context.Context, sd *side, t *Ticket, who string) stri
 	r, now := sd.room, g.now()
 	r.mu.Lock()
 	d, ok := sd.mayInviteLocked(t.Person, t.JID, now)
-	x := Timer{Kind: timerMember, Room: r.name, Place: sd.place.String(), Person: t.Person, Rule: d.Rule, Who: strings.TrimPrefix(who, policy.MaskJID)}
+	x := Timer{Kind: timerMember, Room: r.name, Place: sd.place.String(), Person: t.Person, Rule: d.Rule, Key: t.Proof, Who: strings.TrimPrefix(who, policy.MaskJID)}
 	x.ID = stayID(x.Kind, x.Place, x.Who)
 	if x.Due = now.Add(sd.stayTimeLocked(d.Rule)); x.byNick() {
 		x.Due = now.Add(inviteIn)

@@ -108,10 +108,10 @@ func (g *Guard) leaveStay(x *Timer, now time.Time) {
 }
 
 // holdsLocked reports whether a stay is good: its time is not over, and the person may
-// still be invited there, by a key that still proves them. So it ends with a key that
-// is revoked, a ban, or a change of the rules.
+// still be invited there, by the key that proved them. So it ends with a key that is
+// revoked, a ban, or a change of the rules.
 func (sd *side) holdsLocked(x *Timer, now time.Time) bool {
-	if !now.Before(x.Due) {
+	if !now.Before(x.Due) || !provenBy(sd.room.table.people[x.Person], x.Key) {
 		return false
 	}
 	d, ok := sd.mayInviteLocked(x.Person, "", now)
@@ -148,6 +148,12 @@ func keyFor(p *policy.Person) string {
 		}
 	}
 	return ""
+}
+
+// provenBy reports whether a key proves a person now. Where it is not known which key
+// proved them, any does.
+func provenBy(p *policy.Person, key string) bool {
+	return p != nil && (key == "" || slices.Contains(p.OpenPGP, key) || slices.Contains(p.OTR, key))
 }
 
 // fits reports whether a stay is of that subject: by account, else by the very nick,

@@ -83,6 +83,9 @@ type Timer struct {
 	Place  string `json:"place,omitempty"`
 	Person string `json:"person,omitempty"`
 	Rule   string `json:"rule,omitempty"`
+	// Key is the fingerprint of the key that they proved it by; "" in rows from before
+	// that was kept.
+	Key string `json:"key,omitempty"`
 }
 
 // Ticket is a proof that was asked for: a nonce, or a code.

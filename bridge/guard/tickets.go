@@ -202,6 +202,7 @@ func (g *Guard) proveHere(ctx context.Context, c *bridge.Claim, kind, code strin
 	if err != nil {
 		return refusal(err)
 	}
+	t.Proof = c.Key
 	return g.provenInvite(ctx, &t)
 }
 
