@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -105,7 +106,9 @@ func (p *Psi) Say(jid, text string) {
 
 func (p *Psi) run(name string, args ...string) {
 	p.lab.Helper()
-	cmd := exec.Command(name, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // a window may never come
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), p.env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		p.lab.Fatalf("lab: %s: %v: %s", filepath.Base(name), err, out)
