@@ -192,12 +192,12 @@ func (p *planner) flush() {
 
 func (p *planner) flags() {
 	for i, c := range p.want.Set {
-		if !strings.ContainsRune(p.seen.Flags+p.want.Set[:i], c) && !p.isLate(c) {
+		if !strings.ContainsRune(p.seen.Flags+p.want.Set[:i], c) && !p.isLate(c) && !p.lockedYet(c, '-') {
 			p.change("+" + string(c))
 		}
 	}
 	for _, c := range p.want.Clear {
-		if strings.ContainsRune(p.seen.Flags, c) && !strings.ContainsRune(p.want.Set, c) {
+		if strings.ContainsRune(p.seen.Flags, c) && !strings.ContainsRune(p.want.Set, c) && !p.lockedYet(c, '+') {
 			p.change("-" + string(c))
 		}
 	}

@@ -42,21 +42,40 @@ func (p *planner) services() {
 	}
 }
 
-// sameLock compares mode locks: services write the modes in an order of their own.
-func sameLock(a, b string) bool {
-	signed := func(lock string) (out [128]byte) {
-		sign := byte('+')
-		for i := range len(lock) {
-			switch c := lock[i]; {
-			case c == '+' || c == '-':
-				sign = c
-			case c < 128:
-				out[c] = sign
-			}
-		}
-		return out
+// lockedYet reports whether ChanServ still keeps a mode with that sign, and is about to be
+// asked for another lock: until it has answered, servers refuse the change (742).
+func (p *planner) lockedYet(c rune, sign byte) bool {
+	if p.want.MLock == "" || p.caps.Services == NoServices || c >= 128 || sameLock(p.want.MLock, p.seen.MLock) {
+		return false
 	}
-	return signed(a) == signed(b)
+	return signs(p.seen.MLock)[c] == sign && signs(p.want.MLock)[c] != sign
+}
+
+// LockHolds reports whether PlanChannel leaves a mode as it is, because ChanServ keeps it
+// until it has taken the new lock.
+func LockHolds(want Channel, seen ChannelSeen, caps ChannelCaps) bool {
+	p := planner{want: &want, seen: &seen, caps: &caps}
+	held := func(letters string, is bool, sign byte) bool {
+		return strings.ContainsFunc(letters, func(c rune) bool { return strings.ContainsRune(seen.Flags, c) == is && p.lockedYet(c, sign) })
+	}
+	return held(want.Set, false, '-') || held(want.Clear, true, '+')
+}
+
+// sameLock compares mode locks: services write the modes in an order of their own.
+func sameLock(a, b string) bool { return signs(a) == signs(b) }
+
+// signs are those of the modes of a lock.
+func signs(lock string) (out [128]byte) {
+	sign := byte('+')
+	for i := range len(lock) {
+		switch c := lock[i]; {
+		case c == '+' || c == '-':
+			sign = c
+		case c < 128:
+			out[c] = sign
+		}
+	}
+	return out
 }
 
 // flagDiff returns "+x-y", in the order of the letters given.

@@ -131,6 +131,9 @@ func TestPlanChannel(t *testing.T) {
 			inspircd,
 			"PRIVMSG ChanServ :SET #c MLOCK +nt\nPRIVMSG ChanServ :SET #c TOPICLOCK ON\nPRIVMSG ChanServ :FLAGS #c alice +O-v\nPRIVMSG ChanServ :FLAGS #c bob -o",
 		},
+		{"a mode that is locked yet waits for the lock", Channel{Clear: "mi", MLock: "+nt"}, ChannelSeen{Flags: "ntmi", MLock: "+ntm"}, inspircd, "MODE #c -i\nPRIVMSG ChanServ :SET #c MLOCK +nt"},
+		{"a mode that is locked away waits for the lock", Channel{Set: "nmi", MLock: "+nmi"}, ChannelSeen{MLock: "+n-m"}, inspircd, "MODE #c +ni\nPRIVMSG ChanServ :SET #c MLOCK +nmi"},
+		{"a lock of somebody else is tried", Channel{Clear: "m"}, ChannelSeen{Flags: "m", MLock: "+m"}, inspircd, "MODE #c -m"},
 		{"an entry message", Channel{EntryMsg: ptr("we have moved")}, ChannelSeen{EntryMsg: ptr("hello")}, inspircd, "PRIVMSG ChanServ :SET #c ENTRYMSG we have moved"},
 		{"no entry message any more", Channel{EntryMsg: ptr("")}, ChannelSeen{EntryMsg: ptr("we have moved")}, inspircd, "PRIVMSG ChanServ :SET #c ENTRYMSG OFF"},
 		{"an entry message that is there, or over one that is not known", Channel{EntryMsg: ptr("we have moved")}, ChannelSeen{}, inspircd, ""},
@@ -140,6 +143,9 @@ func TestPlanChannel(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.want.Name = "#c"
 			got, err := PlanChannel(tt.want, tt.seen, tt.caps, 5)
+			if locked := strings.Contains(tt.name, "waits for the lock"); LockHolds(tt.want, tt.seen, tt.caps) != locked {
+				t.Error("held by the lock:", !locked)
+			}
 			if err != nil || lines(got) != tt.plan {
 				t.Errorf("%v, plan\n%s\nwant\n%s", err, lines(got), tt.plan)
 			}

@@ -18,13 +18,8 @@ const (
 	roundsMax    = 6                // of a MUC, each of which reads the state anew
 	repairsMax   = 10               // in repairsPer; the war breaker should have come first
 	repairsPer   = time.Minute
+	lockWait     = 2 * time.Second       // for ChanServ to change its mode lock
 	lookTogether = 20 * time.Millisecond // changes that come together are looked at once
-
-	// InspIRCd drops a topic that is set in the second of the one before it, without a
-	// word: one of ours is looked at again after topicWait, and set again, topicTries
-	// times.
-	topicWait  = 2 * time.Second
-	topicTries = 3
 )
 
 // lookAfter keeps the room's own state as the policy wants it, until ctx ends: when it
@@ -116,31 +111,11 @@ func (sd *side) lookOnce(ctx context.Context) time.Duration {
 		if len(steps) > 0 {
 			sd.repaired()
 		}
-		if sd.topicAgain(steps, seen.ChannelCaps.Software) && (later == 0 || later > topicWait) {
-			later = topicWait
-		}
 		if !more {
 			return later
 		}
 	}
 	return lookAgain
-}
-
-// topicAgain reports whether it is to be looked soon if a topic was taken.
-func (sd *side) topicAgain(steps []bridge.Changes, software policy.Software) bool {
-	set := ""
-	for _, c := range steps {
-		for _, l := range c.Lines {
-			if l.Verb == "TOPIC" {
-				set = l.Line()
-			}
-		}
-	}
-	if set != sd.topicSet {
-		sd.topicSet, sd.topicTried = set, 0
-	}
-	sd.topicTried++
-	return set != "" && sd.topicTried <= topicTries && software == policy.InspIRCd
 }
 
 // observe reads the room's state.

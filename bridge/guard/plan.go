@@ -100,7 +100,21 @@ func (sd *side) planned(o *bridge.Observed, self string) (out []bridge.Changes, 
 	r.noteLocked(diff)
 	sd.markDoorsLocked()
 	r.g.log.Info("guard changes a room", "leg", sd.place.Leg, "room", sd.place.Name, "n", len(words), "rule", bridge.Shorten(diff.Acts, maxLogged))
-	return out, more, 0
+	return out, more, sd.lockWaitLocked(o)
+}
+
+// lockWaitLocked is when to look again for what ChanServ's old mode lock keeps from being
+// changed; 0: nothing is, or it was waited for already.
+func (sd *side) lockWaitLocked(o *bridge.Observed) time.Duration {
+	asked := ""
+	if sd.channel() && policy.LockHolds(sd.want, o.Channel, o.ChannelCaps) {
+		asked = sd.want.MLock
+	}
+	again := asked != "" && asked != sd.locked
+	if sd.locked = asked; again {
+		return lockWait
+	}
+	return 0
 }
 
 // standLocked tells what of a kind cannot be mended here now, and ends what is so no more.

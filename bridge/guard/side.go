@@ -33,6 +33,7 @@ type side struct {
 	greets     bool               // ChanServ tells who comes in what a migration wants said
 	topicSet   string             // line that the last look sent; of the goroutine that looks
 	topicTried int                // how often in a row
+	locked     string             // the mode lock that was waited for
 	settle     time.Time          // ops that servers set are judged then
 	regains    int                // times op, or to be let in, was asked for in vain
 	regain     time.Time          // when to ask again; zero: not

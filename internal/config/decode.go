@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -303,11 +305,12 @@ func (d *decoder) set(v reflect.Value, t tag, s, path string) {
 	case v.Kind() == reflect.Int:
 		var x, low, high int
 		if t.has("percent") {
-			if !strings.HasSuffix(s, "%") {
-				d.fail(path, "write 20%", "%s has no %%", quote(s))
+			whole, ok := strings.CutSuffix(s, "%")
+			if !ok {
+				d.fail(path, "write "+percent(s), "%s has no %%", quote(s))
 				return
 			}
-			s = strings.TrimSuffix(s, "%")
+			s = strings.TrimSpace(whole)
 		}
 		if _, err := fmt.Sscanf(s+"\n", "%d\n", &x); err != nil {
 			d.fail(path, "", "must be a whole number, but is %s", quote(s))
@@ -316,7 +319,8 @@ func (d *decoder) set(v reflect.Value, t tag, s, path string) {
 		_, _ = fmt.Sscan(t["min"], &low)
 		_, _ = fmt.Sscan(t["max"], &high)
 		if x < low || x > high {
-			d.fail(path, t.limitFix(), "%d is not between %d and %d", x, low, high)
+			unit := map[bool]string{true: "%"}[t.has("percent")]
+			d.fail(path, t.limitFix(), "%d%s is not between %d%[2]s and %[4]d%[2]s", x, unit, low, high)
 			return
 		}
 		v.SetInt(int64(x))
@@ -328,6 +332,18 @@ func (d *decoder) set(v reflect.Value, t tag, s, path string) {
 		}
 		v.SetString(s)
 	}
+}
+
+// percent is what somebody may have meant who wrote a share without its sign.
+func percent(s string) string {
+	x, err := strconv.ParseFloat(s, 64)
+	switch {
+	case err != nil || x <= 0 || x > 100:
+		return "20%"
+	case x <= 1 && strings.Contains(s, "."):
+		x *= 100
+	}
+	return strconv.Itoa(int(math.Round(x))) + "%"
 }
 
 // scalar returns a scalar as it is written. Digits stand for themselves, so that

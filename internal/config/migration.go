@@ -133,10 +133,13 @@ func (d *decoder) checkMigration(c *Config) {
 			}
 			channels[id] = m.Name
 			d.checkMigrated(c, path, ch)
-			if m.Forward != "" && foldChannel(m.Forward) == foldChannel(ch.Channel) {
-				d.fail(path+".forward", "name another channel", "%s is the channel that is closed", m.Forward)
+		}
+		for n, lang := range m.Language {
+			if slices.Contains(m.Language[:n], lang) {
+				d.fail(fmt.Sprintf("%s.language[%d]", path, n), "keep one of them", "%s stands twice", quote(lang))
 			}
 		}
+		d.checkForward(c, m, b, path)
 		d.checkCloses(c, m, b, path)
 	}
 }
@@ -152,6 +155,27 @@ func (d *decoder) checkMigrated(c *Config, path string, ch Channel) {
 	if !guarded {
 		d.fail(path, fmt.Sprintf("add rooms: {%s: {irc: {network: %s, channel: %q}, default: allow}}", strings.SplitN(path, ".", 2)[1], ch.Network, ch.Channel),
 			"channel %s of %s is not guarded, so nobody can make it read-only or close it", ch.Channel, ch.Network)
+	}
+}
+
+// checkForward wants another channel for those who are sent on, and tells of one where the
+// bot is not: servers ask whoever sets it to be op there.
+func (d *decoder) checkForward(c *Config, m *Migration, b *Bridge, path string) {
+	if m.Forward == "" || d.anyBroken("rooms") || d.anyBroken("bridges") {
+		return
+	}
+	to := foldChannel(m.Forward)
+	is := func(network, channel string) bool {
+		return foldChannel(channel) == to && slices.ContainsFunc(b.IRC, func(x Channel) bool { return x.Network == network })
+	}
+	switch {
+	case slices.ContainsFunc(b.IRC, func(x Channel) bool { return is(x.Network, x.Channel) }):
+		d.fail(path+".forward", "name another channel", "%s is the channel that is closed", m.Forward)
+	case !slices.ContainsFunc(c.Rooms, func(r Room) bool { return r.IRC != nil && is(r.IRC.Network, r.IRC.Channel) }) &&
+		!slices.ContainsFunc(c.Bridges, func(x Bridge) bool {
+			return slices.ContainsFunc(x.IRC, func(x Channel) bool { return is(x.Network, x.Channel) })
+		}):
+		d.warn(path+".forward", "add it to rooms, and give the bot op there", "the bot is not in %s, and only an op of that channel may send people on to it", m.Forward)
 	}
 }
 

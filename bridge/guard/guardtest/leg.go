@@ -49,7 +49,6 @@ type Applied struct {
 type Place struct {
 	Flags     string
 	Topic     string
-	TopicAt   time.Time // InspIRCd drops a topic that is set within a second after that
 	Key       string
 	MLock     string
 	TopicLock bool

@@ -100,10 +100,7 @@ func (l *Leg) line(room bridge.Room, c policy.Command) {
 	case "MODE":
 		p.modes(c.Params[1], c.Params[2:], show)
 	case "TOPIC":
-		if p.Caps.Software == policy.InspIRCd && time.Since(p.TopicAt) < time.Second {
-			break
-		}
-		p.Topic, p.TopicAt = c.Params[1], time.Now()
+		p.Topic = c.Params[1]
 		show(bridge.Sight{Kind: bridge.SightMode, What: "topic"})
 	case "PRIVMSG":
 		switch verb, _, _ := strings.Cut(c.Params[1], " "); {
