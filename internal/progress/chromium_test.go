@@ -36,11 +36,11 @@ func TestPageInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	keep := os.Getenv("REPORT_SHOTS") // a folder for a person to look at them
-	shots := map[string][]string{"light": nil, "dark": {"--force-dark-mode", "--blink-settings=preferredColorScheme=0"}}
+	shots := map[string][]string{"light": nil, "dark": {"--force-dark-mode", "--blink-settings=preferredColorScheme=0"}, "narrow": nil}
 	var back []color.Color
-	for _, name := range []string{"light", "dark"} {
+	for _, name := range []string{"light", "dark", "narrow"} {
 		shot := filepath.Join(dir, name+".png")
-		out := chromium(t, browser, dir, append(shots[name], "--screenshot="+shot, "--window-size=960,1700", "file://"+file)...)
+		out := chromium(t, browser, dir, append(shots[name], "--screenshot="+shot, map[bool]string{true: "--window-size=500,2300", false: "--window-size=960,1700"}[name == "narrow"], "file://"+file)...)
 		if strings.Contains(out, "CONSOLE") {
 			t.Errorf("%s: the console says:\n%s", name, out)
 		}
@@ -54,7 +54,7 @@ func TestPageInChromium(t *testing.T) {
 			}
 		}
 		all := bounds.Dx() * bounds.Dy() / 9
-		if bounds.Dx() < 900 || len(seen) < 20 || seen[img.At(2, 2)] > all*98/100 {
+		if bounds.Dx() < 480 || len(seen) < 20 || seen[img.At(2, 2)] > all*98/100 {
 			t.Errorf("%s: %v, %d colours, %d of %d points are background", name, bounds, len(seen), seen[img.At(2, 2)], all)
 		}
 		if keep != "" {

@@ -81,6 +81,7 @@ type line struct {
 type rect struct {
 	X, Y, W, H float64
 	Tone       int
+	Clear      bool // hatched: not by its colour alone
 	Title      string
 }
 
@@ -231,7 +232,7 @@ func spoken(days []migrate.Day) *plot {
 				continue
 			}
 			top := p.y(sum + n)
-			p.Bars = append(p.Bars, rect{p.x(i, len(days)) - wide/2, top, wide, p.y(sum) - top, tones[j], fmt.Sprintf("%s: %d %s", days[i].Date, n, k)})
+			p.Bars = append(p.Bars, rect{p.x(i, len(days)) - wide/2, top, wide, p.y(sum) - top, tones[j], strings.HasSuffix(k, "/clear"), fmt.Sprintf("%s: %d %s", days[i].Date, n, k)})
 			sum += n
 		}
 	}
