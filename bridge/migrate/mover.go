@@ -64,7 +64,7 @@ var (
 // Times of a Mover.
 const (
 	tickEvery  = time.Second
-	writeEvery = 5 * time.Second // counts go to the store: so much of them a kill takes
+	writeEvery = time.Second // counts go to the store: so much of them a kill takes
 	writeTime  = 10 * time.Second
 	forgetWait = 6 * time.Hour
 )
