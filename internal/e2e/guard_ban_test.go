@@ -72,7 +72,8 @@ func newOffice(t *testing.T, h *house, s *lab.XMPPServer) *office {
 		o.ircd.Register(account, "sesame")
 	}
 	o.alice, o.carol = h.scriptedOTR(s, "alice", 0), h.scriptedOTR(s, "carol", 0)
-	o.op, o.onIRC = h.identified(o.ircd, "alice", "aliceacct"), h.identified(o.ircd, "carol", "carolacct")
+	members := h.members(o.ircd, "alice", "carol")
+	o.op, o.onIRC = members[0], members[1]
 	o.op.Join(channel)
 	h.config(bothSides)
 	o.bot = h.start()

@@ -39,10 +39,8 @@ func TestGuardCompilesDoors(t *testing.T) {
 	for _, room := range []string{"finance", "known", "talk", "wire", "lobby", "keys"} {
 		h.held("corp/#" + room)
 	}
-	users := h.IRCUsers(ircd, "carl", "bob", "eve")
-	carl, bob, eve := users[0], users[1], users[2]
-	logIn(carl, "carlacct")
-	logIn(bob, "bobacct")
+	eve, members := h.IRCUser(ircd, "eve"), h.members(ircd, "carl", "bob")
+	carl, bob := members[0], members[1]
 
 	t.Log("members: +i, and +I for their accounts")
 	h.doorSays(eve, "#finance", "473")

@@ -27,7 +27,8 @@ safety: {protected: [carl]}
 func TestGuardKilledInTheMiddle(t *testing.T) {
 	t.Parallel()
 	h, ircd := newIRCHouse(t, withServices)
-	carl, bob := h.member(ircd, "carl"), h.member(ircd, "bob")
+	members := h.members(ircd, "carl", "bob")
+	carl, bob := members[0], members[1]
 	h.found(carl, "#lobby")
 	carl.Join("#trial")
 	h.config(onIRCAlone + twoRooms)
@@ -40,7 +41,8 @@ func TestGuardKilledInTheMiddle(t *testing.T) {
 	t.Log("shut by order, and opened by order")
 	bob.Join("#lobby")
 	h.ok("guard", "lockdown", "lobby")
-	eve, x := h.IRCUser(ircd, "eve"), h.IRCUser(ircd, "xeno")
+	others := h.IRCUsers(ircd, "eve", "xeno")
+	eve, x := others[0], others[1]
 	h.doorSays(eve, "#lobby", "473")
 	h.ok("guard", "lockdown", "lobby", "--off")
 	h.doorSays(eve, "#lobby", "in")

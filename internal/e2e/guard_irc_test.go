@@ -56,6 +56,16 @@ func (h *house) member(s *lab.IRCServer, nick string) *lab.IRCUser {
 	return u
 }
 
+// members connects several at once, each logged in to nick+"acct".
+func (h *house) members(s *lab.IRCServer, nicks ...string) []*lab.IRCUser {
+	h.t.Helper()
+	users := h.IRCUsers(s, nicks...)
+	for _, u := range users {
+		logIn(u, u.Nick+"acct")
+	}
+	return users
+}
+
 func logIn(u *lab.IRCUser, account string) {
 	u.Send("PRIVMSG NickServ :IDENTIFY " + account + " " + sesame)
 	u.Expect(" 900 ")

@@ -57,11 +57,8 @@ func TestGuardIsArmed(t *testing.T) {
 	h.file("services", "sesame\n")
 	ircd.Register("carlacct", "sesame")
 	ircd.Register("bobacct", "sesame")
-	carl, bob := h.IRCUser(ircd, "carl"), h.IRCUser(ircd, "bob")
-	for user, account := range map[*lab.IRCUser]string{carl: "carlacct", bob: "bobacct"} {
-		user.Send("PRIVMSG NickServ :IDENTIFY " + account + " sesame")
-		user.Expect(" 900 ")
-	}
+	members := h.members(ircd, "carl", "bob")
+	carl, bob := members[0], members[1]
 	carl.Join("#finance")
 	h.config(guarded)
 	bot := h.start()
