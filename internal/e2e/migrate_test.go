@@ -144,7 +144,7 @@ func TestTeamMovesOffIRC(t *testing.T) {
 			t.Error("a plan changed something")
 		}
 
-		m.stage("announced 7 days, a day and an hour before, over a kill")
+		m.stage("announced 7 days, a day and an hour before")
 		m.clock(4 * teamDay)
 		m.both(1, "In 6 days (", "encrypted-first: ")
 		m.clock(9*teamDay + time.Hour/2)
