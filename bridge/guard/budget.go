@@ -34,8 +34,7 @@ func (sd *side) goingLocked(w *work, now time.Time) []*removal {
 		return go_
 	case r.over:
 		return sd.withheldLocked(w, go_, now)
-	case r.budget.Take(counted, len(sd.present), now):
-		r.calmLocked()
+	case r.budget.Take(counted, len(sd.present), now): // others may be held back still: see waitsLocked
 		for _, x := range go_ {
 			if x.counts {
 				x.paid = now

@@ -108,6 +108,24 @@ func TestBudgetIsNotAskedForEver(t *testing.T) {
 	})
 }
 
+// One more who has to go, and goes within the budget, is no word about those who are held
+// back: the admins are told of them as long as they are there.
+func TestBudgetIsNotForgottenForOne(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.fill(30)
+		must(t, h.g.Reload(closeLobby(h.cfg)))
+		h.wait(12 * time.Minute) // it was shut, and is open again
+		h.irc.Join(lobby, onIRC("late", "?"))
+		h.wait(2 * time.Minute)
+		h.irc.Learn(lobby, "late", func(f *policy.Facts) { f.Account = policy.Is("late", "WHOX", time.Time{}) })
+		h.wait(2 * time.Minute)
+		if n := len(h.kicked()); n != 1 {
+			t.Errorf("%d went", n)
+		}
+		h.has("alarms", h.g.Status().Rooms[1].Alarms, "30 are to go by the rules")
+	})
+}
+
 // In a small room two are more than the share that may go. They go all the same, one
 // a minute, once the admins were told and the room was shut for its time.
 func TestSmallRoomIsNotShutForEver(t *testing.T) {
