@@ -207,6 +207,8 @@ func (sd *side) wantEntryLocked(c *policy.Channel, seen *policy.ChannelSeen, mv 
 				b.EntryMsg = &before
 			}
 			c.EntryMsg = &want
+			acts, _ := sd.actsLocked()
+			return acts && sd.holds && sd.room.armed // else nobody asks ChanServ
 		}
 		return true
 	case b.EntryMsg != nil && !sameTopic(*seen.EntryMsg, *b.EntryMsg):

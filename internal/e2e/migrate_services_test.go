@@ -94,6 +94,7 @@ func TestChannelThatServicesKeepIsLeft(t *testing.T) {
 
 	t.Log("closed: the server sends people on")
 	advance("closed")
+	carl.Expect(" MODE #dev +iLl #dev-moved ")
 	eve := h.IRCUser(ircd, "eve")
 	if got := h.answer(eve, "JOIN #dev", " 366 eve #dev-moved ", " 366 eve #dev ", " 473 eve "); !strings.Contains(got, "#dev-moved") {
 		t.Errorf("the door of the closed channel answers %s", got)
