@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -139,11 +140,32 @@ func TestNoMuteWhereTheChannelIsModerated(t *testing.T) {
 	for _, modes := range []string{"+m", "+M"} {
 		live(t, func(c *guard.Config) {
 			c.Rooms[1].Modes = modes
-			c.Policy.Rules = append(c.Policy.Rules, policy.Rule{ID: "hush", Rooms: []string{"lobby"}, Do: []policy.Do{policy.Speak}, Who: policy.Who{Anonymous: true}, Effect: policy.Quarantine})
+			c.Policy.Rules = append(c.Policy.Rules, policy.Rule{ID: "hush", Rooms: []string{"lobby"}, Do: []policy.Do{policy.Speak}, If: policy.If{Account: policy.No}, Effect: policy.Quarantine})
 		}, func(h *house) {
 			h.irc.Join(lobby, onIRC("eve", ""))
 			h.wait(6 * time.Minute)
 			h.same(modes, h.bansOf(lobby))
 		})
 	}
+}
+
+// Once more would have gone than may, nobody goes as long as the room is shut for it, be it
+// one alone by then; and then they do.
+func TestOverTheBudgetNobodyGoes(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.fill(30)
+		must(t, h.g.Reload(closeLobby(h.cfg)))
+		h.wait(time.Second)
+		for i := range 29 {
+			h.irc.Part(lobby, fmt.Sprint("user", i), false)
+		}
+		h.wait(3 * time.Minute)
+		must(t, h.g.Reload(closeLobby(h.cfg))) // judged anew
+		h.wait(time.Minute)
+		h.same("kicks while it is shut", h.kicked())
+		h.wait(7 * time.Minute)
+		if kicks := h.kicked(); len(kicks) != 1 || !strings.HasPrefix(kicks[0], "KICK #lobby user29 ") {
+			t.Errorf("kicks after it: %q", kicks)
+		}
+	})
 }
