@@ -52,10 +52,12 @@ func (l *Leg) Account(ctx context.Context, name string) (bridge.AccountSeen, err
 // askAccount asks NickServ. An older question was given up.
 func (s *session) askAccount(name string, reply chan *bridge.AccountSeen) {
 	s.account = nil
-	if !s.up || s.services.state != servicesUp && s.services.state != servicesBack {
+	v := &s.services
+	if !s.up || v.told && v.state != servicesUp && v.state != servicesBack {
 		reply <- nil
 		return
 	}
+	s.watchServices() // where no guard has them watched: who answers must be known
 	a := &accountAsked{name: name, reply: reply, deadline: s.now.Add(servicesPatience)}
 	if s.win.reads([]string{"PRIVMSG " + nickServ + " :INFO " + name}, func() {}) != nil {
 		reply <- nil
