@@ -48,7 +48,8 @@ type services struct {
 	state    servicesState
 	told     bool      // the server has answered
 	watching bool      // MONITOR is on for them
-	meeting  bool      // somebody has the nick, and it is asked who that is
+	meeting  bool      // somebody has the nick, and it is asked who that is,
+	met      time.Time // since then
 	ask      time.Time // when to ask next, without MONITOR, or while who has the nick is not them; zero: not at all
 	fresh    time.Time // when to ask who is logged in, after their return
 	host     string    // "" while unknown
@@ -119,9 +120,13 @@ func (s *session) servicesAre(there bool) {
 			v.ask = time.Time{}
 		}
 		s.servicesFound(false)
-	case v.meeting, !v.elsewhere && (v.state == servicesUp || v.state == servicesBack):
+	case v.meeting && s.now.Before(v.met.Add(servicesPatience)), !v.elsewhere && (v.state == servicesUp || v.state == servicesBack):
 	default:
-		v.meeting = true
+		v.meeting, v.met = true, s.now
+		if v.watching { // a server may not answer who asks often
+			v.ask = s.now.Add(servicesEvery)
+			s.timer(v.ask)
+		}
 		s.meetServices()
 	}
 }
