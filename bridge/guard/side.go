@@ -19,45 +19,43 @@ type side struct {
 	look  chan struct{} // capacity 1: the room's own state may have changed
 	stop  context.CancelFunc
 
-	leg        bridge.Enforcer
-	ready      bool
-	lost       time.Time // when the bot was last there; zero: it is, or never was
-	why        string
-	batch      int // of those whom the leg tells at once
-	telling    bool
-	present    map[string]*subject
-	self       string // the bot's nick
-	holds      bool   // op, or owner
-	looked     time.Time
-	down       bool               // services are
-	greets     bool               // ChanServ tells who comes in what a migration wants said
-	topicSet   string             // line that the last look sent; of the goroutine that looks
-	topicTried int                // how often in a row
-	locked     string             // the mode lock that was waited for
-	settle     time.Time          // ops that servers set are judged then
-	regains    int                // times op, or to be let in, was asked for in vain
-	regain     time.Time          // when to ask again; zero: not
-	recovered  time.Time          // when RECOVER was asked for
-	mess       bool               // RECOVER left the channel +im
-	shutOut    bool               // the channel does not let the bot in
-	topic      *string            // that is kept
-	right      map[string]bool    // what of a MUC was set right before, by matter
-	doers      map[string]string  // who changed what of a MUC since the last look
-	kept       []policy.BanRecord // of an earlier process, whose entries are not marked for sure
-	found      map[string]string  // of a MUC's configuration: what the policy does not speak of
-	caps       policy.ChannelCaps
-	mucCaps    policy.MUCCaps
-	moderated  bool           // the MUC, as last seen
-	flags      string         // of the channel, as last seen
-	merged     []string       // its bans that a server or a service set, and nobody since
-	passes     []string       // entries of the channel's list of exceptions from +i, as last seen
-	closed     bool           // the policy itself wants it invite-only, or members-only
-	want       policy.Channel // as last compiled
-	wantMUC    policy.MUC
-	cannot     []string
-	ending     map[string]bool // stays that ended, and whose entries may still stand
-	plan       []string        // of a dry run, or refused
-	repairs    []time.Time
+	leg       bridge.Enforcer
+	ready     bool
+	lost      time.Time // when the bot was last there; zero: it is, or never was
+	why       string
+	batch     int // of those whom the leg tells at once
+	telling   bool
+	present   map[string]*subject
+	self      string // the bot's nick
+	holds     bool   // op, or owner
+	looked    time.Time
+	down      bool               // services are
+	greets    bool               // ChanServ tells who comes in what a migration wants said
+	locked    string             // the mode lock that was waited for
+	settle    time.Time          // ops that servers set are judged then
+	regains   int                // times op, or to be let in, was asked for in vain
+	regain    time.Time          // when to ask again; zero: not
+	recovered time.Time          // when RECOVER was asked for
+	mess      bool               // RECOVER left the channel +im
+	shutOut   bool               // the channel does not let the bot in
+	topic     *string            // that is kept
+	right     map[string]bool    // what of a MUC was set right before, by matter
+	doers     map[string]string  // who changed what of a MUC since the last look
+	kept      []policy.BanRecord // of an earlier process, whose entries are not marked for sure
+	found     map[string]string  // of a MUC's configuration: what the policy does not speak of
+	caps      policy.ChannelCaps
+	mucCaps   policy.MUCCaps
+	moderated bool           // the MUC, as last seen
+	flags     string         // of the channel, as last seen
+	merged    []string       // its bans that a server or a service set, and nobody since
+	passes    []string       // entries of the channel's list of exceptions from +i, as last seen
+	closed    bool           // the policy itself wants it invite-only, or members-only
+	want      policy.Channel // as last compiled
+	wantMUC   policy.MUC
+	cannot    []string
+	ending    map[string]bool // stays that ended, and whose entries may still stand
+	plan      []string        // of a dry run, or refused
+	repairs   []time.Time
 
 	left    map[string]bool      // bare JIDs of those who left: they shall hold nothing
 	leavers map[string]time.Time // bare JIDs and accounts of those who left, and when
