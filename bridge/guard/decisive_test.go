@@ -169,3 +169,30 @@ func TestOverTheBudgetNobodyGoes(t *testing.T) {
 		}
 	})
 }
+
+// Who is protected from now on is kept out by no ban of before: what was set for it is taken
+// back on both networks.
+func TestProtectionLiftsABan(t *testing.T) {
+	live(t, nil, func(h *house) {
+		_, err := h.g.Ban(context.Background(), guard.BanOrder{Who: "bob", By: "alice"})
+		must(t, err)
+		h.wait(time.Second)
+		is := func() (is policy.Affiliation) {
+			h.xmpp.Change(muc, func(p *guardtestPlace) { is = p.Affs["bob@corp.example"] })
+			return is
+		}
+		if is() != policy.Outcast {
+			t.Fatalf("bob is %q", is())
+		}
+		cfg := h.cfg
+		cfg.Policy.Protected = []string{"alice", "bob"}
+		must(t, h.g.Reload(cfg))
+		h.wait(6 * time.Minute)
+		if is() != policy.Member {
+			t.Errorf("protected, and %q", is())
+		}
+		h.irc.Join(channel, onIRC("bob", "bob"))
+		h.wait(time.Second)
+		h.same("there", h.irc.Nicks(channel), "bob")
+	})
+}
