@@ -50,7 +50,7 @@ func (s *sink) delivered() []string {
 // await waits for what another process has to bring about.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	if !lab.Poll(time.Minute, cond) {
+	if !lab.Poll(3*time.Minute, cond) {
 		t.Fatalf("waited in vain for %s", what)
 	}
 }

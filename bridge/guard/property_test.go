@@ -152,7 +152,7 @@ func TestWhateverHappens(t *testing.T) {
 			for _, nick := range names {
 				h.irc.Learn(channel, nick, func(f *policy.Facts) { f.Account.Known = policy.Yes })
 			}
-			h.wait(20 * time.Minute)
+			h.wait(45 * time.Minute)
 			// More would go than may: the admins are asked.
 			shut := slices.ContainsFunc(h.g.Status().Rooms[0].Alarms, func(s string) bool { return strings.Contains(s, "are to go by the rules") })
 			for _, nick := range h.irc.Nicks(channel) {

@@ -36,8 +36,9 @@ func TestLinkOrders(t *testing.T) {
 	book := linkBook(t)
 	d := guardDesk{orders: func() guard.Orders { return nil }, links: book}
 	day := time.Now().UTC().Format(time.DateOnly)
+	until := time.Now().UTC().Add(time.Hour).Format(time.DateOnly)
 	for _, tt := range []struct{ verb, words, by, answer string }{
-		{"links", "", "bob", "alice: corp/al since " + day + ", agreed to by root\nalice: corp/ali, proven, waits for an admin until " + day},
+		{"links", "", "bob", "alice: corp/al since " + day + ", agreed to by root\nalice: corp/ali, proven, waits for an admin until " + until},
 		{"link", "alice corp/ali", "alice", "Not done: another admin has to agree, or the machine."},
 		{"link", "alice ali", "bob", "Not done: write the account as NETWORK/ACCOUNT."},
 		{"link", "alice corp/al", "bob", "Not done: nothing of that kind is there: alice has not proven that corp/al is theirs, or that was agreed to; drawbridge guard links."},

@@ -185,8 +185,8 @@ func TestBanOfAPerson(t *testing.T) {
 
 		t.Log("it ends while nobody runs")
 		n := len(o.op.Lines())
-		h.ok("guard", "ban", "carol", "--for", "2s")
-		until := time.Now().Add(2 * time.Second)
+		h.ok("guard", "ban", "carol", "--for", "6s")
+		until := time.Now().Add(6 * time.Second)
 		comesTo(t, "carol out of the MUC", func() bool { return seat(o.inMUC, "carol") == "in" }, false)
 		o.bot.Kill()
 		h.Await(wait, "the end of the ban", func() bool { return time.Now().After(until) })

@@ -22,9 +22,9 @@ rooms:
     dry_run: false
     flood: {lines: {count: 6, per: 1h}, repeats: {count: 3, per: 1h}, caps: {count: 2, per: 1h}, highlights: 3, cycles: {count: 3, per: 1h}, nicks: {count: 3, per: 1h}, calm: 1h}
   lane: {irc: {network: corp, channel: "#dev2"}, default: allow, dry_run: false, flood: {lines: {count: 4, per: 1h}, calm: 1h}}
-  alley: {irc: {network: corp, channel: "#alley"}, default: allow, dry_run: false, flood: {repeats: {count: 3, per: 1h}, calm: 1s}}
+  alley: {irc: {network: corp, channel: "#alley"}, default: allow, dry_run: false, flood: {repeats: {count: 3, per: 1h}, calm: 4s}}
   gate: {irc: {network: corp, channel: "#gate"}, default: allow, dry_run: false, flood: {clones: 3}}
-  rush: {irc: {network: corp, channel: "#rush"}, default: allow, dry_run: false, joins: {count: 4, per: 1h, for: 1s}}
+  rush: {irc: {network: corp, channel: "#rush"}, default: allow, dry_run: false, joins: {count: 4, per: 1h, for: 4s}}
 rules:
   - {id: lines, rooms: [hall], do: speak, if: {flood: lines}, effect: kick, reason: "Too many lines"}
   - {id: repeats, rooms: [hall], do: speak, if: {flood: repeats}, effect: kick, reason: "Too often the same"}
@@ -140,6 +140,7 @@ func TestGuardFloods(t *testing.T) {
 	for n := range 6 {
 		sam.Say("#dev", fmt.Sprint("sam says ", n))
 	}
+	h.answer(sam, "PING sam", " PONG ")
 	una.Say("#dev", "una says a word")
 	eve.Expect("una says a word")
 	if got := strings.Count(strings.Join(eve.Lines(), "\n"), "sam says"); got != 3 {

@@ -120,7 +120,7 @@ func TestGuardAfterANetsplit(t *testing.T) {
 	a.Register("carlacct", sesame)
 	h.config(onIRCAlone + `
 rooms:
-  lobby: {irc: {network: corp, channel: "#lobby"}, default: allow, dry_run: false, joins: {count: 5, per: 1m}}
+  lobby: {irc: {network: corp, channel: "#lobby"}, default: allow, dry_run: false, joins: {count: 8, per: 1m}}
 rules:
   - {id: ops, rooms: [lobby], do: op, who: {people: [carl]}, effect: allow}
 safety: {two_person: []}

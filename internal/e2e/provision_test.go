@@ -45,7 +45,8 @@ func owns(u *lab.XMPPUser, room, id string) bool {
 // invited, and a second run finds nothing to do. An owner stays one.
 func TestProvision(t *testing.T) {
 	t.Parallel()
-	onBothServers(t, func(t *testing.T, h *house, s *lab.XMPPServer) {
+	onServersWith(t, lab.Prosody{Archive: true}, func(t *testing.T, h *house, s *lab.XMPPServer) {
+		s.AddUser("alice", "carol", "mallory")
 		ircd := h.InspIRCd(lab.InspIRCd{Fast: true, Services: true})
 		h.vars["irc"] = localhost(ircd.TLSAddr)
 		for _, account := range []string{"bridgeacct", "aliceacct", "carolacct", "eveacct"} {
@@ -104,7 +105,7 @@ func TestProvision(t *testing.T) {
 			look = h.ok("migrate", "provision", "dev")
 			return hasAll([]string{
 				"dev: corp/#dev becomes bot/dev@rooms.localhost", "admin: alice@localhost (alice: founder, aliceacct (+", "member: carol@localhost (carol: voice, carolacct (+V))",
-				"configuration: members-only", "configuration: real addresses for everybody", `subject: "Release on <Friday> & more"`, "puts out, as no members:", "  mallory",
+				"configuration: members-only", "configuration: real addresses for everybody", "configuration: no archive on the server", `subject: "Release on <Friday> & more"`, "puts out, as no members:", "  mallory",
 				"eveacct (+o) is nobody's account", "*!*@10.0.0.7 (+V) is a mask", "Nothing was done: --yes does it.",
 			})(look)
 		}) {

@@ -27,10 +27,10 @@ need=(
 	dbus-send dbus
 	gpg gnupg
 	tmux tmux
-	chromium chromium
 )
 # The same, but where it cannot be had the tests with it are skipped.
 want=(
+	chromium chromium
 	psi psi
 	xdotool xdotool
 )
