@@ -19,7 +19,8 @@ import (
 // is services if they come from where the configuration says, or services were in this
 // connection; if the server calls them a service (310, 313); or if they are on another
 // server, and have its name for a host, as the clients of services have. Anybody else is
-// not, and services count as away.
+// not, and services count as away. ISON does not tell that the nick changed hands between
+// two answers: there, who has it is asked each time.
 
 const (
 	nickServ, chanServ = "NickServ", "ChanServ"
@@ -76,6 +77,12 @@ func (s *state) builtIn() bool { return s.software() == policy.Ergo }
 // servicesTrusted reports whether "not logged in" is true of somebody.
 func (s *session) servicesTrusted() bool { return s.services.state == servicesUp || s.builtIn() }
 
+// servicesKnown reports whether they were met, and have not been seen to go since.
+func (s *session) servicesKnown() bool {
+	v := &s.services
+	return !v.elsewhere && (v.state == servicesUp || v.state == servicesBack)
+}
+
 // servicesGone reports whether they should be there and are not.
 func (s *session) servicesGone() bool {
 	return s.services.told && !s.servicesTrusted() && s.tellsAccounts()
@@ -120,7 +127,7 @@ func (s *session) servicesAre(there bool) {
 			v.ask = time.Time{}
 		}
 		s.servicesFound(false)
-	case v.meeting && s.now.Before(v.met.Add(servicesPatience)), !v.elsewhere && (v.state == servicesUp || v.state == servicesBack):
+	case v.meeting && s.now.Before(v.met.Add(servicesPatience)), v.watching && s.servicesKnown():
 	default:
 		v.meeting, v.met = true, s.now
 		if v.watching { // a server may not answer who asks often
@@ -198,7 +205,7 @@ func (s *session) saslBack() {
 // meetServices asks who has the nick, and what they are.
 func (s *session) meetServices() {
 	_ = s.win.command("WHOIS "+nickServ, nil)
-	if s.services.family == policy.NoServices {
+	if s.services.family == policy.NoServices && !s.servicesKnown() {
 		s.services.unnamed = true
 		_ = s.win.command("PRIVMSG "+chanServ+" :\x01VERSION\x01", nil)
 	}
