@@ -42,11 +42,15 @@ func (b *Book) Ask(ctx context.Context, network, name, nick, whom string) (Asked
 		}
 	}
 	asked, err := b.open(ctx, &t)
-	if err == nil && t.Person != nobody {
-		b.note(&guard.Act{Who: network + "/" + name, Person: t.Person, Acts: "link", Actor: network + "/" + name, Result: "asked for"})
-		b.tell(t.Person, b.question(&t))
+	if err != nil {
+		return asked, err
 	}
-	return asked, err
+	question := b.question(ctx, &t) // also for nobody: how long an answer takes must not tell
+	if t.Person != nobody {
+		b.note(&guard.Act{Who: network + "/" + name, Person: t.Person, Acts: "link", Actor: network + "/" + name, Result: "asked for"})
+		b.tell(t.Person, question)
+	}
+	return asked, nil
 }
 
 // open opens a ticket, if its account may ask, and completes it.
@@ -100,12 +104,11 @@ func (b *Book) openInBook(t *proof.Ticket) (code string, err error) {
 	return code, err
 }
 
-// question is what a person is asked.
-func (b *Book) question(t *proof.Ticket) string {
-	return fmt.Sprintf("IRC account %s on %s wants to act as you (nick %s). If that is you, send me the code that it was shown: !link CODE. "+
-		"If your client does not sign what it sends, clear-sign this sentence with your key, the code in its place, and send me all of the block: echo %s | gpg --clearsign. "+
-		"If it is not you, do nothing. It ends at %s UTC by itself.",
-		t.Account, t.Network, t.Nick, quoted(proof.Sentence(t, "CODE")), t.Until.UTC().Format(time.TimeOnly))
+// question is what a person is asked. The sentence to sign is the same in each language,
+// and the command around it is no text: nobody who translates can get its quotes wrong.
+func (b *Book) question(ctx context.Context, t *proof.Ticket) string {
+	return b.say(ctx, t.Network, t.Account, "link_question", "account", t.Account, "network", t.Network, "nick", t.Nick,
+		"command", "echo "+quoted(proof.Sentence(t, "CODE"))+" | gpg --clearsign", "until", t.Until.UTC().Format(time.TimeOnly))
 }
 
 // quoted is a text as one word for a shell, whatever names stand in it: people paste it.

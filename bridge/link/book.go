@@ -97,6 +97,10 @@ type Deps struct {
 	Tell       func(leg, person, text string)
 	TellAdmins func(text string)
 	TellNick   func(network, nick, text string)
+	// Say writes a text of package wording for who has an account of a network, or claims
+	// to, in their language; nil says it in the program's own English. An empty account is
+	// somebody of whom none is known.
+	Say func(ctx context.Context, network, account, key string, args map[string]string) string
 	// Note writes an act into the audit.
 	Note func(*guard.Act)
 	// Verify checks a clear-signed text, as guard.Deps.Verify does.

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -41,18 +40,18 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 	switch {
 	case proof.IsSigned(c.Text):
 		if b.d.Verify == nil || c.Rung < policy.Sealed {
-			return guard.Link{}, ErrProof
+			return guard.Link{}, &weak{"link_weak", "rung", c.Rung.String()}
 		}
 		var err error
 		if signed, err = b.d.Verify(c); err != nil {
 			return guard.Link{}, err
 		}
 		if signed.Rung < policy.Signed {
-			return guard.Link{}, fmt.Errorf("%w: it is signed by %s, which is not known as yours", ErrProof, signed.Fingerprint)
+			return guard.Link{}, &weak{"link_strange_key", "key", signed.Fingerprint}
 		}
 		code, key = proof.CodeIn(signed.Text), signed.Fingerprint
 	case c.Rung < policy.Signed:
-		return guard.Link{}, fmt.Errorf("%w: it came %s", ErrProof, c.Rung)
+		return guard.Link{}, &weak{"link_weak", "rung", c.Rung.String()}
 	}
 	t, err := b.take(ctx, c.Person, code, &signed)
 	if err != nil {
@@ -78,7 +77,7 @@ func (b *Book) Confirm(ctx context.Context, c *bridge.Claim) (guard.Link, error)
 		return guard.Link{}, err
 	}
 	if l.Waits.IsZero() {
-		b.made(&l, t.Person)
+		b.made(ctx, &l, t.Person)
 		return l, nil
 	}
 	b.note(waits(&l))
@@ -120,10 +119,10 @@ func (b *Book) takeInBook(person, code string, signed *guard.Signed) (proof.Tick
 		switch {
 		case !proof.Says(&t, code, signed.Text):
 			b.asked.Wrong("person "+person, now)
-			return t, fmt.Errorf("%w: what is signed is not the sentence, and nothing but the sentence", ErrProof)
+			return t, &weak{key: "link_other_words"}
 		case signed.At.Before(t.Made.Truncate(time.Second)) || signed.At.After(t.Until):
 			b.asked.Wrong("person "+person, now)
-			return t, fmt.Errorf("%w: it was signed at another time than between the question and its end", ErrProof)
+			return t, &weak{key: "link_other_time"}
 		}
 	}
 	if !b.asked.Take(&t, now) {
@@ -148,23 +147,4 @@ func (b *Book) mark(ctx context.Context, t *proof.Ticket) (string, error) {
 		return "", ErrGone
 	}
 	return seen.Mark, nil
-}
-
-// Problem says for people what is wrong.
-func Problem(err error) string {
-	for _, x := range []struct {
-		err  error
-		text string
-	}{
-		{proof.ErrUnknown, "I know no such code of yours"},
-		{proof.ErrLate, "the time of this code is over: ask for another on IRC"},
-		{proof.ErrUsed, "this code was used already"},
-		{proof.ErrMany, "too many codes are open: wait ten minutes"},
-		{proof.ErrOften, "too often in a short time: wait ten minutes"},
-	} {
-		if errors.Is(err, x.err) {
-			return x.text
-		}
-	}
-	return strings.TrimPrefix(err.Error(), "link: ")
 }

@@ -2,14 +2,12 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
-	"drawbridge/bridge/proof"
 )
 
 // maxSaidBack bounds a foreign word that is said back, in bytes.
@@ -73,15 +71,14 @@ func (b *Book) Prove(ctx context.Context, c *bridge.Claim) string {
 		return b.mine(c.Person) + "\nOn IRC, write to me alone: !link " + c.Person + ". Here: !link CODE, with the code you are shown there; !link list; !link off NETWORK/ACCOUNT."
 	}
 	l, err := b.Confirm(ctx, c)
-	switch {
-	case errors.Is(err, ErrProof) && !proof.IsSigned(c.Text):
-		return refusal(err) + " Write from a device whose key is known and that signs, or clear-sign the sentence I told you: gpg --clearsign."
-	case err != nil:
-		return refusal(err)
-	case !l.Waits.IsZero():
-		return fmt.Sprintf("You have proven that the account %s on %s is yours. An admin has to agree; they are asked.", l.Account, l.Network)
+	if err != nil {
+		return b.refused(ctx, c, err)
 	}
-	return fmt.Sprintf("Done: what the IRC account %s on %s does counts as yours from now on. !link off %s/%s ends that.", l.Account, l.Network, l.Network, l.Account)
+	key := "link_proven"
+	if !l.Waits.IsZero() {
+		key = "link_admin"
+	}
+	return b.say(ctx, l.Network, l.Account, key, "account", l.Account, "network", l.Network)
 }
 
 // off ends one of the person's own links: that takes nothing but being them.
@@ -139,11 +136,4 @@ func byKey(l *guard.Link) string {
 		return ""
 	}
 	return " by key " + l.Key
-}
-
-func refusal(err error) string {
-	if errors.Is(err, ErrComesBack) {
-		return "Done, for now: " + Problem(err) + "."
-	}
-	return "Not done: " + Problem(err) + "."
 }

@@ -39,7 +39,7 @@ func TestEndsThoughTheStoreFails(t *testing.T) {
 			if !errors.Is(err, link.ErrComesBack) || l.Person != "bob" {
 				t.Errorf("%+v: %v", l, err)
 			}
-			return link.Problem(err)
+			return err.Error()
 		}},
 		{"off-boarding", "", func(h *house) string {
 			if accounts, _ := h.EndOf("bob"); len(accounts) != 1 {

@@ -16,6 +16,7 @@ import (
 	"drawbridge/bridge/guard"
 	"drawbridge/bridge/link"
 	"drawbridge/bridge/proof"
+	"drawbridge/bridge/wording"
 	"drawbridge/policy"
 )
 
@@ -34,6 +35,7 @@ type house struct {
 	acts    []string
 	changes int
 	signed  guard.Signed // of the next clear-signed text
+	speaks  string       // the language of the account M; "": nobody says texts
 	services
 }
 
@@ -133,6 +135,14 @@ func (h *house) open() {
 		unlocked()
 		h.set(func() { h.told = append(h.told, whom+": "+text) })
 	}
+	var say func(context.Context, string, string, string, map[string]string) string
+	if h.speaks != "" {
+		say = func(_ context.Context, network, account, key string, args map[string]string) string {
+			unlocked()
+			lang := map[string]string{"corp/M": h.speaks}[network+"/"+account]
+			return wording.Builtin().Say(lang, key, args)
+		}
+	}
 	book = link.New(h.cfg, link.Deps{
 		Store: h.store, Kept: kept,
 		Chat: func(person string) (string, string, bool) {
@@ -142,6 +152,7 @@ func (h *house) open() {
 		Tell:       func(_, person, text string) { tell(person, text) },
 		TellAdmins: func(text string) { tell("admins", text) },
 		TellNick:   func(network, nick, text string) { tell(network+"/"+nick, text) },
+		Say:        say,
 		Note: func(a *guard.Act) {
 			h.mu.Lock()
 			defer h.mu.Unlock()

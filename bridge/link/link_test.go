@@ -12,6 +12,7 @@ import (
 	"drawbridge/bridge/guard"
 	"drawbridge/bridge/link"
 	"drawbridge/bridge/proof"
+	"drawbridge/bridge/wording"
 	"drawbridge/policy"
 )
 
@@ -143,18 +144,53 @@ func TestClearSigned(t *testing.T) {
 	}
 }
 
-// What people are to paste into a shell is one word there, whatever an account is called.
+// What people are to paste into a shell is one word there, whatever an account is called,
+// in each language.
 func TestNothingForTheShell(t *testing.T) {
-	command := ""
-	live(t, link.Open, func(h *house) {
-		h.code("x';reboot;'", "bob")
-		_, command, _ = strings.Cut(h.heard(), "echo ")
-	})
-	command, _, ok := strings.Cut(command, " | gpg")
-	out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", "printf '[%s]' "+command).Output()
-	if want := "[I want the IRC account x';reboot;' on corp to act as bob for bot@corp.example: nonce CODE, good once, until "; !ok || err != nil || !strings.HasPrefix(string(out), want) || strings.Count(string(out), "[") != 1 {
-		t.Errorf("the shell takes %s for %q (%v)", command, out, err)
+	for _, lang := range wording.Builtin().Languages() {
+		command := ""
+		live(t, link.Open, func(h *house) {
+			h.speaks = lang
+			h.open()
+			h.code("x';reboot;'{until}", "bob")
+			_, command, _ = strings.Cut(h.heard(), "echo ")
+		})
+		command, _, ok := strings.Cut(command, " | gpg --clearsign")
+		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", "printf '[%s]' "+command).Output()
+		if want := "[I want the IRC account x';reboot;'{until} on corp to act as bob for bot@corp.example: nonce CODE, good once, until "; !ok || err != nil || !strings.HasPrefix(string(out), want) || strings.Count(string(out), "[") != 1 {
+			t.Errorf("%s: the shell takes %s for %q (%v)", lang, command, out, err)
+		}
 	}
+}
+
+// Who has a language is asked, answered and refused in it, here and on IRC; the sentence to
+// sign is one for all.
+func TestInTheirLanguage(t *testing.T) {
+	live(t, link.Open, func(h *house) {
+		h.speaks = "deutsch"
+		h.open()
+		code := h.code("M", "bob")
+		has(t, "bob is asked", h.heard(), "bob: Das IRC-Konto M auf corp möchte als du handeln (Nick nick)", "!link CODE", "echo 'I want the IRC account M on corp to act as bob", "' | gpg --clearsign")
+		has(t, "too little", h.says("bob", "!link "+code, policy.Sealed), "Nicht erledigt: die Nachricht beweist zu wenig (Stufe: sealed).", "Schreib von einem Gerät")
+		has(t, "wrong", h.says("bob", "!link aaaa-bbbb-cccc-dddd-eeee", policy.Signed), "Nicht erledigt: einen solchen Code")
+		has(t, "bad signature", h.says("bob", "-----BEGIN PGP SIGNED MESSAGE-----\nx", policy.Sealed), "die Unterschrift zählt nicht: bad signature")
+		has(t, "done", h.says("bob", "!link "+code, policy.Signed), "Erledigt: was das IRC-Konto M auf corp tut, gilt ab jetzt als von dir")
+		has(t, "IRC hears", h.heard(), "corp/nick: Das Konto M und bob auf Jabber sind jetzt eine Person.")
+		has(t, "once", h.says("bob", "!link "+code, policy.Signed), "schon benutzt")
+		has(t, "who was asked nothing", h.says("carol", "!link "+code, policy.Signed), "Not done: I know no such code")
+		h.code("other", "carol")
+		has(t, "another account", h.heard(), "carol: IRC account other on corp wants to act as you")
+	})
+	live(t, link.Staff, func(h *house) {
+		h.speaks = "deutsch"
+		h.open()
+		has(t, "an admin is asked", h.says("alice", "!link "+h.code("M", "alice"), policy.Signed), "Du hast bewiesen", "Ein Admin muss noch zustimmen")
+		has(t, "admins hear English", h.heard(), "admins: alice has proven that the IRC account M on corp is theirs")
+		if _, err := h.Accept(h.ctx, "alice", "corp", "M", "root"); err != nil {
+			t.Error(err)
+		}
+		has(t, "agreed", h.heard(), "alice: Ein Admin hat zugestimmt: was das IRC-Konto M auf corp tut")
+	})
 }
 
 // An account may ask so often, a person guess so often.

@@ -30,8 +30,8 @@ func (b *Book) Accept(ctx context.Context, person, network, name, by string) (gu
 	if err := b.put(ctx, &l, leaves); err != nil {
 		return guard.Link{}, err
 	}
-	b.made(&l, by)
-	b.tell(l.Person, fmt.Sprintf("An admin agreed: what the IRC account %s on %s does counts as yours from now on. !link off %s/%s ends that.", l.Account, l.Network, l.Network, l.Account))
+	b.made(ctx, &l, by)
+	b.tell(l.Person, b.say(ctx, l.Network, l.Account, "link_agreed", "account", l.Account, "network", l.Network))
 	return l, nil
 }
 
@@ -93,10 +93,10 @@ func (b *Book) fitsLocked(l *guard.Link, fresh bool, leaves uint64) error {
 }
 
 // made tells of a link that holds from now on.
-func (b *Book) made(l *guard.Link, by string) {
+func (b *Book) made(ctx context.Context, l *guard.Link, by string) {
 	b.note(&guard.Act{Who: l.Network + "/" + l.Account, Person: l.Person, Acts: "link", Actor: by, Result: "done" + byKey(l), Undo: "guard unlink " + l.Network + "/" + l.Account})
 	b.changed()
 	if b.d.TellNick != nil && l.Nick != "" {
-		b.d.TellNick(l.Network, l.Nick, "The account "+l.Account+" and "+l.Person+" on Jabber are one person now. !link off ends that.")
+		b.d.TellNick(l.Network, l.Nick, b.say(ctx, l.Network, l.Account, "link_made", "account", l.Account, "person", l.Person))
 	}
 }

@@ -36,6 +36,9 @@ func (d *Desk) carryOut(ctx context.Context, v *visit, act Act) ([]Say, error) {
 	case Invite:
 		return d.invite(ctx, v)
 	case AskLink:
+		if err := d.keep(ctx, v); err != nil { // the person is asked in the language of now
+			return nil, err
+		}
 		return d.askLink(ctx, v)
 	case SendTest:
 		return d.sendTest(v)

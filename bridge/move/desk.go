@@ -313,6 +313,33 @@ func (d *Desk) say(v *visit, s Say) string {
 	return v.b.Texts.Say(v.b.language(&v.talk), s.Key, s.Args)
 }
 
+// SayTo writes a text for who has an account of a network, in the language of their
+// conversation. Who has none reads that of a bridge of the network (with "": of any), else
+// English.
+func (d *Desk) SayTo(ctx context.Context, network, account, key string, args map[string]string) string {
+	var t Talk
+	if account != "" {
+		kept, ok, err := d.d.Store.Talk(ctx, network+"/"+policy.FoldAccount(account))
+		if err != nil {
+			d.log.Warn("a language is not known", "leg", network, "err", err)
+		}
+		if !ok || d.d.Now().Sub(kept.At) > Idle || json.Unmarshal(kept.Data, &t) != nil {
+			t = Talk{}
+		}
+	}
+	all := *d.bridges.Load()
+	i := slices.IndexFunc(all, func(b Bridge) bool { return b.Name == t.Bridge })
+	if i < 0 {
+		i = slices.IndexFunc(all, func(b Bridge) bool {
+			return network == "" || slices.ContainsFunc(b.Channels, func(r bridge.Room) bool { return r.Leg == network })
+		})
+	}
+	if i < 0 {
+		return d.builtin.Say(wording.English, key, args)
+	}
+	return all[i].Texts.Say(all[i].language(&t), key, args)
+}
+
 func (b *Bridge) language(t *Talk) string {
 	for _, l := range []string{t.Language, b.Language} {
 		if b.Texts.Has(l) {

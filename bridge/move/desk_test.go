@@ -43,6 +43,7 @@ type stage struct {
 	fails   map[string]bool     // what does not work: "invite", "room", "tell", "link off", "link often", "store"
 	keys    map[string]KeyState // by fingerprint
 	usable  string
+	asked   string // what was said in the language of who was to be linked last
 	schemes []string
 	rooms   []string
 }
@@ -117,6 +118,7 @@ func (s *stage) Known(jid string) bool {
 func (s *stage) Domains() []string { return []string{"corp.example", "other.example"} }
 
 func (s *stage) Link(_ context.Context, network, account, nick, jid string) (string, time.Time, error) {
+	s.asked = s.desk.SayTo(context.Background(), network, account, "link_over", nil)
 	switch {
 	case s.fails["link off"]:
 		return "", time.Time{}, ErrLinksOff
@@ -448,6 +450,39 @@ func TestTalksAreBounded(t *testing.T) {
 	}
 	if all, _ := s.store.Talks(t.Context()); len(all) != 1 {
 		t.Errorf("%d conversations are kept", len(all))
+	}
+}
+
+// TestSayTo: who is asked outside of the conversation reads its language, from the turn on
+// that changed it; others the bridge's.
+func TestSayTo(t *testing.T) {
+	const english, german = "what was asked has ended meanwhile", "was gefragt war, ist inzwischen zu Ende"
+	s := newStage(t)
+	for _, line := range []string{"!move", "alice@corp.example", "pidgin", "next"} {
+		s.irc("alice", "Alice", "h", line, channel("#dev"))
+	}
+	if s.asked != english {
+		t.Errorf("at first: %q", s.asked)
+	}
+	if s.irc("alice", "Alice", "h", "!move deutsch", channel("#dev")); s.asked != german {
+		t.Errorf("asked again in another language: %q", s.asked)
+	}
+	for _, tt := range []struct{ network, account, want string }{
+		{"corp", "alice", german}, {"corp", "ALICE", german}, {"corp", "new", english}, {"corp", "", english}, {"", "", english}, {"other", "alice", english},
+	} {
+		if got := s.desk.SayTo(t.Context(), tt.network, tt.account, "link_over", nil); got != tt.want {
+			t.Errorf("%s/%s reads %q", tt.network, tt.account, got)
+		}
+	}
+	s.now = s.now.Add(Idle + time.Hour)
+	if got := s.desk.SayTo(t.Context(), "corp", "alice", "link_over", nil); got != english {
+		t.Errorf("long after: %q", got)
+	}
+	s.desk.Reload([]Bridge{{Name: "ops", Channels: []bridge.Room{channel("#ops")}, Language: "deutsch"}})
+	for network, want := range map[string]string{"corp": german, "": german, "other": english} {
+		if got := s.desk.SayTo(t.Context(), network, "new", "link_over", nil); got != want {
+			t.Errorf("a German bridge: %q reads %q", network, got)
+		}
 	}
 }
 

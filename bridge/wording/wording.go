@@ -1,6 +1,6 @@
 // Package wording holds what people on their way off IRC are told, by language: all that
-// !move says, and what all of a channel are told. It is one file of texts, which an
-// edited or translated copy may stand for.
+// !move says, what is asked and answered as accounts are linked, and what all of a channel
+// are told. It is one file of texts, which an edited or translated copy may stand for.
 package wording
 
 import (

@@ -38,11 +38,14 @@ func (b *bot) newLinks(st guard.Store, known map[string][]string) error {
 			b.core.TellAdmins(text)
 		},
 		TellNick: func(network, nick, text string) { b.core.TellNick(network, nick, text) },
-		Note:     func(a *guard.Act) { b.guard.Note(*a) },
-		Verify:   b.verifySigned,
-		Account:  b.askAccount,
-		Present:  func(network, account string) bool { return b.guard.Present(network, account) },
-		Changed:  b.relinked,
+		Say: func(ctx context.Context, network, account, key string, args map[string]string) string {
+			return b.moves.SayTo(ctx, network, account, key, args)
+		},
+		Note:    func(a *guard.Act) { b.guard.Note(*a) },
+		Verify:  b.verifySigned,
+		Account: b.askAccount,
+		Present: func(network, account string) bool { return b.guard.Present(network, account) },
+		Changed: b.relinked,
 	})
 	return nil
 }

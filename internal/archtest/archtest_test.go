@@ -28,7 +28,7 @@ var walls = map[string][]string{
 	"bridge/provision":   {"bridge", "policy"},
 	"bridge/move":        {"bridge", "bridge/migrate", "bridge/wording", "policy"},
 	"bridge/wording":     {},
-	"bridge/link":        {"bridge", "bridge/guard", "bridge/proof", "policy"},
+	"bridge/link":        {"bridge", "bridge/guard", "bridge/proof", "bridge/wording", "policy"},
 	"irc":                {"bridge", "policy", "internal/dialer", "internal/scram"},
 	"xmpp":               {"bridge", "policy", "xmpp/element", "xmpp/form", "xmpp/register", "xmpp/stream", "xmpp/e2ee", "internal/dialer"},
 	"xmpp/element":       {},

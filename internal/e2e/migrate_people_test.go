@@ -23,11 +23,11 @@ type mate struct {
 }
 
 // moveWords is what is looked for, in a language.
-type moveWords struct{ next, link, test, back, invited, done string }
+type moveWords struct{ next, link, asked, counts, test, back, invited, done string }
 
 var (
-	english = moveWords{"next", "Step 4, link", "Step 5, test. I have sent an encrypted message to ", "came back encrypted", "invited you on Jabber to " + devRoom, "you have moved to"}
-	german  = moveWords{"weiter", "Schritt 4, Verknüpfung", "verschlüsselte Nachricht geschickt", "kam verschlüsselt zurück", "auf Jabber eingeladen nach " + devRoom, "du bist umgezogen nach"}
+	english = moveWords{"next", "Step 4, link", "IRC account NAME on corp wants to act as you", "counts as yours", "Step 5, test. I have sent an encrypted message to ", "came back encrypted", "invited you on Jabber to " + devRoom, "you have moved to"}
+	german  = moveWords{"weiter", "Schritt 4, Verknüpfung", "Das IRC-Konto NAME auf corp möchte als du handeln", "gilt ab jetzt als von dir", "verschlüsselte Nachricht geschickt", "kam verschlüsselt zurück", "auf Jabber eingeladen nach " + devRoom, "du bist umgezogen nach"}
 )
 
 // begins has somebody take the first steps of !move, up to their key. They have an
@@ -109,7 +109,7 @@ func (m *moving) proves(x *mate, agree func()) {
 	m.t.Helper()
 	before := len(x.heard())
 	said := m.moves(x.irc, x.speaks.next, x.speaks.link, "(UTC)")
-	m.reads(x.name, func() []string { return x.heard()[before:] }, "IRC account "+x.name+" on corp wants to act as you")
+	m.reads(x.name, func() []string { return x.heard()[before:] }, strings.Replace(x.speaks.asked, "NAME", x.name, 1))
 	if x.signs == nil {
 		x.say("!link " + m.found(linkCode, said))
 	} else {
@@ -117,7 +117,7 @@ func (m *moving) proves(x *mate, agree func()) {
 		x.say(x.signs(strings.Replace(m.found(toSign, strings.Join(x.heard()[before:], "\n")), "CODE", code, 1)))
 	}
 	if agree == nil {
-		m.reads(x.name, x.heard, "counts as yours")
+		m.reads(x.name, x.heard, x.speaks.counts)
 		return
 	}
 	m.reads(x.name, x.heard, "An admin has to agree")
