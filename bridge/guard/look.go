@@ -158,7 +158,8 @@ func (sd *side) seenLocked(o *bridge.Observed, now time.Time) {
 		sd.markKeptLocked()
 		defer sd.judgeAllLocked(now)
 	}
-	sd.moderated = o.MUC.Config[policy.FieldModerated] == "1" || o.MUC.Config[policy.FieldModerated] == "true"
+	set := func(field string) bool { return o.MUC.Config[field] == "1" || o.MUC.Config[field] == "true" }
+	sd.moderated, sd.gated = set(policy.FieldModerated), set(policy.FieldMembersOnly)
 	sd.passes = o.Channel.Lists['I']
 	if sd.flags = o.Channel.Flags; o.ServicesDown != sd.down {
 		sd.servicesLocked(o.ServicesDown, now)

@@ -264,47 +264,13 @@ func (sd *side) closedByMove() bool {
 	return sd.room.armed && sd.room.g.movingOf(sd.place).Closed
 }
 
-// wantMUCMovingLocked adds what a migration wants of a MUC: locked with its subject, once
-// it is closed. It is never destroyed: where the service forgets a room, who comes next
-// would own it.
-func (sd *side) wantMUCMovingLocked(m *policy.MUC, seen *policy.MUCSeen) {
-	mv := sd.room.g.movingOf(sd.place)
-	was := sd.room.before[sd.place.String()]
-	b := was
-	if seen.Subject != nil {
-		m.Subject = sd.movedTopicLocked(m.Subject, *seen.Subject, mv, &b)
-	}
-	for _, x := range [...]struct{ letter, field string }{{"i", policy.FieldMembersOnly}, {"m", policy.FieldModerated}} {
-		wanted := slices.ContainsFunc(m.Fields, func(f policy.Field) bool { return f.Var == x.field && f.Value == "1" })
-		is := seen.Config[x.field] == "1" || seen.Config[x.field] == "true"
-		switch {
-		case mv.Closed && wanted:
-		case mv.Closed:
-			setField(m, x.field, "1")
-			if !is && !strings.Contains(b.Set, x.letter) {
-				b.Set += x.letter
-			}
-		case strings.Contains(was.Set, x.letter) && is && !wanted:
-			setField(m, x.field, "0")
-		default:
-			b.Set = strings.ReplaceAll(b.Set, x.letter, "")
-		}
-	}
-	sd.keepBeforeLocked(&was, &b)
-}
-
-// setField wants one value of a field, in place of what the rules want.
-func setField(m *policy.MUC, field, value string) {
-	m.Fields = slices.DeleteFunc(m.Fields, func(f policy.Field) bool { return f.Var == field })
-	m.Fields = append(m.Fields, policy.Field{Var: field, Value: value})
-}
-
 // Note adds a line to the audit of what others did beside this guard: of a migration, of
 // links.
 func (g *Guard) Note(a Act) { g.scribe.note(&a) }
 
-// HeldBy says why a place is not held now, for gates of a migration; "": it is.
-func (g *Guard) HeldBy(place bridge.Room) string {
+// HeldBy says why a place is not held now, for gates of a migration; "": it is. With
+// closing it also says why the place would stay open if it were closed now.
+func (g *Guard) HeldBy(place bridge.Room, closing bool) string {
 	sd := g.table.Load().sides[place]
 	if sd == nil {
 		return place.String() + " is not guarded"
@@ -319,6 +285,10 @@ func (g *Guard) HeldBy(place bridge.Room) string {
 		return place.String() + " is out of the bot's sight"
 	case !sd.holds:
 		return place.String() + " is not held: the bot has no right to change it"
+	case closing:
+		if why := sd.staysOpenLocked(g.now()); why != "" {
+			return place.String() + " would stay open: " + why
+		}
 	}
 	return ""
 }

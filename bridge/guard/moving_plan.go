@@ -16,7 +16,7 @@ type MoveStep struct {
 	Place bridge.Room `json:"place"`
 	// Lines are what would be sent; nothing: it is as wanted.
 	Lines []string `json:"lines,omitempty"`
-	// Why says what stands against it: dry run, no op.
+	// Why says what stands against it: dry run, no op, too many who would be put out.
 	Why string `json:"why,omitempty"`
 }
 
@@ -43,18 +43,18 @@ func (g *Guard) PlanMoving(ctx context.Context, place bridge.Room, steps []Movin
 		why = "the bot does not hold it"
 	}
 	var out []MoveStep
-	seen, before := o.Channel, Moving{}
-	if sd.channel() { // what is wanted already is no part of a step
-		want, _ := sd.wantLocked(&seen, g.movingOf(place), true, now)
+	seen, before := o.Channel, g.movingOf(place) // what is wanted already is no part of a step
+	if sd.channel() {
+		want, _ := sd.wantLocked(&seen, before, true, now)
 		seen = applied(seen, &want)
-		before = g.movingOf(place)
 	}
 	for _, mv := range steps {
 		step, greeted := MoveStep{Place: place, Why: why}, false
 		switch {
 		case !sd.channel():
-			if mv.Closed && !before.Closed {
-				step.Lines = []string{"members-only and moderated: nobody else comes in"}
+			var open string
+			if step.Lines, open = sd.planMUCMovingLocked(mv, before, &o.MUC, now); step.Why == "" && open != "" {
+				step.Why = "it stays open: " + open
 			}
 		default:
 			want, _ := sd.wantLocked(&seen, mv, true, now)

@@ -119,7 +119,7 @@ func TestMovingIsPlanned(t *testing.T) {
 		if got := append(h.irc.Lines(), h.irc.Whispers()...); len(got) > 0 {
 			t.Errorf("in a dry run: %q", got)
 		}
-		if why := h.g.HeldBy(lobby); !strings.Contains(why, "dry run") {
+		if why := h.g.HeldBy(lobby, true); !strings.Contains(why, "dry run") {
 			t.Errorf("held by %q", why)
 		}
 		h.g.SetMoving(nil)
@@ -138,8 +138,8 @@ func TestMovingIsPlanned(t *testing.T) {
 				t.Errorf("step %d: %q %s, want %q", i, got, steps[i].Why, want)
 			}
 		}
-		if got := h.irc.Lines(); len(got) > 0 || h.g.HeldBy(lobby) != "" {
-			t.Errorf("a plan sent %q; held by %q", got, h.g.HeldBy(lobby))
+		if got := h.irc.Lines(); len(got) > 0 || h.g.HeldBy(lobby, true) != "" {
+			t.Errorf("a plan sent %q; held by %q", got, h.g.HeldBy(lobby, true))
 		}
 		if _, err := h.g.PlanMoving(context.Background(), bridge.Room{Leg: "corp", Name: "#nowhere"}, nil); err == nil {
 			t.Error("a plan of no room")
@@ -210,6 +210,76 @@ func TestMovingMUC(t *testing.T) {
 			t.Errorf("opened: %s", lines)
 		}
 	})
+}
+
+// A MUC that is to be closed while more are in it who are not members than may go at once
+// stays open, and says so before, in the plan, and once it is asked; it closes by itself
+// when they left, were made members, or more may go.
+func TestMovingMUCWaitsForTheBudget(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		mend func(h *house)
+		stay []string
+	}{
+		{"they left", func(h *house) { h.xmpp.Part(muc, "dan", false); h.xmpp.Part(muc, "eve", false) }, nil},
+		{"made members", func(h *house) {
+			for _, nick := range []string{"dan", "eve"} {
+				h.xmpp.Change(muc, func(p *guardtestPlace) {
+					p.Affs[nick+"@else.example"], p.Members[nick].Is = policy.Member, policy.Member
+				})
+				h.xmpp.Give(muc, nick, "", by("alice"))
+			}
+		}, []string{"dan", "eve"}},
+		{"more may go", func(h *house) {
+			h.cfg.MaxRemovals.Count = 3
+			must(h.t, h.g.Reload(h.cfg))
+		}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			live(t, func(c *guard.Config) {
+				c.MaxRemovals = policy.MaxRemovals{Count: 1, Share: 100}
+				c.Policy.Rooms[0].Default = policy.Allow
+			}, func(h *house) {
+				for _, nick := range []string{"dan", "eve", "zoe"} {
+					h.xmpp.Join(muc, onXMPP(nick, nick+"@else.example"))
+				}
+				h.wait(time.Second)
+				const why = "closing it puts out 3 who are not members, and safety.max_removals lets 1 go at once"
+				if now, closing := h.g.HeldBy(muc, false), h.g.HeldBy(muc, true); now != "" || !strings.Contains(closing, why) {
+					t.Errorf("held by %q, before it closes by %q", now, closing)
+				}
+				closed := guard.Moving{Topic: movedTo, Closed: true}
+				steps, err := h.g.PlanMoving(context.Background(), muc, []guard.Moving{{}, {Topic: movedTo}, closed})
+				must(t, err)
+				for i, want := range []string{
+					"", "subject " + movedTo, "members-only and moderated: nobody else comes in; puts out 3 who are not members: dan, eve, zoe; nothing is relayed to or from there",
+				} {
+					if got := strings.Join(steps[i].Lines, "; "); got != want || strings.Contains(steps[i].Why, why) != (i == 2) {
+						t.Errorf("step %d: %q, %q", i, got, steps[i].Why)
+					}
+				}
+				h.takeAlarms()
+				h.g.SetMoving(map[bridge.Room]guard.Moving{muc: closed})
+				h.wait(11 * time.Minute)
+				h.same("there", h.xmpp.Nicks(muc), "dan", "eve", "zoe")
+				h.same("sent", h.xmpp.Lines())
+				h.has("alarms", h.takeAlarms(), "is left as it is")
+				for _, p := range h.g.Status().Rooms[0].Places {
+					if p.Room == muc {
+						h.has("status", p.Plan, "is left as it is", "membersonly=1")
+					}
+				}
+				tt.mend(h)
+				h.wait(time.Second)
+				if why := h.g.HeldBy(muc, true); why != "" {
+					t.Errorf("still held by %q", why)
+				}
+				h.wait(6 * time.Minute)
+				h.has("sent", h.xmpp.Lines(), "membersonly=1", "subject "+movedTo)
+				h.same("there", h.xmpp.Nicks(muc), tt.stay...)
+			})
+		})
+	}
 }
 
 // Where ChanServ does what the bot says, it tells who comes in, in place of what it said

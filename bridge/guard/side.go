@@ -46,6 +46,7 @@ type side struct {
 	caps      policy.ChannelCaps
 	mucCaps   policy.MUCCaps
 	moderated bool           // the MUC, as last seen
+	gated     bool           // the MUC is members-only, as last seen
 	flags     string         // of the channel, as last seen
 	merged    []string       // its bans that a server or a service set, and nobody since
 	passes    []string       // entries of the channel's list of exceptions from +i, as last seen
@@ -176,7 +177,7 @@ func (sd *side) inherit(before *side) {
 	sd.leg, sd.ready, sd.batch, sd.self, sd.holds, sd.down, sd.greets = before.leg, before.ready, before.batch, before.self, before.holds, before.down, before.greets
 	maps.Copy(sd.left, before.left)
 	maps.Copy(sd.leavers, before.leavers)
-	sd.caps, sd.mucCaps, sd.flags = before.caps, before.mucCaps, before.flags
+	sd.caps, sd.mucCaps, sd.flags, sd.gated = before.caps, before.mucCaps, before.flags, before.gated
 	for nick, sub := range before.present {
 		sd.present[nick] = &subject{facts: sub.facts, key: sub.key, rights: sub.rights, is: sub.is, role: sub.role, here: sub.here, batch: sub.batch}
 	}

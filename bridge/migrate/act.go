@@ -54,8 +54,9 @@ func (m *Mover) keepLocked(ctx context.Context, s State) bool {
 func (m *Mover) figuresLocked(mv *Move, people *People, now time.Time) Figures {
 	f := m.census.figures(mv, people, now)
 	f.Since = m.states[mv.Bridge].Counted
+	closing := m.states[mv.Bridge].Phase+1 >= Closed
 	for _, place := range slices.Concat(mv.Channels, mv.Old) {
-		if why := m.d.Guard.HeldBy(place); why != "" && !slices.Contains(f.Rooms, why) {
+		if why := m.d.Guard.HeldBy(place, closing); why != "" && !slices.Contains(f.Rooms, why) {
 			f.Rooms = append(f.Rooms, why)
 		}
 	}

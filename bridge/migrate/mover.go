@@ -19,7 +19,7 @@ import (
 type Guard interface {
 	SetMoving(all map[bridge.Room]guard.Moving)
 	PlanMoving(ctx context.Context, place bridge.Room, steps []guard.Moving) ([]guard.MoveStep, error)
-	HeldBy(place bridge.Room) string
+	HeldBy(place bridge.Room, closing bool) string
 	Note(a guard.Act)
 }
 

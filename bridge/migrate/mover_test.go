@@ -27,6 +27,7 @@ type stage struct {
 	audit  []string
 	alarms []string
 	held   string // why a place is not held
+	open   string // why a place would stay open if it were closed now
 	broken error  // of the store
 }
 
@@ -36,8 +37,14 @@ func (s *stage) Announce(name, text string, kinds ...bridge.RoomKind) int {
 }
 func (s *stage) SetMarks(marks map[string]string)           { s.marks = marks }
 func (s *stage) SetMoving(all map[bridge.Room]guard.Moving) { s.moving = all }
-func (s *stage) HeldBy(bridge.Room) string                  { return s.held }
-func (s *stage) Note(a guard.Act)                           { s.audit = append(s.audit, a.Actor+" "+a.Acts+" ("+a.Result+")") }
+func (s *stage) HeldBy(_ bridge.Room, closing bool) string {
+	if closing && s.held == "" {
+		return s.open
+	}
+	return s.held
+}
+
+func (s *stage) Note(a guard.Act) { s.audit = append(s.audit, a.Actor+" "+a.Acts+" ("+a.Result+")") }
 
 func (s *stage) PlanMoving(_ context.Context, place bridge.Room, steps []guard.Moving) ([]guard.MoveStep, error) {
 	out := make([]guard.MoveStep, len(steps))
@@ -271,6 +278,38 @@ func TestPhasesAreCarriedOut(t *testing.T) {
 		if !slices.ContainsFunc(s.audit, func(l string) bool { return strings.HasPrefix(l, want) }) {
 			t.Errorf("%q is not in the audit:\n%s", want, strings.Join(s.audit, "\n"))
 		}
+	}
+}
+
+// A room that is left and would stay open holds the phase that closes it, and that one
+// alone: nobody is told that it is closed.
+func TestRoomThatStaysOpenHoldsThePhase(t *testing.T) {
+	s := newStage(t)
+	if err := s.store.PutState(t.Context(), State{Bridge: "dev", Phase: ReadOnly, Since: days(20), Counted: day0}); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.now, s.open = days(26), "bot/dev would stay open"
+	if p, err := s.mover.Advance(t.Context(), "dev", nil, "alice"); err != nil || p != Farewell {
+		t.Fatal(p, err)
+	}
+	s.said = nil
+	if p, err := s.mover.Advance(t.Context(), "dev", nil, "alice"); !errors.Is(err, ErrGates) || !strings.Contains(err.Error(), s.open) || p != Farewell {
+		t.Errorf("by hand: %s, %v", p, err)
+	}
+	s.at(30)
+	if st := s.mover.Status()[0]; st.Phase != Farewell || !slices.Contains(st.Shut, s.open) || len(s.alarms) != 1 || !strings.Contains(s.alarms[0], s.open) {
+		t.Errorf("by its date: %+v, alarms %q", st, s.alarms)
+	}
+	if strings.Contains(strings.Join(s.said, "\n"), "closed") || s.moving[ircRoom].Closed {
+		t.Errorf("said %q, asked %+v", s.said, s.moving)
+	}
+	s.open = ""
+	for d := 30.1; d < 31.3; d += 0.02 {
+		s.at(d)
+	}
+	if st := s.mover.Status()[0]; st.Phase != Closed || !s.moving[ircRoom].Closed {
+		t.Errorf("once it can close: %+v", st)
 	}
 }
 

@@ -124,7 +124,8 @@ type Figures struct {
 	// Lines were said within LinesWindow, Encrypted of them.
 	Lines     int `json:"lines"`
 	Encrypted int `json:"encrypted"`
-	// Rooms are those that the guard does not hold now, and why.
+	// Rooms are those that the guard does not hold now, or cannot close as is due next,
+	// and why.
 	Rooms []string `json:"rooms,omitempty"`
 }
 

@@ -26,13 +26,15 @@ bridges:
     announce: off
 rooms:
   office: {irc: {network: corp, channel: "#dev"}, xmpp: {account: bot, room: dev@rooms.localhost}, default: allow, dry_run: false}
+rules:
+  - {id: staff-op, rooms: [office], do: [op], who: {groups: [staff]}, effect: allow}
 safety: {max_removals: {count: 20, share: 100%}} # of three people, one may go in a minute else
 migration:
   dev: {phase: farewell, to: "xmpp:new@rooms.localhost?join", closes: [dev@rooms.localhost]}
 `
 
 // A Jabber room that is left with its channel is locked with its subject, on both
-// servers; it is not destroyed, and opens again by one step back.
+// servers; it is not destroyed, stays persistent, and opens again by one step back.
 func TestRoomThatIsLeftIsLocked(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, h *house, s *lab.XMPPServer) {
@@ -55,6 +57,18 @@ func TestRoomThatIsLeftIsLocked(t *testing.T) {
 		h.ok("migrate", "advance", "dev")
 		if !lab.Poll(wait, func() bool { return seat(mallory, "mallory") == "registration-required" }) {
 			t.Error("a stranger comes into a room that is closed")
+		}
+		carol := h.XMPPUser(s, "carol", "") // is admin there
+		if got := seat(carol, "carol"); got != "in" {
+			t.Fatalf("carol comes in: %s", got)
+		}
+		carol.Expect(func(st string) bool {
+			return strings.Contains(st, "<subject>This team has moved to xmpp:new@rooms.localhost?join")
+		}, "the subject of the closed room")
+		carol.Send("<iq type='get' id='left' to='" + devRoom + "'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+		info := carol.Expect(func(st string) bool { return lab.Attr(st, "id") == "left" }, "what the room is")
+		if !strings.Contains(info, "muc_persistent") || !strings.Contains(info, "muc_membersonly") {
+			t.Errorf("the closed room is %s", info)
 		}
 		carl.Expect(" MODE #dev :+i")
 		h.ok("migrate", "back", "dev")
