@@ -184,12 +184,19 @@ type leaver struct {
 	keys      []string
 }
 
-// lapsed are the JIDs and accounts of somebody of whom a key that the company certified
-// has ended, or its word for it was taken back: that they lose what it gave them was meant.
-// That files are missing, or certifications have run out, may be a mistake. b.mu is held.
+// lapsed are the JIDs and accounts of somebody of whom the key that the company certified
+// last has ended, one that proved them until now, or its word for it was taken back: that
+// they lose what it gave them was meant. That files are missing, or certifications have
+// run out, may be a mistake, whatever became of keys of before. b.mu is held.
 func (b *bot) lapsed(person string) []string {
 	p := b.cfg.Person(person)
-	if p == nil || !b.keys.ring.Authority(b.cfg.Keyring.Authority).Lapsed(p.Policy(), time.Now()) {
+	if p == nil {
+		return nil
+	}
+	fpr := b.keys.ring.Authority(b.cfg.Keyring.Authority).Lapsed(p.Policy(), time.Now())
+	if fpr == "" || !slices.ContainsFunc(b.spec.People, func(old *policy.Person) bool {
+		return old.Name == person && slices.Contains(old.OpenPGP, fpr)
+	}) {
 		return nil
 	}
 	return slices.Concat(p.Policy().JIDs, accountsOf(p.Policy()))
@@ -342,7 +349,7 @@ func (k *keys) alive(p *policy.Person, fprs []string, now time.Time) []string {
 // keys, of their own or by the company's word, and has none left, is Gone.
 func (k *keys) proven(p *policy.Person, company *openpgp.Authority, now time.Time) *policy.Person {
 	out := *p
-	live, dead := false, company.Lapsed(p, now)
+	live, dead := false, company.Lapsed(p, now) != ""
 	if k.book != nil {
 		out.OpenPGP, out.OTR = nil, nil
 		for _, key := range k.book.List(p.Name) {

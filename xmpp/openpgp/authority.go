@@ -56,22 +56,35 @@ func (a *Authority) Certified(p *policy.Person, now time.Time) []string {
 	return out
 }
 
-// Lapsed reports whether the authority certified one of the person's JIDs in a key and
-// somebody meant that to end: the key was revoked or has expired, or the certification
-// was revoked. One that has merely run out, as all of a company may on one day, counts
-// no more and has not lapsed; nor has anything while the authority itself certifies nobody.
-func (a *Authority) Lapsed(p *policy.Person, now time.Time) bool {
+// Lapsed returns the fingerprint of the key in which the authority certified one of the
+// person's JIDs last, if somebody meant that to end: the key was revoked or expired
+// while it was certified, or the certification was revoked. "" if it counts, or has
+// merely run out, as all of a company may on one day, whatever became of the keys that it
+// replaced; and while the authority itself certifies nobody.
+func (a *Authority) Lapsed(p *policy.Person, now time.Time) string {
 	if a == nil || a.fpr == "" || p == nil {
-		return false
+		return ""
 	}
 	s := a.ring.snap.Load()
 	ca, err := s.authority(a.fpr, now)
 	if err != nil {
-		return false
+		return ""
 	}
-	return slices.ContainsFunc(s.certifications(ca), func(c certification) bool {
-		return slices.ContainsFunc(p.JIDs, c.names) && (c.until.Equal(c.from) || s.certs[c.fpr].revoked(now))
-	})
+	var last certification
+	meant := false
+	for _, c := range s.certifications(ca) {
+		if !slices.ContainsFunc(p.JIDs, c.names) || c.given.Before(last.given) {
+			continue
+		}
+		ended := c.until.Equal(c.from) || s.certs[c.fpr].revoked(now) && (now.Before(c.until) || s.certs[c.fpr].revoked(c.until))
+		if c.given.After(last.given) || !ended { // of two at once, the one that was not meant
+			last, meant = c, ended
+		}
+	}
+	if !meant {
+		return ""
+	}
+	return last.fpr
 }
 
 // Addresses returns the addresses, mail or JID, in lower case, that stand in the keys
@@ -98,6 +111,7 @@ func (a *Authority) Addresses(fprs []string, now time.Time) []string {
 type certification struct {
 	fpr         string    // of the key
 	address     string    // in its user id, lower case
+	given       time.Time // when it was made last, revoked or not
 	from, until time.Time // the same: it was revoked
 }
 
@@ -181,22 +195,31 @@ func (c *cert) certifiedBy(ca *cert) []certification {
 // newest that is a revocation was good for no time (RFC 4880 §5.2.1).
 func latest(id *pgp.Identity, primary, ca *packet.PublicKey, cfg *packet.Config) (certification, bool) {
 	var best *packet.Signature
+	var given time.Time
 	for _, s := range id.OtherCertifications {
 		sig := s.Packet
 		if !madeBy(sig, ca) || cfg.RejectHashAlgorithm(sig.Hash) || ca.CreationTime.After(sig.CreationTime) {
 			continue
 		}
-		if best != nil && (sig.CreationTime.Before(best.CreationTime) || sig.CreationTime.Equal(best.CreationTime) && best.SigType == packet.SigTypeCertificationRevocation) {
+		older := best != nil && (sig.CreationTime.Before(best.CreationTime) || sig.CreationTime.Equal(best.CreationTime) && best.SigType == packet.SigTypeCertificationRevocation)
+		gives := sig.SigType != packet.SigTypeCertificationRevocation && sig.CreationTime.After(given)
+		if older && !gives || ca.VerifyUserIdSignature(id.Name, primary, sig) != nil {
 			continue
 		}
-		if ca.VerifyUserIdSignature(id.Name, primary, sig) == nil {
+		if gives {
+			given = sig.CreationTime
+		}
+		if !older {
 			best = sig
 		}
 	}
 	if best == nil {
 		return certification{}, false
 	}
-	k := certification{from: best.CreationTime, until: farFuture}
+	if given.IsZero() { // only what revokes it is left
+		given = primary.CreationTime
+	}
+	k := certification{given: given, from: best.CreationTime, until: farFuture}
 	if best.SigType == packet.SigTypeCertificationRevocation {
 		k.until = k.from
 	} else if s := best.SigLifetimeSecs; s != nil && *s != 0 {

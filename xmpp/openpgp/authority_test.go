@@ -78,7 +78,7 @@ func TestAuthority(t *testing.T) {
 	}
 	lapsed := func(what string, a *Authority, person string, want bool, at time.Time) {
 		t.Helper()
-		if got := a.Lapsed(people[person], at); got != want {
+		if got := a.Lapsed(people[person], at) != ""; got != want {
 			t.Errorf("%s: lapsed %t of %s, want %t", what, got, person, want)
 		}
 	}
@@ -128,4 +128,55 @@ func TestAuthority(t *testing.T) {
 	if err := a.Problem(time.Now()); !errors.Is(err, e2ee.ErrKeyRevoked) {
 		t.Errorf("Problem = %v", err)
 	}
+}
+
+// TestLapsedOfReplacedKeys: what became of the keys that a newer one replaced says
+// nothing of how that one ended.
+func TestLapsedOfReplacedKeys(t *testing.T) {
+	h := newGPG(t)
+	start := time.Now()
+	at := func(hours int) time.Time { return start.Add(time.Duration(hours) * time.Hour) }
+	company := func(hours int, args ...string) {
+		t.Helper()
+		h.run(t, nil, append([]string{"--passphrase", testPass, "--faked-system-time", at(hours).UTC().Format("20060102T150405")}, args...)...)
+	}
+	ca := h.generate(t, "ed25519", "company", "1y")
+	certify := func(hours int, of *testKey, args ...string) {
+		t.Helper()
+		company(hours, append(append([]string{"--local-user", ca.fpr}, args...), "--quick-sign-key", of.fpr)...)
+	}
+	expect := func(what, person string, hours int, want *testKey, certified int, files ...*testKey) {
+		t.Helper()
+		var exported [][]byte
+		for _, k := range append(files, ca) {
+			exported = append(exported, h.run(t, nil, "--export", k.fpr))
+		}
+		ring, _ := ring(t, exported...)
+		a, p, fpr := ring.Authority(ca.fpr), &policy.Person{Name: person, JIDs: []string{person + "@example.org"}}, ""
+		if want != nil {
+			fpr = want.fpr
+		}
+		if got := a.Lapsed(p, at(hours)); got != fpr {
+			t.Errorf("%s: %q of %s has lapsed, want %q", what, got, person, fpr)
+		}
+		if got := a.Certified(p, at(hours)); len(got) != certified {
+			t.Errorf("%s: %s has %q certified, want %d", what, person, got, certified)
+		}
+	}
+	old, replaced := h.generate(t, "ed25519", "alice", "1d"), h.generate(t, "ed25519", "alice", "0")
+	certify(1, old)
+	certify(12, replaced, "--default-cert-expire", "2d", "--ask-cert-expire")
+	expect("both count", "alice", 13, nil, 2, old, replaced)
+	expect("the old key has expired", "alice", 30, nil, 1, old, replaced)
+	expect("the new certification has run out", "alice", 73, nil, 0, old, replaced)
+	expect("of the old key alone", "alice", 30, old, 0, old)
+	company(18, "--local-user", ca.fpr, "--quick-revoke-sig", old.fpr, ca.fpr)
+	expect("the old certification was revoked after the new one was made", "alice", 20, nil, 1, old, replaced)
+	expect("and the new one has run out", "alice", 73, nil, 0, old, replaced)
+
+	old, replaced = h.generate(t, "ed25519", "bob", "0"), h.generate(t, "ed25519", "bob", "3d")
+	certify(1, old, "--default-cert-expire", "1d", "--ask-cert-expire")
+	certify(12, replaced)
+	expect("the old certification has run out", "bob", 30, nil, 1, old, replaced)
+	expect("the new key has expired", "bob", 73, replaced, 0, old, replaced)
 }
