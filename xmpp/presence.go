@@ -322,7 +322,7 @@ func (s *session) unreachable(c *contact, bare string, why *stanzaError) {
 	l := s.leg
 	l.mu.Lock()
 	sub := c.subs[bare]
-	sub.refused = "cannot be reached: " + why.Condition
+	sub.asked, sub.refused = false, "cannot be reached: "+why.Condition
 	c.subs[bare] = sub
 	l.mu.Unlock()
 	s.offline(c, bare, "")

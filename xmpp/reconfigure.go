@@ -57,8 +57,8 @@ func (l *Leg) Reconfigure(c Config) error {
 	for _, c := range gonePeople {
 		l.estrange(c)
 	}
+	s.askAgain()
 	if len(come) > 0 {
-		s.subscribeAll()
 		l.known(s)
 	}
 	if len(come) > 0 || !maps.EqualFunc(old.Schemes, conf.Schemes, slices.Equal) {

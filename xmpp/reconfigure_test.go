@@ -47,6 +47,7 @@ func TestReconfigure(t *testing.T) {
 		r := newRig(t, withRoom())
 		r.start()
 		defer r.stop()
+		r.push("<iq type='result' id='" + r.st.Sent().Get("id") + "'><query xmlns='jabber:iq:roster'/></iq>")
 		r.skipStart()
 		r.joinRoom()
 		r.online("alice@x.org/a")

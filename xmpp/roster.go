@@ -55,9 +55,14 @@ type resource struct {
 // subscription is the roster's word on one JID (RFC 6121 §2.1.2).
 type subscription struct {
 	to, from bool
-	asked    bool
+	asked    bool   // our request is out
+	back     int    // requests made because of one of theirs, see maxAskBack
 	refused  string // why the last request came to nothing
 }
+
+// maxAskBack bounds how often a contact's requests have us ask them again until they
+// agree or somebody reloads: one that declines and asks by itself goes round no longer.
+const maxAskBack = 10
 
 func newContact(leg string, p policy.Person) *contact {
 	return &contact{
@@ -110,8 +115,8 @@ func (s *session) roster(reply *element.Element, err error) {
 		s.rosterPush(reply.Child(nsRoster, "query"))
 	}
 	s.leg.mu.Lock()
+	defer s.leg.mu.Unlock()
 	s.leg.rosterKnown = true
-	s.leg.mu.Unlock()
 	s.subscribeAll()
 }
 
@@ -143,12 +148,30 @@ func (s *session) rosterPush(q *element.Element) {
 	}
 }
 
-// subscribeAll asks every JID of every person for a subscription, once a stream.
-func (s *session) subscribeAll() {
+// askAgain asks everybody once more who has not agreed, since somebody acted: there may
+// have been no account, or they declined by mistake. Servers do not show a request twice
+// that waits for its answer (RFC 6121 §3.1.3). Before the roster is known nobody is
+// asked: roster will do it.
+func (s *session) askAgain() {
 	l := s.leg
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.rosterKnown {
+		return
+	}
 	for _, c := range l.people {
+		for bare, sub := range c.subs {
+			sub.asked, sub.back = false, 0
+			c.subs[bare] = sub
+		}
+	}
+	s.subscribeAll()
+}
+
+// subscribeAll asks every JID of every person for a subscription who was not asked
+// yet. l.mu is held.
+func (s *session) subscribeAll() {
+	for _, c := range s.leg.people {
 		for _, j := range c.person.JIDs {
 			s.subscribe(c, j)
 		}
@@ -162,7 +185,7 @@ func (s *session) subscribe(c *contact, bare string) {
 	if sub.to || sub.asked {
 		return
 	}
-	sub.asked = true
+	sub.asked, sub.refused = true, ""
 	c.subs[bare] = sub
 	s.out.own(element.New(nsClient, "presence", "type", "subscribe", "to", bare))
 }
@@ -186,19 +209,26 @@ func (s *session) subscription(c *contact, typ, bare string) {
 	sub := c.subs[bare]
 	switch typ {
 	case "subscribe":
-		sub.from = true
+		// Ours may have come before they had an account, or been declined by mistake.
+		again := !sub.to && sub.back < maxAskBack
+		if sub.from = true; again {
+			sub.asked = false
+			sub.back++
+		}
 		c.subs[bare] = sub
 		s.out.own(element.New(nsClient, "presence", "type", "subscribed", "to", bare))
-		s.subscribe(c, bare)
+		if again {
+			s.subscribe(c, bare)
+		}
 	case "subscribed":
-		sub.to, sub.refused = true, ""
+		sub.to, sub.back, sub.refused = true, 0, ""
 		c.subs[bare] = sub
 	case "unsubscribe":
 		sub.from = false
 		c.subs[bare] = sub
 		s.out.own(element.New(nsClient, "presence", "type", "unsubscribed", "to", bare))
 	case "unsubscribed":
-		sub.to, sub.refused = false, "refused our subscription request"
+		sub.to, sub.asked, sub.refused = false, false, "refused our subscription request"
 		c.subs[bare] = sub
 		l.log.Warn("subscription refused by a contact", "leg", l.name, "from", c.person.Name)
 	}

@@ -120,7 +120,7 @@ func (r *rig) push(xml string) {
 // TestTranscripts plays testdata/*.txt. The marks are: S the server sends, C we
 // send, M the core is given a message, E an event, P a proof, O the core sends
 // "ROOM ID FLOOR | text", R its result, T time passes, H stanzas are handled,
-// X the stream fails, N the status notes hold, Q a room's status, K keys change. Of a
+// X the stream fails, L the configuration is loaded anew, N the status notes hold, Q a room's status, K keys change. Of a
 // room guarded by CONF: guard, G is what the guard sees, A what it applies, W its words to
 // one, V that it observes, D what became of A or V.
 func TestTranscripts(t *testing.T) {
@@ -230,6 +230,11 @@ func play(t *testing.T, lines []xmpptest.Line) {
 			check(strconv.Itoa(r.st.HandledCount()))
 		case "X":
 			r.st.Fail(errors.New(text))
+			synctest.Wait()
+		case "L":
+			if err := r.leg.Reconfigure(r.conf); err != nil {
+				t.Fatalf("line %d: %v", l.N, err)
+			}
 			synctest.Wait()
 		case "K":
 			r.leg.KeysChanged()

@@ -30,6 +30,18 @@ func (h *house) scripted(s *lab.XMPPServer, p *person) *scripted {
 	return c
 }
 
+// befriends adds the bot as a contact, and agrees as it asks in its turn.
+func (c *scripted) befriends() {
+	c.h.t.Helper()
+	c.Send("<presence type='subscribe' to='" + botJID + "'/>")
+	for _, typ := range []string{"subscribed", "subscribe"} {
+		c.Expect(func(st string) bool {
+			return strings.HasPrefix(st, "<presence") && lab.Attr(st, "type") == typ && lab.Attr(st, "from") == botJID
+		}, "the bot's "+typ)
+	}
+	c.Send("<presence type='subscribed' to='" + botJID + "'/>")
+}
+
 // saySigned sends a line that is signed and sealed, which most clients of XEP-0027 never do.
 func (c *scripted) saySigned(text string) {
 	c.h.t.Helper()
