@@ -18,6 +18,7 @@ type accountAsked struct {
 	name     string
 	reply    chan *bridge.AccountSeen // capacity 1; nil: nobody can be asked
 	seen     bridge.AccountSeen
+	sent     bool // or services are met first
 	begun    bool // what comes is about that account: not the late answer to an older question
 	deadline time.Time
 }
@@ -52,19 +53,32 @@ func (l *Leg) Account(ctx context.Context, name string) (bridge.AccountSeen, err
 // askAccount asks NickServ. An older question was given up.
 func (s *session) askAccount(name string, reply chan *bridge.AccountSeen) {
 	s.account = nil
-	v := &s.services
-	if !s.up || v.told && v.state != servicesUp && v.state != servicesBack {
+	if !s.up {
 		reply <- nil
 		return
 	}
 	s.watchServices() // where no guard has them watched: who answers must be known
-	a := &accountAsked{name: name, reply: reply, deadline: s.now.Add(servicesPatience)}
-	if s.win.reads([]string{"PRIVMSG " + nickServ + " :INFO " + name}, func() {}) != nil {
-		reply <- nil
+	s.account = &accountAsked{name: name, reply: reply, deadline: s.now.Add(servicesPatience)}
+	s.timer(s.account.deadline)
+	if s.services.told || s.builtIn() {
+		s.sendAccount()
+	}
+}
+
+// sendAccount sends the question, if one waits and services are there.
+func (s *session) sendAccount() {
+	a := s.account
+	if a == nil || a.sent {
 		return
 	}
-	s.account = a
-	s.timer(a.deadline)
+	v := &s.services
+	away := v.told && v.state != servicesUp && v.state != servicesBack
+	if away || s.win.reads([]string{"PRIVMSG " + nickServ + " :INFO " + a.name}, func() {}) != nil {
+		a.reply <- nil
+		s.account = nil
+		return
+	}
+	a.sent = true
 }
 
 // accountDue ends the wait for NickServ.

@@ -143,6 +143,7 @@ func (s *session) servicesFound(there bool) {
 	v, was := &s.services, s.services.state
 	first := !v.told
 	v.told = true
+	defer s.sendAccount()
 	switch {
 	case !there && first && s.reg.loggedIn:
 		v.elsewhere, v.state = true, servicesUp
