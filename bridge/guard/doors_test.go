@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"drawbridge/bridge"
 	"drawbridge/bridge/guard"
 	"drawbridge/policy"
 )
@@ -225,5 +226,40 @@ func TestLockdownOpensOnlyWhatItShut(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A door that is still to be opened is opened once the bot is back, whether the link broke
+// before that was tried or as it was.
+func TestDoorIsOpenedAfterTheLinkBroke(t *testing.T) {
+	for _, tried := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tried before %v", tried), func(t *testing.T) {
+			live(t, nil, func(h *house) {
+				lockdown := func(d time.Duration) {
+					t.Helper()
+					_, err := h.g.Lockdown(context.Background(), "lobby", d, "alice")
+					must(t, err)
+					h.wait(100 * time.Millisecond)
+				}
+				lockdown(time.Hour)
+				lost := func() {
+					h.irc.See(bridge.Sight{Kind: bridge.SightLost, Leg: "corp", Room: lobby})
+				}
+				h.irc.Fail(bridge.ErrNotReady)
+				if !tried {
+					lost()
+				}
+				lockdown(-1)
+				if tried {
+					lost()
+				}
+				h.same("sent", h.irc.Lines(), "MODE #lobby +i")
+				h.wait(time.Minute)
+				h.irc.Fail(nil)
+				h.irc.Ready(lobby)
+				h.wait(time.Second)
+				h.same("sent once it is back", h.irc.Lines(), "MODE #lobby -i")
+			})
+		})
 	}
 }

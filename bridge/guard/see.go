@@ -81,6 +81,9 @@ func (sd *side) readyLocked(s *bridge.Sight, now time.Time) {
 		sd.self = s.Facts.Nick
 	}
 	sd.room.overLocked("lost " + sd.place.String())
+	if sd.doors && !sd.looked.IsZero() { // else it is not known yet what the policy wants of them
+		poke(sd.wake)
+	}
 	sd.judgeAllLocked(now)
 	poke(sd.look)
 }

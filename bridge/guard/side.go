@@ -183,7 +183,8 @@ func (sd *side) inherit(before *side) {
 	}
 }
 
-// lostLocked forgets who is there: the bot is not.
+// lostLocked forgets who is there: the bot is not. A door that was to be shut or opened
+// still is, once it is back: no look would open it.
 func (sd *side) lostLocked() {
 	now := sd.room.g.now()
 	for _, sub := range sd.present {
@@ -192,6 +193,7 @@ func (sd *side) lostLocked() {
 	for _, o := range sd.orders {
 		sd.orderedLocked(o, bridge.ErrNotReady)
 	}
+	sd.doors = sd.doors || sd.undone.doors
 	sd.orders, sd.undone = nil, undone{}
 	sd.ready, sd.holds, sd.present = false, false, map[string]*subject{}
 	sd.merged = nil
