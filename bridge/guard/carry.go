@@ -173,6 +173,8 @@ func (sd *side) channelChangesLocked(w *work) {
 	}
 	if acts, _ := sd.actsLocked(); !sd.room.armed || !acts {
 		doors, want, sd.lists, sd.invites, sd.asks = false, policy.Channel{Name: sd.place.Name}, nil, nil, nil
+	} else if want.Clear != "" { // our i is asked away: what is seen from now on is not ours
+		sd.flags = strings.ReplaceAll(sd.flags, want.Clear, "")
 	}
 	for _, x := range w.removals {
 		if x.gone {

@@ -263,3 +263,42 @@ func TestDoorIsOpenedAfterTheLinkBroke(t *testing.T) {
 		})
 	}
 }
+
+// A lockdown that begins while the last one's door is still being opened takes the i that is
+// seen for its own: the channel is open after it. One that the policy wants shut stays so.
+func TestLockdownRightAfterAnother(t *testing.T) {
+	for _, tt := range []struct {
+		room  string
+		place bridge.Room
+		shut  bool
+	}{{"lobby", lobby, false}, {"finance", channel, true}} {
+		t.Run(tt.room, func(t *testing.T) {
+			live(t, nil, func(h *house) {
+				lockdown := func(d time.Duration) {
+					t.Helper()
+					_, err := h.g.Lockdown(context.Background(), tt.room, d, "alice")
+					must(t, err)
+					h.wait(100 * time.Millisecond)
+				}
+				shut := func(when string, want bool) {
+					t.Helper()
+					h.wait(time.Second)
+					h.irc.Change(tt.place, func(p *guardtestPlace) {
+						if strings.Contains(p.Flags, "i") != want {
+							t.Errorf("%s the flags are %q", when, p.Flags)
+						}
+					})
+				}
+				lockdown(time.Hour)
+				shut("at first", true)
+				release := h.irc.Hold()
+				lockdown(-1)
+				lockdown(time.Hour)
+				release()
+				shut("in the second one", true)
+				lockdown(-1)
+				shut("after it", tt.shut)
+			})
+		})
+	}
+}
