@@ -229,19 +229,18 @@ func (s *scribe) write(ctx context.Context) error {
 	return errors.Join(s.writeActs(ctx), s.writeJobs(ctx), s.writeActs(ctx))
 }
 
-// writeJobs stops at what fails, which has its next turn behind all others: so one that
-// always fails does not stop them.
+// writeJobs stops, in each order, at what fails, which has its next turn behind all others
+// there: so one that always fails stops neither them nor those of the other order.
 func (s *scribe) writeJobs(ctx context.Context) error {
+	var errs [len(mostJobs)]error
 	for {
-		key, j, put, n := s.first()
+		key, j, put, n := s.first(&errs)
 		if j == nil {
-			return nil
+			return errors.Join(errs[:]...)
 		}
 		err := put(ctx, s.store)
 		s.wrote(key, j, n, err == nil)
-		if err != nil {
-			return err
-		}
+		errs[orderOf(key)] = err
 	}
 }
 
@@ -294,12 +293,13 @@ func (s *scribe) appended(last uint64) {
 	}
 }
 
-// first returns the job that waits longest, of those that count first; nil: none does.
-func (s *scribe) first() (key string, j *job, put keeping, n int) {
+// first returns the job that waits longest, of those that count first, and of no order in
+// which one failed; nil: none does.
+func (s *scribe) first(failed *[len(mostJobs)]error) (key string, j *job, put keeping, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, order := range s.order {
-		if len(order) > 0 {
+	for i, order := range s.order {
+		if len(order) > 0 && failed[i] == nil {
 			key, j = order[0], s.jobs[order[0]]
 			j.fresh = false // whatever becomes of it
 			return key, j, j.put, j.n

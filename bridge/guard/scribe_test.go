@@ -186,6 +186,26 @@ func TestOneThatFailsStopsNoOther(t *testing.T) {
 	}
 }
 
+// One that fails stops neither what strangers caused, nor, if it is one of those, what counts.
+func TestOneThatFailsStopsNoLooseOnes(t *testing.T) {
+	guest := func(n int) string { return guestID("lobby", fmt.Sprint("account corp/u", n)) }
+	for _, keys := range [][]string{{"ban b1", guest(1), guest(2)}, {guest(1), "ban b1", "room lobby"}} {
+		store := &failingStore{Memory: NewMemory(), fails: func(what string) bool { return what == keys[0] }}
+		s, _ := testScribe(store)
+		for _, key := range keys {
+			s.keep(key, func(context.Context, Store) error { return store.do(key) })
+		}
+		for range 2 {
+			if s.write(t.Context()) == nil {
+				t.Error("it did not fail")
+			}
+		}
+		if !slices.Equal(store.did, keys[1:]) || len(s.jobs) != 1 {
+			t.Errorf("%q fails: did %q, %d wait", keys[0], store.did, len(s.jobs))
+		}
+	}
+}
+
 // What changed while it was written is written again: the last word counts.
 func TestLastWordCounts(t *testing.T) {
 	s, _ := testScribe(NewMemory())
