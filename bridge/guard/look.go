@@ -199,7 +199,7 @@ func (sd *side) plannedBansLocked(o *bridge.Observed, self string, now time.Time
 		}
 		out = append(out, bridge.Changes{Lines: lines})
 		for _, l := range lines {
-			words = append(words, l.Line())
+			words = append(words, l.Words())
 		}
 	} else {
 		plan, err := policy.PlanMUC(sd.wantOwnBansLocked(self, now), o.MUC, o.MUCCaps, sd.room.most.Limit(len(sd.present)))
